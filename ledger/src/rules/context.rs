@@ -1,0 +1,271 @@
+//! Rules for a transaction at one place in the chain (protocol §4.1, §4.2, §6).
+//!
+//! Each function judges one sentence of the protocol; [`crate::state::apply`] calls them in order.
+
+use super::{transaction::CheckedTransaction, violation::{GotExpected, Violation}};
+use crate::{
+    hash::{self, CommitHash, PolicyHash, Tag},
+    name::Name,
+    params::{MAX_SEQ_STEP, Params},
+    record::Records,
+    state::{CommitState, Leaf, NameState, Pending, Status, apply::Ancestors, name_state::FLAG_REVOKED},
+    transaction::{Body, RevokeMode},
+};
+
+/// §4.1: `1 ≤ h − anchor_height ≤ ANCHOR_WINDOW`.
+pub fn anchor_is_in_window(params: &Params, height: u32, anchor: u32) -> Result<(), Violation> {
+    let window = params.anchor_window;
+    let in_window = anchor < height && height - anchor <= window;
+    if in_window { Ok(()) } else { Err(Violation::AnchorWindow { anchor, height, window }) }
+}
+
+/// §4.1: the anchor is an ancestor of this block.
+pub fn anchor_is_on_this_chain(ancestors: &dyn Ancestors, checked: &CheckedTransaction) -> Result<(), Violation> {
+    let height = checked.transaction().anchor().height;
+    let ancestor = ancestors.hash_at(height).ok_or(Violation::AncestorUnknown { height })?;
+    if ancestor == checked.anchor() { Ok(()) } else { Err(Violation::AnchorTag { height }) }
+}
+
+/// §6 COMMIT: no entry stands at the commit's key; the new one is unspent.
+pub fn commit(
+    height: u32,
+    class: u8,
+    commit_hash: CommitHash,
+    standing: Option<&Leaf>,
+) -> Result<CommitState, Violation> {
+    match standing {
+        None => Ok(CommitState { class, commit_hash, height, spent: false }),
+        Some(leaf) => Err(collision_unless_same_commit(class, &commit_hash, leaf)),
+    }
+}
+
+fn collision_unless_same_commit(class: u8, hash: &CommitHash, leaf: &Leaf) -> Violation {
+    match leaf {
+        Leaf::Commit(c) if c.class == class && c.commit_hash == *hash => Violation::CommitExists,
+        Leaf::Commit(_) | Leaf::Name(_) => Violation::KeyCollision { what: format!("commit {hash}") },
+    }
+}
+
+/// §6 REVEAL: the commit stands and is unspent.
+pub fn commit_to_spend(class: u8, hash: &CommitHash, standing: Option<&Leaf>) -> Result<CommitState, Violation> {
+    match standing {
+        None => Err(Violation::CommitMissing),
+        Some(Leaf::Commit(c)) if c.class == class && c.commit_hash == *hash => {
+            if c.spent { Err(Violation::CommitSpent) } else { Ok(*c) }
+        }
+        Some(_) => Err(Violation::KeyCollision { what: format!("commit {hash}") }),
+    }
+}
+
+/// §6 REVEAL: `c.height+MATURITY ≤ h ≤ c.height+COMMIT_TTL`.
+pub fn commit_is_ripe(params: &Params, height: u32, commit: u32) -> Result<(), Violation> {
+    let (from, until) = (commit.saturating_add(params.maturity), commit.saturating_add(params.commit_ttl));
+    if height < from {
+        return Err(Violation::CommitUnripe { commit, from });
+    }
+    if height > until { Err(Violation::CommitExpired { commit, until }) } else { Ok(()) }
+}
+
+/// §6 REVEAL: `prec = (c.height, H("tie", commit_hash ‖ hash of block c.height)[..16])`.
+pub fn precedence(ancestors: &dyn Ancestors, commit: &CommitState) -> Result<(u32, [u8; 16]), Violation> {
+    let height = commit.height;
+    let block = ancestors.hash_at(height).ok_or(Violation::AncestorUnknown { height })?;
+    let digest = hash::hash(Tag::Tie, &[commit.commit_hash.as_ref(), block.as_ref()]);
+    Ok((height, digest.0[..16].try_into().expect("half of 32 bytes")))
+}
+
+/// §5.1: the entry at a name's key is that name's.
+pub fn entry_of<'a>(name: &Name, standing: Option<&'a Leaf>) -> Result<&'a NameState, Violation> {
+    match standing {
+        None => Err(Violation::NameMissing { name: name.clone() }),
+        Some(Leaf::Name(state)) if state.name == *name => Ok(state),
+        Some(_) => Err(Violation::KeyCollision { what: format!("name {name}") }),
+    }
+}
+
+/// What a REVEAL brings.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEntry<'a> {
+    /// The name.
+    pub name: &'a Name,
+    /// Its owner.
+    pub owner: &'a PolicyHash,
+    /// Its operator, or zero.
+    pub operator: &'a PolicyHash,
+    /// Its records.
+    pub records: &'a Records,
+    /// Its commit's place in the order.
+    pub precedence: (u32, [u8; 16]),
+}
+
+/// §6 REVEAL: takes a name that is absent, released, or held by a later commit in its contest.
+pub fn take(
+    params: &Params,
+    height: u32,
+    new: NewEntry<'_>,
+    standing: Option<NameState>,
+) -> Result<NameState, Violation> {
+    let active_from = height.saturating_add(params.contest);
+    let expires_at = height.saturating_add(params.term);
+    let Some(held) = standing else {
+        return Ok(fresh_state(height, new, Window { seq: 1, not_before: 0, active_from, expires_at }));
+    };
+    let window = match held.status(params, height) {
+        Status::Released => {
+            let release = held.release_height(params);
+            commit_is_not_before(new.precedence.0, release)?;
+            Window { seq: held.seq.saturating_add(1), not_before: release, active_from, expires_at }
+        }
+        Status::Pending if !held.is_claimed() => {
+            commit_precedes(new.precedence, &held)?;
+            commit_is_not_before(new.precedence.0, held.not_before)?;
+            let NameState { seq, not_before, active_from, expires_at, .. } = held;
+            Window { seq: seq.saturating_add(1), not_before, active_from, expires_at }
+        }
+        status @ (Status::Pending | Status::Active | Status::Grace | Status::Revoked) => {
+            return Err(Violation::NameTaken { status });
+        }
+    };
+    Ok(fresh_state(height, new, window))
+}
+
+/// The parts of a new entry that depend on what stood there before.
+struct Window {
+    seq: u64,
+    not_before: u32,
+    active_from: u32,
+    expires_at: u32,
+}
+
+fn fresh_state(height: u32, new: NewEntry<'_>, window: Window) -> NameState {
+    NameState {
+        name: new.name.clone(),
+        flags: 0,
+        seq: window.seq,
+        commit_height: new.precedence.0,
+        tie: new.precedence.1,
+        registered: height,
+        active_from: window.active_from,
+        not_before: window.not_before,
+        expires_at: window.expires_at,
+        last_update: height,
+        owner: *new.owner,
+        operator: *new.operator,
+        pending: None,
+        claim: None,
+        records: new.records.clone(),
+    }
+}
+
+/// §6: a name in its contest goes to a smaller precedence only; equality keeps the holder.
+fn commit_precedes(precedence: (u32, [u8; 16]), held: &NameState) -> Result<(), Violation> {
+    let (commit, holder) = (precedence.0, held.commit_height);
+    if precedence < held.precedence() { Ok(()) } else { Err(Violation::LaterCommit { commit, holder }) }
+}
+
+/// §6: nobody can prepare a commit before the name is free.
+fn commit_is_not_before(commit: u32, release: u32) -> Result<(), Violation> {
+    if commit >= release { Ok(()) } else { Err(Violation::CommitBeforeRelease { commit, release }) }
+}
+
+/// §6 UPDATE, TRANSFER, CANCEL, RENEW, REVOKE on an entry whose matured transfer is folded in already.
+pub fn change(
+    params: &Params,
+    height: u32,
+    mut state: NameState,
+    checked: &CheckedTransaction,
+) -> Result<NameState, Violation> {
+    let body = checked.transaction().body();
+    let status = state.status(params, height);
+    status_allows(status, body)?;
+    let seq = body.seq().expect("every change to an entry carries a sequence number");
+    let role = signer_is_authorised(&state, body, &checked.signer())?;
+    sequence_follows(role, state.seq, seq)?;
+    match body {
+        Body::Update { operator, records, .. } => {
+            state.operator = operator.unwrap_or(state.operator);
+            if let Some(records) = records {
+                state.records = records.clone();
+            }
+        }
+        Body::Transfer { owner, operator, .. } => {
+            let at = height.saturating_add(params.transfer_delay);
+            state.pending = Some(Pending { owner: *owner, operator: *operator, at });
+        }
+        Body::Cancel { .. } => {
+            state.pending.take().ok_or(Violation::NoPendingTransfer)?;
+        }
+        Body::Renew { expires_at, .. } => renew(params, height, &mut state, *expires_at)?,
+        Body::Revoke { mode, .. } => revoke(params, height, &mut state, *mode),
+        Body::Commit { .. } | Body::Reveal { .. } | Body::Claim { .. } => {
+            unreachable!("called for changes to entries only")
+        }
+    }
+    state.seq = seq;
+    state.last_update = height;
+    Ok(state)
+}
+
+/// §6: a PENDING name accepts REVEAL only; TRANSFER needs ACTIVE, the others ACTIVE or GRACE.
+fn status_allows(status: Status, body: &Body) -> Result<(), Violation> {
+    let allowed = match status {
+        Status::Active => true,
+        Status::Grace => !matches!(body, Body::Transfer { .. }),
+        Status::Pending | Status::Revoked | Status::Released => false,
+    };
+    if allowed { Ok(()) } else { Err(Violation::WrongStatus { status }) }
+}
+
+/// In which role a signer acts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    Owner,
+    Operator,
+}
+
+/// §4.2: the owner may do everything, the operator renew and replace records (flags = 2).
+fn signer_is_authorised(state: &NameState, body: &Body, signer: &PolicyHash) -> Result<Role, Violation> {
+    if *signer == state.owner {
+        return Ok(Role::Owner);
+    }
+    let enough = matches!(body, Body::Renew { .. } | Body::Update { operator: None, records: Some(_), .. });
+    let is_operator = !state.operator.is_zero() && *signer == state.operator;
+    if enough && is_operator { Ok(Role::Operator) } else { Err(Violation::NotAuthorised) }
+}
+
+/// §4.2: an owner may skip up to 2^16 numbers, an operator none, so a hostile operator cannot outrun the owner.
+fn sequence_follows(role: Role, current: u64, got: u64) -> Result<(), Violation> {
+    let from = current.saturating_add(1);
+    let to = match role {
+        Role::Owner => current.saturating_add(MAX_SEQ_STEP),
+        Role::Operator => from,
+    };
+    if current < got && got <= to { Ok(()) } else { Err(Violation::Sequence { got, from, to }) }
+}
+
+/// §6 RENEW: from RENEW_WINDOW before the end, for exactly the term that ends now.
+fn renew(params: &Params, height: u32, state: &mut NameState, term: u32) -> Result<(), Violation> {
+    let from = state.expires_at.saturating_sub(params.renew_window);
+    if height < from {
+        return Err(Violation::RenewalEarly { from });
+    }
+    if term != state.expires_at {
+        return Err(Violation::RenewalTerm(GotExpected { got: term, expected: state.expires_at }));
+    }
+    state.expires_at = state.expires_at.saturating_add(params.term);
+    Ok(())
+}
+
+/// §6 REVOKE.
+fn revoke(params: &Params, height: u32, state: &mut NameState, mode: RevokeMode) {
+    state.flags |= FLAG_REVOKED;
+    state.pending = None;
+    state.operator = PolicyHash::ZERO;
+    state.records = Records::empty();
+    state.expires_at = match mode {
+        RevokeMode::Burn => {
+            state.expires_at.saturating_add(params.grace).max(height.saturating_add(params.burn_lock))
+        }
+        RevokeMode::Release => height.saturating_add(params.release_delay),
+    };
+}

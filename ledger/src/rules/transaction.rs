@@ -1,0 +1,192 @@
+//! Rules for one transaction alone (protocol §4), given the block that it is anchored at.
+//!
+//! This is where signatures and work are verified, once: the result remembers that it was done.
+
+use super::violation::{GotExpected, Violation};
+use crate::{
+    hash::{BlockHash, Hash, PolicyHash, TxId, WitnessTxId},
+    key::sighash,
+    name::Name,
+    params::Params,
+    pow::{Scratch, meets, pow_value},
+    price::{Prices, required_work},
+    transaction::{Body, Share, Transaction, share_commit},
+};
+
+/// Price classes that a commit may pay (protocol §4.2).
+pub const CLASSES: [u8; 7] = [0, 1, 2, 4, 6, 8, 10];
+
+/// The block that a transaction is anchored at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AnchorBlock {
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Its prices.
+    pub prices: Prices,
+}
+
+/// A transaction that follows every rule that can be judged from itself and its anchor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckedTransaction {
+    transaction: Transaction,
+    txid: TxId,
+    wtxid: WitnessTxId,
+    anchor: BlockHash,
+    signer: PolicyHash,
+}
+
+impl CheckedTransaction {
+    /// The transaction.
+    pub fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// Its id.
+    pub fn txid(&self) -> TxId {
+        self.txid
+    }
+
+    /// The id of its exact bytes.
+    pub fn wtxid(&self) -> WitnessTxId {
+        self.wtxid
+    }
+
+    /// Hash of the block that it was checked against as its anchor.
+    pub fn anchor(&self) -> BlockHash {
+        self.anchor
+    }
+
+    /// Hash of the policy that signed it; zero for transactions without a signature.
+    pub fn signer(&self) -> PolicyHash {
+        self.signer
+    }
+}
+
+/// Checks `transaction` against the block that it is anchored at. The caller looked `anchor` up by the transaction's
+/// anchor height; a tag of another block is refused here.
+pub fn check(
+    params: &Params,
+    chain_id: &Hash,
+    transaction: Transaction,
+    anchor: &AnchorBlock,
+    scratch: &mut Scratch,
+) -> Result<CheckedTransaction, Violation> {
+    let body = transaction.body();
+    anchor_tag_is_of(&transaction, anchor)?;
+    type_is_active(body)?;
+    body_is_registrable(params, body)?;
+    let txid = transaction.txid();
+    if let (Some(share), Some(needed)) = (transaction.share(), required_work(params, body, anchor.prices)) {
+        share_is_of_this_network(params, share)?;
+        let commit = share_commit(chain_id, &anchor.hash, &txid);
+        share_meets_price(params, chain_id, share, commit, needed, scratch)?;
+    }
+    let signer = signatures_verify(chain_id, &transaction, anchor, &txid)?;
+    reveal_is_signed_by_its_owner(body, &signer)?;
+    let wtxid = transaction.wtxid();
+    Ok(CheckedTransaction { transaction, txid, wtxid, anchor: anchor.hash, signer })
+}
+
+/// §4.1: the tag matches the active chain; another tag means another fork.
+fn anchor_tag_is_of(transaction: &Transaction, anchor: &AnchorBlock) -> Result<(), Violation> {
+    let stated = transaction.anchor();
+    if stated.matches(&anchor.hash) { Ok(()) } else { Err(Violation::AnchorTag { height: stated.height }) }
+}
+
+/// §4.2: types 8 and 9 violate until their activation heights.
+fn type_is_active(body: &Body) -> Result<(), Violation> {
+    match body {
+        Body::Claim { .. } => Err(Violation::TypeNotActive { type_id: body.type_id() }),
+        Body::Commit { .. }
+        | Body::Reveal { .. }
+        | Body::Update { .. }
+        | Body::Transfer { .. }
+        | Body::Cancel { .. }
+        | Body::Renew { .. }
+        | Body::Revoke { .. } => Ok(()),
+    }
+}
+
+/// The rules on classes, names and owners that a body shows by itself.
+fn body_is_registrable(params: &Params, body: &Body) -> Result<(), Violation> {
+    match body {
+        Body::Commit { class, .. } => class_exists(*class),
+        Body::Reveal { class, name, owner, .. } => {
+            class_exists(*class)?;
+            name_is_not_reserved(name)?;
+            name_is_not_locked(params, name)?;
+            class_pays_for_name(*class, name)?;
+            owner_is_somebody(owner)
+        }
+        Body::Transfer { owner, .. } | Body::Claim { owner, .. } => owner_is_somebody(owner),
+        Body::Update { .. } | Body::Cancel { .. } | Body::Renew { .. } | Body::Revoke { .. } => Ok(()),
+    }
+}
+
+/// §4.2: `class ∈ {0,1,2,4,6,8,10}`.
+fn class_exists(class: u8) -> Result<(), Violation> {
+    if CLASSES.contains(&class) { Ok(()) } else { Err(Violation::Class { class }) }
+}
+
+/// §2.4: RESERVED is never registrable.
+fn name_is_not_reserved(name: &Name) -> Result<(), Violation> {
+    if name.is_reserved() { Err(Violation::NameReserved { name: name.clone() }) } else { Ok(()) }
+}
+
+/// §11: a locked name can only be obtained by CLAIM.
+fn name_is_not_locked(params: &Params, name: &Name) -> Result<(), Violation> {
+    match params.locked_domain(name.as_str()) {
+        Some(domain) => Err(Violation::NameLocked { name: name.clone(), domain }),
+        None => Ok(()),
+    }
+}
+
+/// §6: class ≥ need(name).
+fn class_pays_for_name(class: u8, name: &Name) -> Result<(), Violation> {
+    let needed = name.price_class();
+    if class >= needed { Ok(()) } else { Err(Violation::ClassTooLow { name: name.clone(), class, needed }) }
+}
+
+/// §2.3: a zero owner violates.
+fn owner_is_somebody(owner: &PolicyHash) -> Result<(), Violation> {
+    if owner.is_zero() { Err(Violation::OwnerZero) } else { Ok(()) }
+}
+
+/// §4.1: the share's `version` equals this network's header version.
+fn share_is_of_this_network(params: &Params, share: &Share) -> Result<(), Violation> {
+    let (got, expected) = (share.version, params.header_version());
+    if got == expected { Ok(()) } else { Err(Violation::ShareVersion(GotExpected { got, expected })) }
+}
+
+/// §4.1: the share's work counts under the derived `share_commit`.
+fn share_meets_price(
+    params: &Params,
+    chain_id: &Hash,
+    share: &Share,
+    commit: Hash,
+    needed: u64,
+    scratch: &mut Scratch,
+) -> Result<(), Violation> {
+    let value = pow_value(params.algorithm, chain_id, &share.to_core(commit), scratch);
+    if meets(value, needed) { Ok(()) } else { Err(Violation::ShareWork { needed }) }
+}
+
+/// §2.3: every signature covers the sighash. Returns the policy that signed, zero where the type needs none.
+fn signatures_verify(
+    chain_id: &Hash,
+    transaction: &Transaction,
+    anchor: &AnchorBlock,
+    txid: &TxId,
+) -> Result<PolicyHash, Violation> {
+    let Some(witness) = transaction.witness() else { return Ok(PolicyHash::ZERO) };
+    let digest = sighash(chain_id, &anchor.hash, txid);
+    if witness.verifies(&digest) { Ok(witness.signer()) } else { Err(Violation::Signature) }
+}
+
+/// §6: a reveal's witness policy is its owner.
+fn reveal_is_signed_by_its_owner(body: &Body, signer: &PolicyHash) -> Result<(), Violation> {
+    match body {
+        Body::Reveal { owner, .. } if owner != signer => Err(Violation::RevealSigner),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,189 @@
+//! One block against the entries that it touches (protocol §6, `apply`).
+//!
+//! The shell loads the entries named by [`touched_keys`] and the expiry queue; [`apply`] judges and answers with the
+//! changes, or with the rule that was broken. It neither reads nor writes anything else. Deletions that are due come
+//! first, then the transactions; each entry is touched at most once, so their order cannot matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Leaf, NameState, commit_key};
+use crate::{
+    hash::{BlockHash, Hash, Key},
+    params::Params,
+    price::Prices,
+    rules::{
+        context,
+        transaction::CheckedTransaction,
+        violation::Violation,
+    },
+    transaction::{Body, Transaction, commit_hash},
+};
+
+/// The chain below the block that is judged.
+pub trait Ancestors {
+    /// Hash of the ancestor at `height`, as far as it is still known.
+    fn hash_at(&self, height: u32) -> Option<BlockHash>;
+    /// Prices in the ancestor at `height`.
+    fn prices_at(&self, height: u32) -> Option<Prices>;
+}
+
+/// What the shell loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Every touched or due key, with its entry if there is one.
+    pub leaves: BTreeMap<Key, Option<Leaf>>,
+    /// Keys whose entries are to be deleted at this height.
+    pub due: Vec<Key>,
+}
+
+/// One entry before and after a block.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Where it stands.
+    pub key: Key,
+    /// As it was.
+    pub before: Option<Leaf>,
+    /// As it is.
+    pub after: Option<Leaf>,
+}
+
+/// All that a block does to the state.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Delta {
+    /// The changes, ascending by key.
+    pub changes: Vec<Change>,
+    /// Number of name entries afterwards.
+    pub name_count: u64,
+}
+
+/// The keys that `transactions` touch.
+pub fn touched_keys<'a>(transactions: impl IntoIterator<Item = &'a Transaction>, chain_id: &Hash) -> BTreeSet<Key> {
+    transactions.into_iter().flat_map(|tx| keys_of(tx.body(), chain_id)).flatten().collect()
+}
+
+/// The one or two keys that a transaction with this body touches.
+fn keys_of(body: &Body, chain_id: &Hash) -> [Option<Key>; 2] {
+    let commit = match body {
+        Body::Commit { class, commit_hash } => Some(commit_key(*class, commit_hash)),
+        Body::Reveal { class, name, salt, owner, .. } => {
+            Some(commit_key(*class, &commit_hash(chain_id, salt, owner, name)))
+        }
+        _ => None,
+    };
+    [body.name().map(|name| name.key()), commit]
+}
+
+/// Applies the block at `height` whose parent has `parent_name_count` names.
+pub fn apply(
+    params: &Params,
+    chain_id: &Hash,
+    ancestors: &dyn Ancestors,
+    height: u32,
+    parent_name_count: u64,
+    transactions: &[CheckedTransaction],
+    loaded: &Loaded,
+) -> Result<Delta, Violation> {
+    let mut step = Step { params, chain_id, ancestors, height, loaded, changes: BTreeMap::new() };
+    for key in &loaded.due {
+        step.changes.insert(*key, None);
+    }
+    for checked in transactions {
+        step.transaction(checked)?;
+    }
+    Ok(step.into_delta(parent_name_count))
+}
+
+/// The state of applying one block.
+struct Step<'a> {
+    params: &'a Params,
+    chain_id: &'a Hash,
+    ancestors: &'a dyn Ancestors,
+    height: u32,
+    loaded: &'a Loaded,
+    /// Entries after the block, for every touched key.
+    changes: BTreeMap<Key, Option<Leaf>>,
+}
+
+impl Step<'_> {
+    fn transaction(&mut self, checked: &CheckedTransaction) -> Result<(), Violation> {
+        let tx = checked.transaction();
+        context::anchor_is_in_window(self.params, self.height, tx.anchor().height)?;
+        context::anchor_is_on_this_chain(self.ancestors, checked)?;
+        match tx.body() {
+            Body::Commit { class, commit_hash } => {
+                let key = commit_key(*class, commit_hash);
+                let standing = self.untouched(key)?;
+                let commit = context::commit(self.height, *class, *commit_hash, standing)?;
+                self.changes.insert(key, Some(Leaf::Commit(commit)));
+            }
+            Body::Reveal { .. } => self.reveal(checked)?,
+            Body::Update { name, .. }
+            | Body::Transfer { name, .. }
+            | Body::Cancel { name, .. }
+            | Body::Renew { name, .. }
+            | Body::Revoke { name, .. } => {
+                let key = name.key();
+                let state = context::entry_of(name, self.untouched(key)?)?.matured(self.height);
+                let next = context::change(self.params, self.height, state, checked)?;
+                self.changes.insert(key, Some(Leaf::Name(next)));
+            }
+            Body::Claim { .. } => return Err(Violation::TypeNotActive { type_id: tx.body().type_id() }),
+        }
+        Ok(())
+    }
+
+    fn reveal(&mut self, checked: &CheckedTransaction) -> Result<(), Violation> {
+        let Body::Reveal { class, name, salt, owner, operator, records } = checked.transaction().body() else {
+            unreachable!("called for reveals only")
+        };
+        let hash = commit_hash(self.chain_id, salt, owner, name);
+        let commit_key = commit_key(*class, &hash);
+        let commit = context::commit_to_spend(*class, &hash, self.untouched(commit_key)?)?;
+        context::commit_is_ripe(self.params, self.height, commit.height)?;
+        let precedence = context::precedence(self.ancestors, &commit)?;
+        let name_key = name.key();
+        let standing = match self.untouched(name_key)? {
+            None => None,
+            some => Some(context::entry_of(name, some)?.matured(self.height)),
+        };
+        let fresh = context::NewEntry { name, owner, operator, records, precedence };
+        let state = context::take(self.params, self.height, fresh, standing)?;
+        self.changes.insert(commit_key, Some(Leaf::Commit(super::CommitState { spent: true, ..commit })));
+        self.changes.insert(name_key, Some(Leaf::Name(state)));
+        Ok(())
+    }
+
+    /// The entry at `key`, unless this block touched it already.
+    fn untouched(&self, key: Key) -> Result<Option<&Leaf>, Violation> {
+        if self.changes.contains_key(&key) {
+            return Err(Violation::KeyTouchedTwice { key });
+        }
+        Ok(self.loaded.leaves.get(&key).and_then(Option::as_ref))
+    }
+
+    fn into_delta(self, parent_name_count: u64) -> Delta {
+        let mut name_count = parent_name_count;
+        let mut changes = Vec::with_capacity(self.changes.len());
+        for (key, after) in self.changes {
+            let before = self.loaded.leaves.get(&key).cloned().flatten();
+            let is_name = |leaf: &Option<Leaf>| matches!(leaf, Some(Leaf::Name(_)));
+            name_count = name_count + u64::from(is_name(&after)) - u64::from(is_name(&before));
+            changes.push(Change { key, before, after });
+        }
+        Delta { changes, name_count }
+    }
+}
+
+impl Delta {
+    /// The name entries among the changes, before and after.
+    pub fn names(&self) -> impl Iterator<Item = (Option<&NameState>, Option<&NameState>)> {
+        self.changes
+            .iter()
+            .map(|change| {
+                let [before, after] = [&change.before, &change.after].map(|l| l.as_ref().and_then(Leaf::as_name));
+                (before, after)
+            })
+            .filter(|pair| pair.0.is_some() || pair.1.is_some())
+    }
+}
+
