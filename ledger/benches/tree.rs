@@ -23,6 +23,7 @@ const PROOFS: u64 = 20_000;
 const VALUE_BYTES: usize = 200;
 
 fn main() {
+    print_hash();
     let started = Instant::now();
     let mut memory = MemoryPages::new();
     memory.change(&sorted((0..NAMES).map(|name| (key(name), 0)))).expect("memory does not fail");
@@ -40,6 +41,14 @@ fn main() {
     println!("after {blocks} updates: root {}", memory.root());
     print_proofs("presence", &memory, (0..PROOFS).map(|n| key(random(n) % NAMES)), true);
     print_proofs("absence ", &memory, (0..PROOFS).map(|n| key(NAMES + n)), false);
+}
+
+/// The yardstick: an update costs some twenty of these per name, so a busy or slow machine shows here first.
+fn print_hash() {
+    let (started, rounds) = (Instant::now(), 1_000_000);
+    let chained = (0..rounds).fold(Hash::ZERO, |last, _| hash(Tag::Node, &[last.as_ref(), last.as_ref()]));
+    black_box(chained);
+    println!("one node hash: {:.0} ns", started.elapsed().as_secs_f64() * 1e9 / f64::from(rounds));
 }
 
 /// Runs the same blocks over one kind of store: hashing the values, sorting, updating and taking over the new pages.

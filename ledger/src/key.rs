@@ -285,7 +285,10 @@ pub fn from_address(params: &Params, text: &str) -> Result<PolicyHash, AddressEr
         return Err(AddressError::OtherNetwork { expected: params.address_prefix, got });
     }
     let bytes: Vec<u8> = checked.byte_iter().collect();
-    Ok(PolicyHash(bytes.try_into().map_err(|_| AddressError::Malformed)?))
+    let policy = PolicyHash(bytes.try_into().map_err(|_| AddressError::Malformed)?);
+    // Four padding bits are left over; unless they are zero, two texts would stand for one policy.
+    let is_canonical = to_address(params, &policy).eq_ignore_ascii_case(text.trim());
+    if is_canonical { Ok(policy) } else { Err(AddressError::Malformed) }
 }
 
 #[cfg(test)]

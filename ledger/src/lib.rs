@@ -43,3 +43,6 @@ pub mod state;
 pub mod history;
 
 pub mod fork;
+
+#[cfg(feature = "testing")]
+pub mod testing;

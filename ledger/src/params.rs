@@ -140,7 +140,8 @@ pub struct Params {
     pub claim_delay_weak: u32,
     /// Height from which CLAIM transactions are accepted.
     pub claim_height: u32,
-    /// Blocks after release at which a leaf is deleted.
+    /// Blocks after release at which a leaf is deleted. At least `commit_ttl`: while the entry stands it refuses
+    /// commits older than the release, and afterwards none is alive.
     pub delete_after: u32,
     /// Deepest reorganisation that needs no lead.
     pub free_reorg: u32,
@@ -251,7 +252,7 @@ impl Params {
             burn_lock: 500,
             claim_delay: 5,
             claim_delay_weak: 20,
-            delete_after: 60,
+            delete_after: 120,
             anchor_window: 60,
             anchor_depth: 3,
             ..Self::main()
@@ -295,7 +296,7 @@ impl Params {
         self.genesis().hash()
     }
 
-    /// `CHAIN_ID`: enters every signature, share and commit, so nothing replays on another network.
+    /// `CHAIN_ID`, computed anew at each call: keep it. It enters every signature, share and commit, so nothing replays on another network.
     pub fn chain_id(&self) -> Hash {
         let genesis = self.genesis();
         hash::hash(Tag::Chain, &[&encode(&genesis.core), &encode(&genesis.ext)])
@@ -313,7 +314,8 @@ fn put_target(w: &mut Writer, target: U256) {
 }
 
 /// The canonical form that genesis commits to: every consensus constant in declaration order, then RESERVED, then
-/// LOCKED, then the (empty) table of root anchors.
+/// LOCKED, then the (empty) table of root anchors. Left out are `claim_height`, so that claims can be activated on a
+/// running network, and `free_reorg` and `deep_lead`, which choose between valid chains and make none invalid.
 impl Encode for Params {
     fn encode(&self, w: &mut Writer) {
         w.b8(self.network.as_str().as_bytes()).u8(self.algorithm.id());
@@ -344,10 +346,7 @@ impl Encode for Params {
             self.burn_lock,
             self.claim_delay,
             self.claim_delay_weak,
-            self.claim_height,
             self.delete_after,
-            self.free_reorg,
-            self.deep_lead,
             self.anchor_window,
             MAX_BLOCK_BYTES as u32,
             MAX_BLOCK_TRANSACTIONS as u32,
@@ -381,6 +380,7 @@ mod tests {
         for network in [Network::Main, Network::Test, Network::Local] {
             let p = network.params();
             assert!(p.commit_ttl >= p.anchor_window, "a commit could be replayed after its deletion");
+            assert!(p.delete_after >= p.commit_ttl, "a commit older than the release could outlive the entry");
             assert!(p.min_gap < p.block_interval && p.relief_start > p.block_interval);
             assert!(p.min_target <= p.genesis_target && p.genesis_target <= p.pow_limit);
             assert!(p.p_commit.is_multiple_of(1024), "prices divide P_COMMIT by up to 1024");

@@ -154,6 +154,15 @@ impl Body {
         w.finish()
     }
 
+    /// Whether the fields whose types allow too much are within their bounds.
+    fn is_encodable(&self) -> bool {
+        match self {
+            Self::Update { operator: None, records: None, .. } => false,
+            Self::Claim { target, proof, .. } => target.len() <= 255 && proof.len() <= MAX_CLAIM_PROOF_BYTES,
+            _ => true,
+        }
+    }
+
     fn from_bytes(type_id: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(bytes);
         let body = match type_id {
@@ -300,10 +309,11 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Puts a transaction together; `None` if share or witness is missing or one too many.
+    /// Puts a transaction together; `None` if share or witness is missing or one too many, or if the body has no
+    /// canonical encoding (an update of nothing, a field too long).
     pub fn new(anchor: Anchor, body: Body, share: Option<Share>, witness: Option<Witness>) -> Option<Self> {
         let complete = share.is_some() == body.needs_work() && witness.is_some() == body.needs_signature();
-        complete.then_some(Self { anchor, body, share, witness })
+        (complete && body.is_encodable()).then_some(Self { anchor, body, share, witness })
     }
 
     /// The anchor.

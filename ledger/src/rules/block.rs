@@ -43,16 +43,20 @@ impl Content {
 }
 
 /// Checks the transactions of a block against its header, as far as no state is needed.
+///
+/// The roots come first: until they match, the body is not the one that the header commits to, and nothing wrong with
+/// it may be held against the header ([`Violation::is_of_the_body_only`]). Otherwise anybody could have a valid header
+/// marked invalid by handing over a mangled body.
 pub fn check_body(header: &Header, transactions: &[Transaction]) -> Result<(), Violation> {
     transactions_are_few_enough(transactions)?;
-    transactions_ascend(transactions)?;
     let content = Content::of(transactions);
-    block_is_small_enough(content.weight)?;
     let ext = &header.ext;
-    equal(ext.weight, content.weight).map_err(Violation::Weight)?;
-    equal(ext.commit_count, content.commit_count).map_err(Violation::CommitCount)?;
     equal(ext.tx_root, content.tx_root).map_err(Violation::TxRoot)?;
-    equal(ext.witness_root, content.witness_root).map_err(Violation::WitnessRoot)
+    equal(ext.witness_root, content.witness_root).map_err(Violation::WitnessRoot)?;
+    transactions_ascend(transactions)?;
+    block_is_small_enough(content.weight)?;
+    equal(ext.weight, content.weight).map_err(Violation::Weight)?;
+    equal(ext.commit_count, content.commit_count).map_err(Violation::CommitCount)
 }
 
 /// Checks what applying the block gave against its header.

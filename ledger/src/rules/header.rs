@@ -1,7 +1,5 @@
 //! Header rules (protocol §3.4), cheapest first: links and arithmetic before work.
 
-use primitive_types::U256;
-
 use super::violation::{GotExpected, Violation};
 use crate::{
     block::{Header, HeaderCore},
@@ -23,7 +21,8 @@ pub struct HeaderContext {
 }
 
 impl HeaderContext {
-    /// The genesis header, valid by definition. Its work counts as zero.
+    /// The genesis header, valid by definition. Its work was never done, but counts as its bits say, so that whoever
+    /// derives work from bits needs no special case.
     pub fn genesis(params: &Params) -> Self {
         let header = params.genesis();
         Self::stored(header, 0, &Peaks::default())
@@ -33,7 +32,7 @@ impl HeaderContext {
     /// answers for that.
     pub fn stored(header: Header, parent_work: u128, parent_peaks: &Peaks) -> Self {
         let hash = header.hash();
-        let own_work = if header.core.height == 0 { 0 } else { claimed_work(&header.core) };
+        let own_work = claimed_work(&header.core);
         let HeaderCore { height, time, vtime, bits, .. } = header.core;
         let leaf = Leaf { block_hash: hash, height, time, vtime, bits, work: own_work };
         let mut peaks = parent_peaks.clone();
@@ -113,7 +112,7 @@ pub fn check(
 
 /// Checks all rules but work. `parent` must be the block that `header.core.prev` names.
 pub fn link(params: &Params, header: &Header, parent: &HeaderContext, now: u64) -> Result<Linked, HeaderError> {
-    assert_eq!(header.core.prev, parent.hash, "the caller looked the parent up by this hash");
+    parent_is_the_one_named(&header.core, parent)?;
     version_is_this_networks(params, &header.core)?;
     height_follows_parent(&header.core, &parent.header.core)?;
     time_is_late_enough(params, &header.core, &parent.header.core)?;
@@ -128,6 +127,12 @@ pub fn link(params: &Params, header: &Header, parent: &HeaderContext, now: u64) 
 fn version_is_this_networks(params: &Params, core: &HeaderCore) -> Result<(), Violation> {
     let (got, expected) = (core.version, params.header_version());
     if got == expected { Ok(()) } else { Err(Violation::Version(GotExpected { got, expected })) }
+}
+
+/// §3.4 rule 2: the header follows this parent and no other.
+fn parent_is_the_one_named(core: &HeaderCore, parent: &HeaderContext) -> Result<(), Violation> {
+    let (got, expected) = (core.prev, parent.hash);
+    if got == expected { Ok(()) } else { Err(Violation::Parent(GotExpected { got, expected })) }
 }
 
 /// §3.4 rule 3: height = parent + 1.
@@ -188,7 +193,7 @@ pub fn work_meets_target(
     core: &HeaderCore,
     scratch: &mut Scratch,
 ) -> Result<(), Violation> {
-    let target = from_compact(core.bits).unwrap_or(U256::zero());
+    let Some(target) = from_compact(core.bits) else { return Err(Violation::HeaderWork) };
     let value = pow_value(params.algorithm, chain_id, core, scratch);
     if value <= target { Ok(()) } else { Err(Violation::HeaderWork) }
 }

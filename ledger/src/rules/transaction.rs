@@ -5,7 +5,7 @@
 use super::violation::{GotExpected, Violation};
 use crate::{
     hash::{BlockHash, Hash, PolicyHash, TxId, WitnessTxId},
-    key::sighash,
+    key::{Witness, sighash},
     name::Name,
     params::Params,
     pow::{Scratch, meets, pow_value},
@@ -81,8 +81,9 @@ pub fn check(
         let commit = share_commit(chain_id, &anchor.hash, &txid);
         share_meets_price(params, chain_id, share, commit, needed, scratch)?;
     }
-    let signer = signatures_verify(chain_id, &transaction, anchor, &txid)?;
+    let signer = transaction.witness().map_or(PolicyHash::ZERO, Witness::signer);
     reveal_is_signed_by_its_owner(body, &signer)?;
+    signatures_verify(chain_id, &transaction, anchor, &txid)?;
     let wtxid = transaction.wtxid();
     Ok(CheckedTransaction { transaction, txid, wtxid, anchor: anchor.hash, signer })
 }
@@ -171,19 +172,19 @@ fn share_meets_price(
     if meets(value, needed) { Ok(()) } else { Err(Violation::ShareWork { needed }) }
 }
 
-/// §2.3: every signature covers the sighash. Returns the policy that signed, zero where the type needs none.
+/// §2.3: every signature covers the sighash.
 fn signatures_verify(
     chain_id: &Hash,
     transaction: &Transaction,
     anchor: &AnchorBlock,
     txid: &TxId,
-) -> Result<PolicyHash, Violation> {
-    let Some(witness) = transaction.witness() else { return Ok(PolicyHash::ZERO) };
+) -> Result<(), Violation> {
+    let Some(witness) = transaction.witness() else { return Ok(()) };
     let digest = sighash(chain_id, &anchor.hash, txid);
-    if witness.verifies(&digest) { Ok(witness.signer()) } else { Err(Violation::Signature) }
+    if witness.verifies(&digest) { Ok(()) } else { Err(Violation::Signature) }
 }
 
-/// §6: a reveal's witness policy is its owner.
+/// §6: a reveal's witness policy is its owner. Judged before the signatures, which cost far more.
 fn reveal_is_signed_by_its_owner(body: &Body, signer: &PolicyHash) -> Result<(), Violation> {
     match body {
         Body::Reveal { owner, .. } if owner != signer => Err(Violation::RevealSigner),

@@ -34,6 +34,8 @@ pub enum Violation {
     // Headers, protocol §3.4 in order.
     #[error("header version {0}")]
     Version(GotExpected<u32>),
+    #[error("parent {0}")]
+    Parent(GotExpected<BlockHash>),
     #[error("height {0}")]
     Height(GotExpected<u32>),
     #[error("time {got} is before {earliest}, the least gap after the parent")]
@@ -185,7 +187,8 @@ impl Violation {
             | Self::RenewalEarly { .. }
             | Self::RenewalTerm(_)
             | Self::KnownInvalid { .. } => Fault::Sender,
-            Self::AnchorWindow { .. }
+            Self::Parent(_)
+            | Self::AnchorWindow { .. }
             | Self::AnchorTag { .. }
             | Self::AncestorUnknown { .. }
             | Self::CommitMissing
@@ -194,10 +197,17 @@ impl Violation {
         }
     }
 
+    /// Whether only the body that was handed over is wrong, and the header may still have a valid one: the body is not
+    /// the one that the header commits to. Such a violation must never mark a header as invalid.
+    pub fn is_of_the_body_only(&self) -> bool {
+        matches!(self, Self::BlockTransactions { .. } | Self::TxRoot(_) | Self::WitnessRoot(_))
+    }
+
     /// The violation's name in `snake_case`, for logs, metrics and API errors.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Version(_) => "version",
+            Self::Parent(_) => "parent",
             Self::Height(_) => "height",
             Self::TooSoon { .. } => "too_soon",
             Self::Vtime(_) => "vtime",

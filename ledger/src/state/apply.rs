@@ -158,7 +158,8 @@ impl Step<'_> {
         if self.changes.contains_key(&key) {
             return Err(Violation::KeyTouchedTwice { key });
         }
-        Ok(self.loaded.leaves.get(&key).and_then(Option::as_ref))
+        // A key that was forgotten must not pass for a free name: that would fork this node off without a word.
+        Ok(self.loaded.leaves.get(&key).expect("the shell loads every key that `touched_keys` names").as_ref())
     }
 
     fn into_delta(self, parent_name_count: u64) -> Delta {

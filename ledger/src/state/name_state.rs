@@ -220,6 +220,8 @@ pub fn commit_key(class: u8, commit_hash: &CommitHash) -> Key {
 }
 
 /// An entry of either kind. Its bytes begin with the kind: 1 for names, 2 for commits.
+// Most entries are names: boxing them would cost an allocation each to save room in the few commits.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Leaf {
     /// Of a name.

@@ -7,7 +7,6 @@ use super::{Leaf, apply::Delta};
 use crate::{
     codec::{Decode, DecodeError, Encode, Reader, Writer},
     hash::Key,
-    params::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS},
 };
 
 /// Entries before a block, ascending by key; `None` where there was none.
@@ -34,9 +33,9 @@ impl Encode for Undo {
 }
 
 impl Decode for Undo {
-    /// A block's transactions touch at most two entries each; expiry adds those that as many blocks' worth of
-    /// registrations at one height can leave behind. Undo data is only read back from our own disk.
-    const MAX_BYTES: usize = 16 * MAX_BLOCK_BYTES + 2 * MAX_BLOCK_TRANSACTIONS * Leaf::MAX_BYTES;
+    /// A block's transactions touch at most 4,096 entries. Entries due at one height can come from several years of
+    /// renewals that were aligned on purpose, each year adding about 1.5 MB; undo data is read from our own disk only.
+    const MAX_BYTES: usize = 64 << 20;
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = r.u32("undo count")? as usize;

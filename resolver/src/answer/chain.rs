@@ -1,0 +1,180 @@
+//! From a name in one of our zones to an answer, across aliases.
+//!
+//! Each round finds the zone, the entry and the node of one name. An alias starts another round with its target, in
+//! whichever of our zones that is; leaving them, running in a circle or exceeding [`MAX_CHAIN`] ends the walk with
+//! what was found so far. The code is that of the last name, the AA bit that of the first (RFC 6604).
+
+use hickory_proto::op::ResponseCode;
+use ledger::name::Name;
+
+use super::{
+    Answer, Ede, EdeCode, MAX_CHAIN, Origin, RrSet,
+    entry::{self, Node, Referral},
+    special,
+};
+use crate::{
+    dname::{Dname, split_last_label},
+    query::{Query, Transport},
+    rtype,
+    site::{SERVICE_LABEL, Site, Zone},
+    source::{Entry, Facts, NameView, Status},
+};
+
+/// Name servers of a referral whose addresses are looked up in other entries.
+const MAX_SIBLINGS: usize = 8;
+
+/// What one name leads to.
+pub(super) enum Step {
+    /// Records of the wanted type.
+    Data(Vec<RrSet>),
+    /// The name exists, the type does not.
+    NoData,
+    /// The name does not exist.
+    NxDomain(Option<Ede>),
+    /// Another name is meant.
+    Alias { sets: Vec<RrSet>, target: Dname },
+    /// Others are responsible from here on.
+    Cut(Referral),
+    /// A DNAME whose substitution is no name (RFC 6672 §2.2).
+    TooLong(RrSet),
+}
+
+/// Answers a query whose name is in one of the site's zones.
+pub(super) fn follow(query: &Query, view: &dyn NameView, site: &Site) -> Answer {
+    let facts = view.facts();
+    let mut answer = Answer { authoritative: true, ..Answer::empty(ResponseCode::NoError, Origin::Ledger) };
+    let mut seen = vec![query.name.clone()];
+    loop {
+        let name = &seen[seen.len() - 1];
+        let Some(zone) = site.zone_of(name) else { return leave(answer, name.clone(), query.qtype) };
+        match step(name, zone, query, view, &facts) {
+            Step::Alias { sets, target } => {
+                answer.answer.extend(sets);
+                if let Some(text) = why_stop(&seen, &target) {
+                    answer.ede = Some(Ede { code: EdeCode::Other, text: text.into() });
+                    return answer;
+                }
+                seen.push(target);
+            }
+            last => return finish(answer, last, zone, query, view, site),
+        }
+    }
+}
+
+fn why_stop(seen: &[Dname], target: &Dname) -> Option<&'static str> {
+    if seen.contains(target) {
+        Some("the aliases run in a circle")
+    } else if seen.len() > MAX_CHAIN {
+        Some("too many aliases")
+    } else {
+        None
+    }
+}
+
+/// Finds what `name` leads to within `zone`.
+fn step(name: &Dname, zone: &Zone, query: &Query, view: &dyn NameView, facts: &Facts) -> Step {
+    let relative = name.relative_to(zone.apex()).unwrap_or_default();
+    let Some((sub, label)) = split_last_label(relative) else {
+        return entry::select(zone.apex_sets(facts), query);
+    };
+    if label == SERVICE_LABEL {
+        return match sub {
+            b"" => Step::NoData,
+            b"\x02ns" => entry::select(zone.name_server_sets(), query),
+            _ => Step::NxDomain(None),
+        };
+    }
+    let entry = match find(label, view, facts) {
+        Ok(entry) => entry,
+        Err(reason) => return Step::NxDomain(reason),
+    };
+    match zone.apex().with_prefix(&relative[sub.len()..]) {
+        Ok(base) => Node { entry: &entry, base: &base, facts }.resolve(sub, name, query),
+        Err(_) => Step::NxDomain(None),
+    }
+}
+
+/// The entry that `label` names, if it is in DNS now; else perhaps why not.
+fn find(label: &[u8], view: &dyn NameView, facts: &Facts) -> Result<Entry, Option<Ede>> {
+    let name = std::str::from_utf8(label).ok().and_then(|text| Name::new(text).ok()).ok_or(None)?;
+    let entry = view.lookup(&name).ok_or(None)?;
+    let why_not = match entry.life.status(facts.height.saturating_add(1)) {
+        Status::Active | Status::Grace if entry.records.iter().next().is_none() => "the name holds no records",
+        Status::Active | Status::Grace => return Ok(entry),
+        Status::Pending => "the registration can still be contested",
+        Status::Revoked => "the name is revoked",
+        Status::Released => "the name has expired",
+    };
+    Err(Some(Ede { code: EdeCode::Other, text: why_not.into() }))
+}
+
+fn finish(mut answer: Answer, last: Step, zone: &Zone, query: &Query, view: &dyn NameView, site: &Site) -> Answer {
+    match last {
+        Step::Data(sets) => answer.answer.extend(sets),
+        Step::NoData => answer.authority.push(zone.soa(&view.facts())),
+        Step::NxDomain(ede) => {
+            answer.rcode = ResponseCode::NXDomain;
+            answer.authority.push(zone.soa(&view.facts()));
+            answer.ede = ede;
+        }
+        Step::Cut(referral) => refer(&mut answer, referral, query, view, site),
+        Step::TooLong(dname) => {
+            answer.rcode = ResponseCode::YXDomain;
+            answer.answer.push(dname);
+        }
+        // `follow` takes every alias itself.
+        Step::Alias { sets, .. } => answer.answer.extend(sets),
+    }
+    answer
+}
+
+fn refer(answer: &mut Answer, referral: Referral, query: &Query, view: &dyn NameView, site: &Site) {
+    if answer.answer.is_empty() {
+        answer.authoritative = false;
+    }
+    answer.authority.push(referral.name_servers);
+    answer.authority.extend(referral.signer.filter(|_| query.dnssec_ok()));
+    answer.glue = referral.glue;
+    let siblings = referral.siblings.iter().take(MAX_SIBLINGS);
+    answer.additional = siblings.flat_map(|target| addresses(target, view, site)).collect();
+}
+
+/// The addresses of a name server that is in one of our zones but not below the cut.
+fn addresses(target: &Dname, view: &dyn NameView, site: &Site) -> Vec<RrSet> {
+    let facts = view.facts();
+    let sets = || {
+        let apex = site.zone_of(target)?.apex();
+        let relative = target.relative_to(apex)?;
+        let (sub, label) = split_last_label(relative)?;
+        let entry = find(label, view, &facts).ok()?;
+        let base = apex.with_prefix(&relative[sub.len()..]).ok()?;
+        Some(Node { entry: &entry, base: &base, facts: &facts }.addresses(sub, target))
+    };
+    sets().unwrap_or_default()
+}
+
+/// An alias led out of our zones: to a special-use name, which we know, or to where others answer.
+fn leave(mut answer: Answer, name: Dname, qtype: u16) -> Answer {
+    match special::answer(&name, qtype) {
+        Some(rest) => {
+            answer.rcode = rest.rcode;
+            answer.answer.extend(rest.answer);
+            answer.authority = rest.authority;
+        }
+        None => answer.elsewhere = Some(name),
+    }
+    answer
+}
+
+/// ANY in minimal form (RFC 8482 §4.1): over UDP the first set, over a connection all.
+pub(super) fn any(mut sets: Vec<RrSet>, transport: Transport) -> Step {
+    if transport == Transport::Datagram {
+        sets.truncate(1);
+    }
+    if sets.is_empty() { Step::NoData } else { Step::Data(sets) }
+}
+
+/// Whether a type may hold one record per owner only (RFC 2181 §10.1, RFC 6672 §2.4).
+pub(super) fn is_single(rtype: u16) -> bool {
+    matches!(rtype, rtype::CNAME | rtype::DNAME)
+}

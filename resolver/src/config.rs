@@ -1,0 +1,233 @@
+//! The `[dns]` section of the configuration file.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    dname::{Dname, DnameError},
+    site::{Site, Zone},
+};
+
+/// The most addresses to listen on, the most suffixes and the most upstreams.
+const MAX_LIST: usize = 16;
+/// The longest `server_id`, in bytes: it must fit one character string.
+const MAX_SERVER_ID_BYTES: usize = 255;
+/// The longest suffix in wire bytes: an owner of 63 bytes below a name of 63 must still be a name.
+const MAX_SUFFIX_BYTES: usize = 100;
+/// The port of upstreams that are given without one.
+const DNS_PORT: u16 = 53;
+
+/// What DNS is served, where, and what happens with other questions.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DnsConfig {
+    /// Addresses to listen on, each for UDP and TCP. Port 0 takes a free one. An empty list turns DNS off.
+    pub listen: Vec<SocketAddr>,
+    /// The suffixes below which ledger names appear.
+    pub suffixes: Vec<String>,
+    /// Servers that answer everything else, `address` or `address:port`. An empty list means such questions are
+    /// refused. Only local clients (loopback, private and link-local addresses) are forwarded for.
+    pub upstreams: Vec<String>,
+    /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
+    pub announce: Vec<IpAddr>,
+    /// What `id.server` and NSID tell about this server. Absent by default.
+    pub server_id: Option<String>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A list is longer than anybody needs.
+    #[error("dns.{key} has {got} entries, at most {MAX_LIST} are allowed")]
+    TooMany {
+        /// The key.
+        key: &'static str,
+        /// Its length.
+        got: usize,
+    },
+    /// No suffix.
+    #[error("dns.suffixes is empty: give at least one suffix such as \"p2p\"")]
+    NoSuffix,
+    /// A suffix is no domain name.
+    #[error("dns.suffixes: {suffix:?} is not a domain name: {reason}")]
+    Suffix {
+        /// As written.
+        suffix: String,
+        /// What is wrong.
+        reason: DnameError,
+    },
+    /// The root, or a suffix too long to put names below.
+    #[error("dns.suffixes: {0:?} must have at least one label and at most {MAX_SUFFIX_BYTES} bytes")]
+    SuffixLength(String),
+    /// A value is there twice.
+    #[error("dns.{key} lists {value:?} twice")]
+    Twice {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// An upstream is no address.
+    #[error("dns.upstreams: {0:?} is not an IP address, or an IP address and a port such as \"9.9.9.9:53\"")]
+    Upstream(String),
+    /// An upstream is this server itself.
+    #[error("dns.upstreams: {0} is also in dns.listen, so questions would be forwarded in a circle")]
+    Circle(SocketAddr),
+    /// The identifier does not fit a TXT string.
+    #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
+    ServerId,
+}
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        let loopback = |ip: IpAddr| SocketAddr::new(ip, 5354);
+        Self {
+            listen: vec![
+                loopback(std::net::Ipv4Addr::LOCALHOST.into()),
+                loopback(std::net::Ipv6Addr::LOCALHOST.into()),
+            ],
+            suffixes: vec!["p2p".to_owned(), "p2p.alt".to_owned()],
+            upstreams: Vec::new(),
+            announce: Vec::new(),
+            server_id: None,
+        }
+    }
+}
+
+impl DnsConfig {
+    /// Checks everything that can be checked without opening a socket.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.lists_are_short()?;
+        self.site()?;
+        for upstream in self.upstream_addrs()? {
+            if self.listen.contains(&upstream) {
+                return Err(ConfigError::Circle(upstream));
+            }
+        }
+        let listen = self.listen.iter().filter(|addr| addr.port() != 0).map(SocketAddr::to_string);
+        no_repeats("listen", listen)?;
+        no_repeats("upstreams", self.upstreams.iter().cloned())
+    }
+
+    /// The zones and the identity that this section describes.
+    pub(crate) fn site(&self) -> Result<Site, ConfigError> {
+        if self.suffixes.is_empty() {
+            return Err(ConfigError::NoSuffix);
+        }
+        if self.server_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_SERVER_ID_BYTES) {
+            return Err(ConfigError::ServerId);
+        }
+        let suffixes: Vec<Dname> = self.suffixes.iter().map(|text| suffix(text)).collect::<Result<_, _>>()?;
+        no_repeats("suffixes", suffixes.iter().map(Dname::to_string))?;
+        let zones = suffixes.into_iter().map(|suffix| {
+            let written = suffix.to_string();
+            Zone::new(suffix, self.announced()).map_err(|reason| ConfigError::Suffix { suffix: written, reason })
+        });
+        Ok(Site::new(zones.collect::<Result<_, _>>()?, self.server_id.clone()))
+    }
+
+    /// The upstreams with their ports.
+    pub(crate) fn upstream_addrs(&self) -> Result<Vec<SocketAddr>, ConfigError> {
+        self.upstreams.iter().map(|text| upstream(text)).collect()
+    }
+
+    fn announced(&self) -> Vec<IpAddr> {
+        if !self.announce.is_empty() {
+            return self.announce.clone();
+        }
+        let mut addresses: Vec<IpAddr> =
+            self.listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    fn lists_are_short(&self) -> Result<(), ConfigError> {
+        let lengths = [
+            ("listen", self.listen.len()),
+            ("suffixes", self.suffixes.len()),
+            ("upstreams", self.upstreams.len()),
+            ("announce", self.announce.len()),
+        ];
+        match lengths.into_iter().find(|(_, got)| *got > MAX_LIST) {
+            Some((key, got)) => Err(ConfigError::TooMany { key, got }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn suffix(text: &str) -> Result<Dname, ConfigError> {
+    let name: Dname = text.parse().map_err(|reason| ConfigError::Suffix { suffix: text.to_owned(), reason })?;
+    match name.as_wire().len() {
+        2..=MAX_SUFFIX_BYTES => Ok(name),
+        _ => Err(ConfigError::SuffixLength(text.to_owned())),
+    }
+}
+
+fn upstream(text: &str) -> Result<SocketAddr, ConfigError> {
+    let with_port = text.parse::<SocketAddr>();
+    let without = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
+    with_port.or_else(|_| without()).map_err(|_| ConfigError::Upstream(text.to_owned()))
+}
+
+fn no_repeats(key: &'static str, values: impl Iterator<Item = String>) -> Result<(), ConfigError> {
+    let mut seen = HashSet::new();
+    for value in values {
+        if !seen.insert(value.clone()) {
+            return Err(ConfigError::Twice { key, value });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(toml: &str, expected: Result<(), &str>) {
+        let config: DnsConfig = toml::from_str(toml).expect("it parses");
+        assert_eq!(config.validate().map_err(|e| e.to_string()), expected.map_err(str::to_owned), "{toml}");
+    }
+
+    #[test]
+    fn the_default_is_valid_and_survives_toml() {
+        let config = DnsConfig::default();
+        assert_eq!(config.validate(), Ok(()));
+        let text = toml::to_string(&config).expect("it can be written");
+        assert_eq!(toml::from_str::<DnsConfig>(&text).expect("it can be read"), config);
+        assert_eq!(toml::from_str::<DnsConfig>("").expect("empty"), config);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = toml::from_str::<DnsConfig>("listne = []").expect_err("a typo").to_string();
+        assert!(error.contains("listne") && error.contains("`listen`"), "{error}");
+    }
+
+    #[test]
+    fn each_rule_has_its_sentence() {
+        check("listen = []", Ok(()));
+        check("listen = ['127.0.0.1:0', '127.0.0.1:0']", Ok(()));
+        check("upstreams = ['9.9.9.9', '[2620:fe::fe]:53']", Ok(()));
+        check("suffixes = ['names.example.org.']", Ok(()));
+        check("suffixes = []", Err("dns.suffixes is empty: give at least one suffix such as \"p2p\""));
+        check("suffixes = ['a..b']", Err("dns.suffixes: \"a..b\" is not a domain name: a label is empty"));
+        check("suffixes = ['.']", Err("dns.suffixes: \".\" must have at least one label and at most 100 bytes"));
+        check("suffixes = ['p2p', 'P2P.']", Err("dns.suffixes lists \"p2p.\" twice"));
+        check("listen = ['[::1]:53', '[::1]:53']", Err("dns.listen lists \"[::1]:53\" twice"));
+        check(
+            "upstreams = ['dns.quad9.net']",
+            Err("dns.upstreams: \"dns.quad9.net\" is not an IP address, or an IP address and a port such as \
+                 \"9.9.9.9:53\""),
+        );
+        check(
+            "listen = ['127.0.0.1:53']\nupstreams = ['127.0.0.1']",
+            Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
+        );
+        check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
+    }
+}

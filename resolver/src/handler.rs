@@ -1,0 +1,222 @@
+//! One request from parsing to sending: screening, answering, forwarding, cutting to size, counting.
+//!
+//! hickory has parsed the message when it comes here, has answered FORMERR to what it could not parse, and has dropped
+//! responses and messages shorter than a header.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use hickory_net::{runtime::Time, xfer::Protocol};
+use hickory_proto::{
+    op::{Edns, Message, OpCode, ResponseCode},
+    rr::{Name, RecordType, rdata::opt::EdnsCode},
+    serialize::binary::BinDecodable,
+};
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use tracing::debug;
+
+use crate::{
+    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer},
+    dname::Dname,
+    forward::{ForwardError, Forwarder, Question},
+    message::{Fitted, Reply},
+    metrics::{DnsMetrics, Sent},
+    query::{ClientEdns, Query, Recursion, Transport},
+    site::Site,
+    source::NameSource,
+};
+
+/// Answers requests.
+pub(crate) struct Handler {
+    pub(crate) site: Site,
+    pub(crate) source: Arc<dyn NameSource>,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) metrics: Arc<DnsMetrics>,
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut response: R) -> ResponseInfo {
+        let started = Instant::now();
+        let query = screen(request);
+        let reply = match &query {
+            Ok(query) => self.reply(query, request).await,
+            Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
+        };
+        let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
+        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id());
+        let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
+        let info = send(&fitted, request, &mut response).await;
+        let duration_s = started.elapsed().as_secs_f64();
+        self.metrics.response(&Sent { rcode, origin, duration_s, bytes, truncated });
+        info
+    }
+}
+
+impl Handler {
+    async fn reply(&self, query: &Query, request: &Request) -> Reply {
+        self.metrics.request(query.transport, query.qtype);
+        // The snapshot is let go before anything is awaited.
+        let verdict = answer(query, &*self.source.view(), &self.site);
+        let mut reply = match verdict {
+            Verdict::Local(answer) => self.complete(answer, query, request).await,
+            Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
+        };
+        reply.recursion_available = self.forwarder.is_enabled() && is_local(request.src().ip());
+        reply
+    }
+
+    /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
+    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Reply {
+        let end = answer.elsewhere.take().filter(|_| self.may_forward(query, request).is_ok());
+        let mut reply = Reply::from_answer(answer, asked_name(request));
+        match end.and_then(|end| Name::from_bytes(end.as_wire()).ok()) {
+            None => reply,
+            Some(name) => match self.ask(name, query, request).await {
+                Ok(message) => {
+                    reply.continue_with(message);
+                    reply
+                }
+                Err(error) => Reply::from_answer(upstream_failure(error), None),
+            },
+        }
+    }
+
+    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Reply {
+        let name = match (self.may_forward(query, request), asked_name(request)) {
+            (Ok(()), Some(name)) => name.clone(),
+            (Ok(()), None) => return Reply::from_answer(malformed(), None),
+            (Err(why), _) => {
+                let refusal = Answer::empty(ResponseCode::Refused, Origin::Policy);
+                return Reply::from_answer(Answer { ede: Some(why), ..refusal }, None);
+            }
+        };
+        match self.ask(name, query, request).await {
+            Ok(message) => Reply::from_upstream(message),
+            Err(error) => Reply::from_answer(upstream_failure(error), None),
+        }
+    }
+
+    async fn ask(&self, name: Name, query: &Query, request: &Request) -> Result<Message, ForwardError> {
+        let question = Question {
+            name,
+            qtype: RecordType::from(query.qtype),
+            dnssec_ok: query.dnssec_ok(),
+            checking_disabled: request.metadata.checking_disabled,
+        };
+        self.forwarder.ask(&question).await
+    }
+
+    /// Whether this client's question may be passed on; if not, what to say. An open forwarder is an amplifier and a
+    /// cache for strangers to poison, so only clients nearby are served.
+    fn may_forward(&self, query: &Query, request: &Request) -> Result<(), Ede> {
+        let (code, text) = match query.recursion {
+            _ if !self.forwarder.is_enabled() => (EdeCode::NotAuthoritative, "not our zone, and forwarding is off"),
+            Recursion::NotDesired => (EdeCode::NotAuthoritative, "not our zone, and recursion was not asked for"),
+            Recursion::Desired if !is_local(request.src().ip()) => {
+                (EdeCode::Prohibited, "not our zone, and forwarding is for local clients")
+            }
+            Recursion::Desired => return Ok(()),
+        };
+        Err(Ede { code, text: text.into() })
+    }
+}
+
+/// Takes the question out of a request, or says what is wrong with it.
+fn screen(request: &Request) -> Result<Query, Box<Answer>> {
+    let refuse = |rcode| Err(Box::new(Answer::empty(rcode, Origin::Policy)));
+    match request.metadata.op_code {
+        OpCode::Query => {}
+        // The ledger changes by transactions only, and we are nobody's secondary.
+        OpCode::Update | OpCode::Notify => return refuse(ResponseCode::Refused),
+        OpCode::Status | OpCode::Unknown(_) => return refuse(ResponseCode::NotImp),
+    }
+    if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
+        return refuse(ResponseCode::BADVERS);
+    }
+    // RFC 9619: a query has exactly one question.
+    let [question] = request.queries.queries() else { return Err(Box::new(malformed())) };
+    let Ok(name) = Dname::from_labels(question.original().name().iter()) else { return Err(Box::new(malformed())) };
+    Ok(Query {
+        name,
+        qtype: u16::from(question.query_type()),
+        qclass: u16::from(question.query_class()),
+        transport: match request.protocol() {
+            Protocol::Udp => Transport::Datagram,
+            _ => Transport::Stream,
+        },
+        recursion: match request.metadata.recursion_desired {
+            true => Recursion::Desired,
+            false => Recursion::NotDesired,
+        },
+        edns: request.edns.as_ref().map(client_edns),
+    })
+}
+
+fn client_edns(edns: &Edns) -> ClientEdns {
+    ClientEdns {
+        version: edns.version(),
+        payload: edns.max_payload(),
+        dnssec_ok: edns.flags().dnssec_ok,
+        wants_nsid: edns.option(EdnsCode::NSID).is_some(),
+    }
+}
+
+fn malformed() -> Answer {
+    Answer::empty(ResponseCode::FormErr, Origin::Policy)
+}
+
+fn upstream_failure(error: ForwardError) -> Answer {
+    let code = match error {
+        ForwardError::Overloaded => EdeCode::Other,
+        ForwardError::Unreachable => EdeCode::NoReachableAuthority,
+    };
+    Answer::failure(ResponseCode::ServFail, Origin::Upstream, code, error.to_string())
+}
+
+fn asked_name(request: &Request) -> Option<&Name> {
+    request.queries.queries().first().map(|query| query.original().name())
+}
+
+async fn send(fitted: &Fitted, request: &Request, response: &mut impl ResponseHandler) -> ResponseInfo {
+    let header = fitted.header();
+    match response.send_response(fitted.response(request)).await {
+        Ok(info) => info,
+        Err(error) => {
+            // The client is gone, or slower than its answers; nobody is left to tell.
+            debug!(src = %request.src(), %error, "response not sent");
+            ResponseInfo::from(header)
+        }
+    }
+}
+
+/// Loopback, private and link-local addresses (RFC 1918, RFC 4193, RFC 4291, RFC 3927).
+fn is_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_clients() {
+        for (address, local) in [
+            ("127.0.0.1", true),
+            ("192.168.1.2", true),
+            ("169.254.0.1", true),
+            ("100.64.0.1", false),
+            ("9.9.9.9", false),
+            ("::1", true),
+            ("fd00::1", true),
+            ("fe80::1", true),
+            ("2001:db8::1", false),
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:9.9.9.9", false),
+        ] {
+            assert_eq!(is_local(address.parse().expect("an address")), local, "{address}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A name table, served as DNS.
+//!
+//! The node publishes what each block changes; clients ask for `<name>.p2p` and get answers from one immutable
+//! snapshot. A query goes one way through the modules:
+//!
+//! ```text
+//! server ─ handler ─ query ─→ answer (pure) ─→ message ─ server
+//!                              │  ▲      └─ elsewhere ─→ forward
+//!                     site ────┘  └──── source: NameView ←─ table ←─ the node
+//! ```
+//!
+//! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
+//! - [`answer`]: DNS semantics without sockets, clock or randomness; [`site`] and [`query`] are its other inputs.
+//! - [`server`]: UDP and TCP on hickory; [`forward`]: everything that is not ours.
+//! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
+//!
+//! This package knows no database and no peer. Answers are not signed, cached or rate-limited here yet.
+
+pub mod config;
+pub mod server;
+
+mod handler;
+
+pub mod answer;
+pub mod site;
+
+pub mod forward;
+mod message;
+
+pub mod query;
+pub mod source;
+pub mod table;
+
+pub mod dname;
+pub mod rdata;
+pub mod records;
+pub mod rtype;
+
+pub mod metrics;
+
+pub use config::DnsConfig;
+pub use metrics::DnsMetrics;
+pub use server::Resolver;
+pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};
+pub use table::SharedTable;

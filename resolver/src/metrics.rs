@@ -1,0 +1,214 @@
+//! Counters of the resolver, for Prometheus. The doc comment of each field is its help text.
+//!
+//! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+};
+
+use crate::{
+    answer::Origin,
+    query::Transport,
+    rtype,
+    source::{Facts, Readiness},
+};
+
+/// Types that have a label value of their own.
+const NAMED_TYPES: [(u16, &str); 24] = [
+    (rtype::A, "A"),
+    (rtype::NS, "NS"),
+    (rtype::CNAME, "CNAME"),
+    (rtype::SOA, "SOA"),
+    (rtype::PTR, "PTR"),
+    (rtype::HINFO, "HINFO"),
+    (rtype::MX, "MX"),
+    (rtype::TXT, "TXT"),
+    (rtype::AAAA, "AAAA"),
+    (rtype::LOC, "LOC"),
+    (rtype::SRV, "SRV"),
+    (rtype::NAPTR, "NAPTR"),
+    (rtype::DNAME, "DNAME"),
+    (rtype::DS, "DS"),
+    (rtype::SSHFP, "SSHFP"),
+    (rtype::TLSA, "TLSA"),
+    (48, "DNSKEY"),
+    (rtype::SVCB, "SVCB"),
+    (rtype::HTTPS, "HTTPS"),
+    (rtype::IXFR, "IXFR"),
+    (rtype::AXFR, "AXFR"),
+    (rtype::ANY, "ANY"),
+    (rtype::URI, "URI"),
+    (rtype::CAA, "CAA"),
+];
+
+/// Response codes that have a label value of their own.
+const NAMED_RCODES: [&str; 11] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
+    "NOTZONE",
+];
+
+/// Bounds of answer times in seconds: microseconds for the ledger, seconds for upstreams.
+const DURATION_BUCKETS: [f64; 10] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.01, 0.05, 0.25, 1.0, 5.0];
+/// Bounds of answer sizes in bytes.
+const SIZE_BUCKETS: [f64; 8] = [64.0, 128.0, 256.0, 512.0, 1_232.0, 4_096.0, 16_384.0, 65_535.0];
+
+/// All metrics of the resolver.
+pub struct DnsMetrics {
+    /// Queries received, by transport and type.
+    requests: IntCounterVec,
+    /// Responses sent, by response code and the part of the resolver that answered.
+    responses: IntCounterVec,
+    /// Seconds from a parsed query to its answer being handed to the socket.
+    duration: HistogramVec,
+    /// Responses sent with the TC bit.
+    truncated: IntCounter,
+    /// Bytes of DNS message per response.
+    response_size: Histogram,
+    /// Queries sent on to upstreams, by outcome.
+    forwards: IntCounterVec,
+    /// Height of the newest block in the snapshot that answers come from.
+    snapshot_height: IntGauge,
+    /// Unix time of the newest block in the snapshot that answers come from.
+    snapshot_time: IntGauge,
+    /// Whether ledger names are answered (1) or fail with "not ready" (0).
+    ready: IntGauge,
+    /// Names in the snapshot, whatever their status.
+    names: IntGauge,
+    /// Records in the snapshot that cannot be served because their data is malformed.
+    malformed_records: IntGauge,
+}
+
+/// How an attempt to ask upstreams ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ForwardResult {
+    /// An answer came.
+    Answered,
+    /// No upstream answered in time.
+    Unreachable,
+    /// Too many queries were already waiting.
+    Overloaded,
+}
+
+impl DnsMetrics {
+    /// Makes the metrics and registers them; fails if they are registered already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let duration = "Seconds from a parsed query to its answer being handed to the socket.";
+        let duration = HistogramOpts::new("namestead_dns_request_duration_seconds", duration);
+        let size = HistogramOpts::new("namestead_dns_response_size_bytes", "Bytes of DNS message per response.");
+        Ok(Self {
+            requests: counters(registry, "requests_total", "Queries received.", &["proto", "type"])?,
+            responses: counters(registry, "responses_total", "Responses sent.", &["rcode", "source"])?,
+            duration: add(registry, HistogramVec::new(duration.buckets(DURATION_BUCKETS.to_vec()), &["source"])?)?,
+            truncated: add(
+                registry,
+                IntCounter::new("namestead_dns_truncated_total", "Responses sent with the TC bit.")?,
+            )?,
+            response_size: add(registry, Histogram::with_opts(size.buckets(SIZE_BUCKETS.to_vec()))?)?,
+            forwards: counters(registry, "forward_requests_total", "Queries sent on to upstreams.", &["result"])?,
+            snapshot_height: gauge(registry, "snapshot_height", "Height of the newest block in the snapshot.")?,
+            snapshot_time: gauge(registry, "snapshot_time_seconds", "Unix time of the newest block in the snapshot.")?,
+            ready: gauge(registry, "ready", "Whether ledger names are answered (1) or fail with \"not ready\" (0).")?,
+            names: gauge(registry, "names", "Names in the snapshot, whatever their status.")?,
+            malformed_records: gauge(
+                registry,
+                "malformed_records",
+                "Records in the snapshot that cannot be served because their data is malformed.",
+            )?,
+        })
+    }
+
+    pub(crate) fn request(&self, transport: Transport, qtype: u16) {
+        let proto = match transport {
+            Transport::Datagram => "udp",
+            Transport::Stream => "tcp",
+        };
+        let named = NAMED_TYPES.iter().find(|(number, _)| *number == qtype);
+        self.requests.with_label_values(&[proto, named.map_or("other", |(_, name)| *name)]).inc();
+    }
+
+    pub(crate) fn response(&self, sent: &Sent) {
+        let rcode = match sent.rcode {
+            16 => "BADVERS",
+            low => NAMED_RCODES.get(usize::from(low)).copied().unwrap_or("other"),
+        };
+        let source = source(sent.origin);
+        self.responses.with_label_values(&[rcode, source]).inc();
+        self.duration.with_label_values(&[source]).observe(sent.duration_s);
+        self.response_size.observe(sent.bytes as f64);
+        if sent.truncated {
+            self.truncated.inc();
+        }
+    }
+
+    pub(crate) fn forward(&self, result: ForwardResult) {
+        let result = match result {
+            ForwardResult::Answered => "answered",
+            ForwardResult::Unreachable => "unreachable",
+            ForwardResult::Overloaded => "overloaded",
+        };
+        self.forwards.with_label_values(&[result]).inc();
+    }
+
+    pub(crate) fn snapshot(&self, facts: &Facts) {
+        self.snapshot_height.set(i64::from(facts.height));
+        self.snapshot_time.set(i64::try_from(facts.time).unwrap_or(i64::MAX));
+        self.ready.set(i64::from(facts.readiness == Readiness::Ready));
+        self.names.set(i64::try_from(facts.names).unwrap_or(i64::MAX));
+        self.malformed_records.set(i64::try_from(facts.malformed_records).unwrap_or(i64::MAX));
+    }
+}
+
+/// What a response was like.
+pub(crate) struct Sent {
+    pub(crate) rcode: u16,
+    pub(crate) origin: Origin,
+    pub(crate) duration_s: f64,
+    pub(crate) bytes: usize,
+    pub(crate) truncated: bool,
+}
+
+fn source(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Ledger => "ledger",
+        Origin::Special => "special",
+        Origin::Status => "status",
+        Origin::Upstream => "upstream",
+        Origin::Policy => "policy",
+    }
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    add(registry, IntCounterVec::new(Opts::new(format!("namestead_dns_{name}"), help), labels)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    add(registry, IntGauge::new(format!("namestead_dns_{name}"), help)?)
+}
+
+fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_bounded_and_names_are_prefixed() {
+        let registry = Registry::new();
+        let metrics = DnsMetrics::new(&registry).expect("a fresh registry");
+        for qtype in 0..=u16::MAX {
+            metrics.request(Transport::Datagram, qtype);
+        }
+        for rcode in 0..4_096 {
+            let sent = Sent { rcode, origin: Origin::Policy, duration_s: 0.1, bytes: 12, truncated: true };
+            metrics.response(&sent);
+        }
+        for family in registry.gather() {
+            assert!(family.name().starts_with("namestead_dns_"), "{}", family.name());
+            assert!(family.get_metric().len() <= NAMED_TYPES.len() + 1, "{}", family.name());
+        }
+        assert!(DnsMetrics::new(&registry).is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! Sockets: binds them, lets hickory's server loop read and write them, and stops in order.
+//!
+//! hickory's loop answers what it cannot parse with FORMERR and drops responses and messages shorter than a header by
+//! itself. On a TCP connection it answers one query after the other and closes it after [`TCP_IDLE_S`] seconds
+//! without one. It logs two `info` lines per request: operators should filter the target `hickory_server`.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use hickory_net::NetError;
+use hickory_server::Server;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tracing::info;
+
+use crate::{
+    config::{ConfigError, DnsConfig},
+    forward::Forwarder,
+    handler::Handler,
+    metrics::DnsMetrics,
+    source::NameSource,
+};
+
+/// Seconds after which a TCP connection without a query is closed (RFC 7766 §6.2.3 asks for "a few").
+pub const TCP_IDLE_S: u64 = 10;
+/// Responses that may wait on one TCP connection. Queries are answered one by one, so more never wait.
+const TCP_QUEUE: usize = 32;
+/// Connections that may wait to be accepted.
+const TCP_BACKLOG: i32 = 128;
+/// Ports to try until one is free for both UDP and TCP.
+const PORT_TRIES: usize = 16;
+/// How often the gauges about the snapshot are refreshed.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A DNS server that is listening.
+pub struct Resolver {
+    server: Server<Handler>,
+    local_addrs: Vec<SocketAddr>,
+    gauges: JoinHandle<()>,
+}
+
+/// Why the server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address is taken, not ours, or needs a privilege.
+    #[error("cannot listen for DNS on {addr}: {error}")]
+    Listen {
+        /// The address as configured.
+        addr: SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+}
+
+/// Why the server stopped, or did not stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A socket failed for good.
+    #[error("a DNS socket failed: {0}")]
+    Socket(#[from] NetError),
+    /// Stopping took longer than allowed; what was left has been aborted.
+    #[error("DNS did not stop within its deadline")]
+    Deadline,
+}
+
+impl Resolver {
+    /// Opens all sockets of `config` and serves `source` on them. When this returns, queries are being answered.
+    pub async fn bind(
+        config: &DnsConfig,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+    ) -> Result<Self, BindError> {
+        config.validate()?;
+        let gauges = tokio::spawn(keep_gauges(source.clone(), metrics.clone()));
+        let forwarder = Forwarder::new(config.upstream_addrs()?, metrics.clone());
+        let mut resolver = Self {
+            server: Server::new(Handler { site: config.site()?, source, forwarder, metrics }),
+            local_addrs: Vec::with_capacity(config.listen.len()),
+            gauges,
+        };
+        for &addr in &config.listen {
+            resolver.listen(addr).map_err(|error| BindError::Listen { addr, error })?;
+        }
+        Ok(resolver)
+    }
+
+    /// The addresses listened on, each for UDP and TCP, in the order of the configuration.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Waits until a socket fails, which it normally never does.
+    pub async fn failed(&mut self) -> ServeError {
+        match self.local_addrs.is_empty() {
+            true => std::future::pending().await,
+            false => match self.server.block_until_done().await {
+                Ok(()) => ServeError::Socket(NetError::from("all DNS sockets are closed")),
+                Err(error) => ServeError::Socket(error),
+            },
+        }
+    }
+
+    /// Closes all sockets. Queries that wait for upstreams are dropped; their clients ask again.
+    pub async fn shutdown(mut self, deadline: Duration) -> Result<(), ServeError> {
+        if self.local_addrs.is_empty() {
+            return Ok(());
+        }
+        timeout(deadline, self.server.shutdown_gracefully()).await.map_err(|_| ServeError::Deadline)??;
+        Ok(())
+    }
+
+    fn listen(&mut self, addr: SocketAddr) -> io::Result<()> {
+        let (udp, tcp) = bind_pair(addr)?;
+        let local = udp.local_addr()?;
+        self.server.register_socket(tokio::net::UdpSocket::from_std(udp)?);
+        let tcp = tokio::net::TcpListener::from_std(tcp)?;
+        self.server.register_listener(tcp, Duration::from_secs(TCP_IDLE_S), TCP_QUEUE);
+        self.local_addrs.push(local);
+        info!(addr = %local, "dns listening");
+        Ok(())
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        self.gauges.abort();
+    }
+}
+
+/// A UDP and a TCP socket on one port. For port 0 the kernel chooses for UDP, and TCP follows if it can.
+fn bind_pair(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = if addr.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let udp: UdpSocket = open(addr, Type::DGRAM, Protocol::UDP)?.into();
+        match open(udp.local_addr()?, Type::STREAM, Protocol::TCP) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            tcp => return Ok((udp, tcp?.into())),
+        }
+    }
+}
+
+fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+    if addr.is_ipv6() {
+        // So that 0.0.0.0 and [::] can be listened on side by side.
+        socket.set_only_v6(true)?;
+    }
+    if protocol == Protocol::TCP {
+        // A restart must not wait for old connections to time out.
+        socket.set_reuse_address(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    if protocol == Protocol::TCP {
+        socket.listen(TCP_BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+async fn keep_gauges(source: Arc<dyn NameSource>, metrics: Arc<DnsMetrics>) {
+    let mut ticks = interval(GAUGE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        metrics.snapshot(&source.view().facts());
+    }
+}

@@ -1,0 +1,259 @@
+//! A ready-made [`NameSource`]: all names in memory, swapped per block.
+//!
+//! A [`Table`] is immutable. Its names are spread over [`SHARDS`] packed shards by a keyed hash, so a block that
+//! changes 500 names rewrites a few hundred shards of some kilobytes each and shares the rest. [`SharedTable`] holds
+//! the newest table; readers take it without a lock, the one writer replaces it.
+
+mod shard;
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use ledger::name::Name;
+
+use crate::source::{Entry, Facts, NameSource, NameView, Readiness};
+use shard::Shard;
+
+/// Number of shards. At 1,000,000 names a shard holds 244, and the list of shards itself is 32 kB to copy per block.
+pub const SHARDS: usize = 4096;
+
+/// An immutable snapshot of all names.
+#[derive(Clone)]
+pub struct Table {
+    facts: Facts,
+    // Keyed, so that nobody can choose names that crowd one shard.
+    hasher: RandomState,
+    shards: Box<[Arc<Shard>]>,
+}
+
+impl Table {
+    /// A table without names at height 0, not ready.
+    pub fn empty(block_interval_s: u32) -> Self {
+        let readiness = Readiness::NotReady { height: 0, target: None };
+        let none = Arc::new(Shard::default());
+        Self {
+            facts: Facts { height: 0, time: 0, block_interval_s, readiness, names: 0, malformed_records: 0, peers: 0 },
+            hasher: RandomState::new(),
+            shards: vec![none; SHARDS].into(),
+        }
+    }
+
+    /// The table after `changes`; `None` removes a name. Of two changes to one name, the later holds.
+    pub fn with_changes(&self, changes: impl IntoIterator<Item = (Name, Option<Entry>)>) -> Self {
+        let mut changes: Vec<_> =
+            changes.into_iter().map(|(name, entry)| (self.shard_of(&name), name, entry)).collect();
+        changes.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        // The sort is stable, so of equal names the last stands last: it takes the place of the one kept.
+        changes.dedup_by(|later, kept| {
+            let is_same = later.0 == kept.0 && later.1 == kept.1;
+            if is_same {
+                std::mem::swap(later, kept);
+            }
+            is_same
+        });
+        let mut next = self.clone();
+        for group in changes.chunk_by(|a, b| a.0 == b.0) {
+            let index = group[0].0;
+            let sorted = group.iter().map(|(_, name, entry)| (name, entry.as_ref()));
+            next.replace_shard(index, self.shards[index].with_changes(sorted));
+        }
+        next
+    }
+
+    /// Memory that names take, in bytes: packed entries and their index, without allocator overhead.
+    pub fn heap_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.heap_bytes()).sum()
+    }
+
+    fn replace_shard(&mut self, index: usize, new: Shard) {
+        let old = &self.shards[index];
+        let facts = &mut self.facts;
+        facts.names = facts.names - old.names() + new.names();
+        facts.malformed_records = facts.malformed_records - old.malformed_records() + new.malformed_records();
+        self.shards[index] = Arc::new(new);
+    }
+
+    fn shard_of(&self, name: &Name) -> usize {
+        self.hasher.hash_one(name.as_bytes()) as usize % SHARDS
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+impl NameView for Table {
+    fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    fn lookup(&self, name: &Name) -> Option<Entry> {
+        self.shards[self.shard_of(name)].get(name)
+    }
+}
+
+/// The newest [`Table`], shared between one writer and any number of readers.
+pub struct SharedTable {
+    current: ArcSwap<Table>,
+    // Serialises writers; readers never touch it.
+    writing: Mutex<()>,
+}
+
+impl SharedTable {
+    /// An empty table that is not ready. `block_interval_s` is the network's mean number of seconds between blocks.
+    pub fn new(block_interval_s: u32) -> Self {
+        Self { current: ArcSwap::from_pointee(Table::empty(block_interval_s)), writing: Mutex::new(()) }
+    }
+
+    /// Applies what a block (or its undoing) changed, and moves to its height and time (Unix seconds).
+    pub fn publish(&self, height: u32, time: u64, changes: impl IntoIterator<Item = (Name, Option<Entry>)>) {
+        self.replace(|table| {
+            let mut next = table.with_changes(changes);
+            next.facts = Facts { height, time, ..next.facts };
+            next
+        });
+    }
+
+    /// Forgets all names, for a source that starts over. The table is not ready afterwards.
+    pub fn clear(&self) {
+        self.replace(|table| Table::empty(table.facts.block_interval_s));
+    }
+
+    /// Says whether the snapshot may be answered from.
+    pub fn set_readiness(&self, readiness: Readiness) {
+        self.replace_facts(|facts| facts.readiness = readiness);
+    }
+
+    /// Says how many peers the node is connected to, for `peers.namestead`.
+    pub fn set_peers(&self, peers: u32) {
+        self.replace_facts(|facts| facts.peers = peers);
+    }
+
+    /// The newest table.
+    pub fn table(&self) -> Arc<Table> {
+        self.current.load_full()
+    }
+
+    fn replace_facts(&self, change: impl FnOnce(&mut Facts)) {
+        self.replace(|table| {
+            let mut next = table.clone();
+            change(&mut next.facts);
+            next
+        });
+    }
+
+    fn replace(&self, change: impl FnOnce(&Table) -> Table) {
+        // A poisoned lock guards no data, so a panicking writer has left nothing half done.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = change(&self.current.load());
+        self.current.store(Arc::new(next));
+    }
+}
+
+impl fmt::Debug for SharedTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.current.load().fmt(f)
+    }
+}
+
+impl NameSource for SharedTable {
+    fn view(&self) -> Arc<dyn NameView> {
+        self.table()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use ledger::record::{Record, Records};
+
+    use super::*;
+    use crate::{rtype, source::Life};
+
+    fn name(text: &str) -> Name {
+        Name::new(text).expect("a valid name")
+    }
+
+    fn entry(last_change: u32, rdata: &[u8]) -> Entry {
+        let record = Record { sub: Vec::new(), rtype: rtype::AAAA, ttl: 300, rdata: rdata.to_vec() };
+        let life = Life { active_from: 1, expires_at: 9, grace_until: 10, revoked_until: None, last_change };
+        Entry::new(life, &Records::new(vec![record]).expect("canonical"))
+    }
+
+    fn many(count: usize) -> impl Iterator<Item = (Name, Option<Entry>)> {
+        (0..count).map(|i| (name(&format!("name{i}")), Some(entry(i as u32, &(i as u128).to_be_bytes()))))
+    }
+
+    #[test]
+    fn publishing_adds_changes_and_removes() {
+        let shared = SharedTable::new(120);
+        shared.publish(1, 10, many(10_000));
+        let before = shared.view();
+        let changes = [
+            (name("name8"), None),
+            (name("name7"), None),
+            (name("name8"), Some(entry(99, &[1; 16]))),
+            (name("absent"), None),
+        ];
+        shared.publish(2, 20, changes);
+        let after = shared.view();
+        assert_eq!((before.facts().height, before.facts().names), (1, 10_000));
+        assert_eq!((after.facts().height, after.facts().time, after.facts().names), (2, 20, 9_999));
+        assert_eq!(before.lookup(&name("name7")), Some(entry(7, &7u128.to_be_bytes())));
+        assert_eq!(after.lookup(&name("name7")), None);
+        assert_eq!(after.lookup(&name("name8")), Some(entry(99, &[1; 16])));
+        for (name, expected) in many(10_000).skip(9) {
+            assert_eq!(after.lookup(&name), expected);
+        }
+    }
+
+    #[test]
+    fn facts_change_without_names() {
+        let shared = SharedTable::new(2);
+        shared.publish(5, 50, many(3));
+        shared.set_peers(4);
+        shared.set_readiness(Readiness::Ready);
+        let facts = shared.view().facts();
+        let readiness = Readiness::Ready;
+        assert_eq!(
+            facts,
+            Facts { height: 5, time: 50, block_interval_s: 2, readiness, names: 3, malformed_records: 0, peers: 4 }
+        );
+        shared.clear();
+        assert_eq!(shared.view().facts().names, 0);
+    }
+
+    #[test]
+    fn malformed_records_are_counted_across_changes() {
+        let life = entry(0, &[0; 16]).life;
+        let bad = Record { sub: Vec::new(), rtype: rtype::MX, ttl: 300, rdata: vec![1] };
+        let bad = Entry::new(life, &Records::new(vec![bad]).expect("canonical"));
+        let shared = SharedTable::new(120);
+        shared.publish(1, 1, [(name("a"), Some(bad.clone())), (name("b"), Some(bad))]);
+        assert_eq!(shared.view().facts().malformed_records, 2);
+        shared.publish(2, 2, [(name("a"), None)]);
+        assert_eq!(shared.view().facts().malformed_records, 1);
+    }
+
+    /// The figures go to the output (`--no-capture`); the bounds are generous so that only a blunder fails.
+    #[test]
+    fn size_and_speed() {
+        const NAMES: usize = 100_000;
+        let shared = SharedTable::new(120);
+        shared.publish(1, 1, many(NAMES));
+        let per_name = shared.table().heap_bytes() / NAMES;
+        let block: Vec<_> = many(NAMES).step_by(NAMES / 500).collect();
+        let started = Instant::now();
+        shared.publish(2, 2, block);
+        let publish = started.elapsed();
+        println!("{per_name} bytes per name (one AAAA record), 500 changes published in {publish:?}");
+        assert!(per_name < 120, "{per_name} bytes per name");
+    }
+}
