@@ -66,8 +66,12 @@ pub fn vectors() -> Vectors {
         v.put("root with those above", root);
     }
     let present = leaves().remove(0).1;
+    // Company enough that some path ends at nothing.
+    let mut company: Vec<_> = (0..64).map(|n| (name(&format!("m{n}")).key(), Some(value_hash(&[n])))).collect();
+    company.sort();
+    pages.change(&company).unwrap();
     let path_ends = |key: &Key, end: PathEnd| prove(&pages, pages.root(), key).unwrap().end == end;
-    let into_nothing = (0..).map(|n| name(&format!("n{n}")).key()).find(|key| path_ends(key, PathEnd::Empty)).unwrap();
+    let into_nothing = (0..9_999).map(|n| name(&format!("n{n}")).key()).find(|key| path_ends(key, PathEnd::Empty)).unwrap();
     let absent = [name("nobody").key(), into_nothing, Key([0; 32]), Key([0xff; 32])];
     let proof = |key: &Key, value: Option<&[u8]>| {
         prove(&pages, pages.root(), key).unwrap().into_proof(value).unwrap().to_bytes()

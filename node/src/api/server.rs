@@ -1,0 +1,176 @@
+//! The answering side of the HTTP interface: REST and JSON on a unix socket and on loopback TCP.
+//!
+//! The unix socket is mode 0600: whoever can open it is this user, so it needs no token. On TCP every program of this
+//! machine, and every page in its browsers, can connect: writes need the token, and `Host` and `Origin` must name
+//! this machine, or a page could reach the node through a DNS name that it re-points here ("rebinding").
+//!
+//! Bounds: connections, bytes of a body, seconds per request, entries of a list, readers of events.
+
+mod blocks;
+mod error;
+mod events;
+mod guard;
+mod health;
+mod listen;
+mod mempool;
+mod monitor;
+mod names;
+mod openapi;
+mod operations;
+mod page;
+mod peers;
+mod present;
+mod state;
+mod status;
+mod token;
+mod transactions;
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use axum::{
+    Router, middleware,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
+};
+
+pub use monitor::MonitorServer;
+pub use state::{ApiState, Parts};
+
+use crate::config::ApiConfig;
+use guard::Entrance;
+
+/// Largest request body, in bytes: two transactions in hexadecimal with room to spare.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// Why the interface could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The unix socket.
+    #[error("cannot listen on the socket {}: {error}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// The TCP address.
+    #[error("cannot listen for the API on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// The token file.
+    #[error("cannot read or make the token file {}: {error}", path.display())]
+    Token {
+        /// Its path.
+        path: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+}
+
+/// The interface, listening.
+pub struct ApiServer {
+    socket: PathBuf,
+    local_addr: Option<SocketAddr>,
+    token: String,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl ApiServer {
+    /// Listens on the socket and the address of `config`. When this returns, requests are answered.
+    pub async fn bind(config: &ApiConfig, state: ApiState) -> Result<Self, ApiError> {
+        let token = token::load_or_make(&config.token_path())?;
+        let (stop, stopped) = watch::channel(false);
+        let socket = config.socket_path();
+        let unix = listen::unix(&socket).map_err(|error| ApiError::Socket { path: socket.clone(), error })?;
+        let mut tasks = vec![serve(unix, router(state.clone(), Entrance::Socket), stopped.clone())];
+        let mut local_addr = None;
+        if let Some(address) = config.listen.address() {
+            let tcp = listen::tcp(address).await.map_err(|error| ApiError::Listen { address, error })?;
+            local_addr = tcp.local_addr().ok();
+            tasks.push(serve(listen::limited(tcp), router(state, Entrance::tcp(&token)), stopped));
+        }
+        Ok(Self { socket, local_addr, token, stop, tasks })
+    }
+
+    /// The TCP address listened on.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// The token for writes over TCP.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Stops accepting, lets requests under way finish for as long as `deadline`, and removes the socket.
+    pub async fn shutdown(self, deadline: Duration) {
+        self.stop.send_replace(true);
+        for mut task in self.tasks {
+            if timeout(deadline, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+        // Somebody else may have removed it already.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+fn serve<L>(listener: L, router: Router, mut stopped: watch::Receiver<bool>) -> JoinHandle<io::Result<()>>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
+    tokio::spawn(async move {
+        let stop = async move {
+            // A dropped sender means that the server is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        axum::serve(listener, router).with_graceful_shutdown(stop).await
+    })
+}
+
+/// Every route, behind its guards.
+fn router(state: ApiState, entrance: Entrance) -> Router {
+    Router::new()
+        .merge(page::routes())
+        .merge(health::routes())
+        .nest("/v1", v1())
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(middleware::from_fn_with_state(state.clone(), guard::time_and_count))
+        .layer(middleware::from_fn_with_state(entrance, guard::admit))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(state)
+}
+
+/// What stands in the OpenAPI document.
+fn v1() -> Router<ApiState> {
+    Router::new()
+        .route("/status", get(status::status))
+        .route("/names", get(names::list))
+        .route("/names/{name}", get(names::name))
+        .route("/names/{name}/history", get(names::history))
+        .route("/names/{name}/proof", get(names::proof))
+        .route("/blocks", get(blocks::list))
+        .route("/blocks/{height_or_hash}", get(blocks::block))
+        .route("/transactions", post(transactions::submit))
+        .route("/transactions/{txid}", get(transactions::transaction))
+        .route("/mempool", get(mempool::mempool))
+        .route("/peers", get(peers::peers))
+        .route("/operations", get(operations::list).post(operations::start))
+        .route("/operations/{id}", get(operations::operation))
+        .route("/operations/{id}/cancel", post(operations::cancel))
+        .route("/operations/{id}/resume", post(operations::resume))
+        .route("/events", get(events::events))
+        .route("/openapi.json", get(openapi::document))
+}

@@ -1,0 +1,138 @@
+//! Refusals as JSON: `{"v":1,"error":{code,message,why,fix}}` with the HTTP status that fits.
+
+use axum::{
+    Json,
+    extract::rejection::{PathRejection, QueryRejection},
+    http::{StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    api::types::{ErrorBody, ErrorEnvelope, VERSION},
+    chain::{ChainError, TxRejection},
+    ops::{Failure, OpsError},
+    store::StoreError,
+};
+
+/// A request that was refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        let body = ErrorBody { code: code.to_owned(), message: message.into(), why: String::new(), fix: Vec::new() };
+        Self { status, body }
+    }
+
+    pub(super) fn why(mut self, why: impl Into<String>) -> Self {
+        self.body.why = why.into();
+        self
+    }
+
+    pub(super) fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.body.fix.push(fix.into());
+        self
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(super) fn not_found(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+
+    fn of_failure(status: StatusCode, failure: Failure) -> Self {
+        Self { status, body: failure.into() }
+    }
+}
+
+impl From<Failure> for ErrorBody {
+    fn from(failure: Failure) -> Self {
+        let Failure { code, message, why, fix } = failure;
+        Self { code, message, why, fix }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(ErrorEnvelope { v: VERSION, error: self.body })).into_response()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), error.to_string())
+    }
+}
+
+impl From<ChainError> for Refusal {
+    fn from(error: ChainError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string())
+    }
+}
+
+impl From<TxRejection> for Refusal {
+    fn from(rejection: TxRejection) -> Self {
+        let status = match &rejection {
+            TxRejection::UnknownAnchor { .. } | TxRejection::Violation(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            TxRejection::Pool(_) | TxRejection::Mined { .. } => StatusCode::CONFLICT,
+            TxRejection::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, rejection.code(), rejection.to_string())
+    }
+}
+
+impl From<OpsError> for Refusal {
+    fn from(error: OpsError) -> Self {
+        let message = error.to_string();
+        match error {
+            OpsError::Invalid(failure) => Self::of_failure(StatusCode::BAD_REQUEST, failure),
+            OpsError::Forbidden(failure) => Self::of_failure(StatusCode::CONFLICT, failure),
+            OpsError::NotSynced => Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_synced", message)
+                .why("Until it knows the end of the chain it cannot tell whether this is possible.")
+                .fix("namectl status --watch"),
+            OpsError::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_operations", message)
+                .fix("namectl ops list"),
+            OpsError::NotFound(_) => Self::not_found("operation_not_found", message).fix("namectl ops list"),
+            OpsError::Ambiguous(_) => Self::new(StatusCode::BAD_REQUEST, "operation_ambiguous", message)
+                .fix("namectl ops list"),
+            OpsError::WrongState(_) => Self::new(StatusCode::CONFLICT, "operation_state", message),
+            OpsError::Store(error) => error.into(),
+            OpsError::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", message),
+        }
+    }
+}
+
+impl From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Self {
+        Self::bad_request(rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request(rejection.body_text())
+    }
+}
+
+/// Reads a JSON body.
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes).map_err(|error| Refusal::bad_request(format!("the body cannot be read: {error}")))
+}
+
+pub(super) async fn no_such_path(uri: Uri) -> Refusal {
+    Refusal::not_found("no_such_path", format!("there is nothing at {}", uri.path())).fix("GET /v1/openapi.json")
+}
+
+pub(super) async fn no_such_method() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", "this path does not take this method")
+        .fix("GET /v1/openapi.json")
+}

@@ -1,0 +1,102 @@
+//! `GET /v1/events`: tips and operations as server-sent events.
+//!
+//! A reader that falls behind the bounded channel is told that events are missing, and the stream ends: it reads the
+//! status and connects again, instead of believing that it has seen everything.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::sse::{Event as SseEvent, KeepAlive, Sse},
+};
+use futures::Stream;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{error::Refusal, operations::operation_of, state::ApiState};
+use crate::{
+    api::types::{Event, Lagged, TipEvent, VERSION, rfc3339},
+    chain::Tip,
+    ops::View,
+};
+
+/// Events waiting in one connection; beyond them they wait in the sources, which have bounds of their own.
+const WAITING: usize = 16;
+/// How often a silent stream says that it lives, so that either side notices a dead connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Tips and operations, as they happen.
+#[utoipa::path(get, path = "/v1/events", tag = "node",
+    responses((status = 200, content_type = "text/event-stream", body = Event),
+    (status = 503, body = crate::api::types::ErrorEnvelope)))]
+pub(super) async fn events(
+    State(state): State<ApiState>,
+) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, Refusal> {
+    let permit = state.event_readers().clone().try_acquire_owned().map_err(|_| {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_readers", "too many programs read events already")
+    })?;
+    let (out, stream) = mpsc::channel(WAITING);
+    let source = Source { tips: state.parts().chain.watch(), operations: state.parts().ops.events(), state };
+    tokio::spawn(source.pump(out, permit));
+    Ok(Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+struct Source {
+    state: ApiState,
+    tips: watch::Receiver<Arc<Tip>>,
+    operations: broadcast::Receiver<Arc<View>>,
+}
+
+impl Source {
+    /// Runs until the reader leaves, falls behind, or the node stops.
+    async fn pump(mut self, out: mpsc::Sender<Result<SseEvent, Infallible>>, _permit: OwnedSemaphorePermit) {
+        self.tips.mark_changed();
+        loop {
+            let event = tokio::select! {
+                () = out.closed() => return,
+                event = self.next() => event,
+            };
+            let Some(event) = event else { return };
+            let is_last = matches!(event, Event::Lagged(_));
+            if out.send(Ok(encode(&event))).await.is_err() || is_last {
+                return;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        tokio::select! {
+            changed = self.tips.changed() => {
+                changed.ok()?;
+                let tip = self.tips.borrow_and_update().clone();
+                Some(Event::Tip(tip_event(&tip)))
+            }
+            view = self.operations.recv() => match view {
+                Ok(view) => Some(Event::Operation(Box::new(operation_of(&self.state, &view)))),
+                Err(broadcast::error::RecvError::Lagged(missed)) => Some(Event::Lagged(Lagged { v: VERSION, missed })),
+                Err(broadcast::error::RecvError::Closed) => None,
+            },
+        }
+    }
+}
+
+fn tip_event(tip: &Tip) -> TipEvent {
+    TipEvent {
+        v: VERSION,
+        height: tip.height,
+        hash: tip.hash.to_string(),
+        time: rfc3339(tip.time),
+        names: tip.name_count,
+    }
+}
+
+fn encode(event: &Event) -> SseEvent {
+    let name = match event {
+        Event::Tip(_) => "tip",
+        Event::Operation(_) => "operation",
+        Event::Lagged(_) => "lagged",
+    };
+    let json = serde_json::to_string(event).expect("events have string keys and no failing serialiser");
+    SseEvent::default().event(name).data(json)
+}

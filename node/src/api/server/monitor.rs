@@ -1,0 +1,58 @@
+//! The listener for monitoring: `/metrics`, `/livez`, `/readyz`. Reads only, so it may listen wider than loopback.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::header,
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use super::{ApiError, error::Refusal, health, listen, serve, state::ApiState};
+use crate::metrics::Reading;
+
+/// The listener.
+pub struct MonitorServer {
+    local_addr: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl MonitorServer {
+    /// Listens. When this returns, scrapes are answered.
+    pub async fn bind(address: SocketAddr, state: ApiState) -> Result<Self, ApiError> {
+        let listener = listen::tcp(address).await.map_err(|error| ApiError::Listen { address, error })?;
+        let local_addr = listener.local_addr().ok();
+        let (stop, stopped) = watch::channel(false);
+        let router = health::routes().route("/metrics", get(metrics)).with_state(state);
+        Ok(Self { local_addr, stop, task: serve(listen::limited(listener), Router::from(router), stopped) })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// Stops.
+    pub async fn shutdown(mut self, deadline: Duration) {
+        self.stop.send_replace(true);
+        if timeout(deadline, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+async fn metrics(State(state): State<ApiState>) -> Result<impl IntoResponse, Refusal> {
+    let parts = state.parts().clone();
+    let rendered = tokio::task::spawn_blocking(move || {
+        let store = parts.chain.reader().store().clone();
+        let reading = Reading::take(&parts.chain, &parts.p2p, &parts.miner, &parts.ops, &store);
+        parts.metrics.render(&reading)
+    });
+    let text = rendered.await.map_err(|_| Refusal::internal("a metric failed"))?;
+    let text = text.map_err(|error| Refusal::internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+}

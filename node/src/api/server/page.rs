@@ -1,0 +1,40 @@
+//! `/`: the node at a glance, for a browser. Readable without scripts, and nothing is loaded from elsewhere.
+
+use axum::{
+    Router,
+    extract::State,
+    http::header,
+    response::{Html, IntoResponse},
+    routing::get,
+};
+
+use super::{state::ApiState, status::unsynced_because};
+use crate::api::types::rfc3339;
+
+/// Styles inline, nothing else; frames forbidden.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/", get(page))
+}
+
+async fn page(State(state): State<ApiState>) -> impl IntoResponse {
+    let parts = state.parts();
+    let (tip, verdict, miner) = (parts.chain.tip(), parts.p2p.verdict(), parts.miner.status());
+    let sync = unsynced_because(&tip, &verdict).map_or("synced".to_owned(), |why| format!("not synced: {why}"));
+    let rows = [
+        ("Network", state.params().network.to_string()),
+        ("State", sync),
+        ("Height", tip.height.to_string()),
+        ("Block", tip.hash.to_string()),
+        ("Time", rfc3339(tip.time)),
+        ("Peers", verdict.peers.to_string()),
+        ("Names", tip.name_count.to_string()),
+        ("Waiting transactions", parts.chain.mempool().count().to_string()),
+        ("Evaluations per second", format!("{:.0}", miner.hashrate)),
+        ("Version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let table: String = rows.iter().map(|(key, value)| format!("<tr><th>{key}<td>{value}")).collect();
+    let html = include_str!("page.html").replace("{table}", &table);
+    ([(header::CONTENT_SECURITY_POLICY, POLICY), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], Html(html))
+}

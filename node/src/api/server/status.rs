@@ -1,0 +1,111 @@
+//! `GET /v1/status`.
+
+use axum::{Json, extract::State};
+use ledger::{
+    block::Header,
+    params::Params,
+};
+
+use super::{error::Refusal, state::ApiState};
+use crate::{
+    api::types::{
+        MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, VERSION, rfc3339,
+    },
+    chain::Tip,
+    miner,
+    sync::Verdict,
+};
+
+/// The node at a glance.
+#[utoipa::path(get, path = "/v1/status", tag = "node", responses((status = 200, body = Status)))]
+pub(super) async fn status(State(state): State<ApiState>) -> Result<Json<Status>, Refusal> {
+    let parts = state.parts();
+    let (tip, verdict) = (parts.chain.tip(), parts.p2p.verdict());
+    let recent = recent(&state, &tip).await?;
+    let mempool = parts.chain.mempool();
+    Ok(Json(Status {
+        v: VERSION,
+        network: state.params().network.to_string(),
+        chain_id: state.chain_id().to_string(),
+        height: tip.height,
+        hash: tip.hash.to_string(),
+        time: rfc3339(tip.time),
+        total_work: tip.total_work.to_string(),
+        synced: verdict.is_synced(),
+        sync_reason: unsynced_because(&tip, &verdict),
+        target_height: verdict.target_height.max(tip.height),
+        peers: parts.p2p.peers().await.len() as u32,
+        names: tip.name_count,
+        price_bytes: tip.prices.bytes,
+        price_commit: tip.prices.commit,
+        mempool: MempoolSummary { count: mempool.count() as u64, bytes: mempool.bytes() as u64 },
+        mining: mining(&parts.miner),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_seconds: state.uptime_seconds(),
+        params: params_view(state.params()),
+        recent,
+        dns_listen: parts.dns_listen.iter().map(ToString::to_string).collect(),
+        suffixes: parts.suffixes.clone(),
+    }))
+}
+
+/// Why the node is not synced, in a sentence; `None` if it is.
+pub(super) fn unsynced_because(tip: &Tip, verdict: &Verdict) -> Option<String> {
+    if verdict.is_synced() {
+        return None;
+    }
+    Some(if verdict.peers == 0 {
+        "no peer has told its height yet".to_owned()
+    } else {
+        format!("at height {} of {}", tip.height, verdict.target_height.max(tip.height))
+    })
+}
+
+async fn recent(state: &ApiState, tip: &Tip) -> Result<Vec<RecentBlock>, Refusal> {
+    let window = state.params().anchor_window;
+    let from = tip.height.saturating_sub(window.saturating_sub(1));
+    let headers = state.read(move |reader| reader.headers_from(from, window as usize)).await?;
+    Ok(headers.iter().rev().map(recent_block).collect())
+}
+
+fn recent_block(header: &Header) -> RecentBlock {
+    RecentBlock {
+        height: header.core.height,
+        hash: header.hash().to_string(),
+        price_bytes: header.ext.price_bytes,
+        price_commit: header.ext.price_commit,
+    }
+}
+
+fn mining(miner: &miner::MinerHandle) -> MiningStatus {
+    let status = miner.status();
+    MiningStatus {
+        mode: match miner.mode() {
+            miner::MiningMode::Auto => MiningMode::Auto,
+            miner::MiningMode::On => MiningMode::On,
+            miner::MiningMode::Off => MiningMode::Off,
+        },
+        active: status.active,
+        hashrate: status.hashrate,
+        threads: status.threads as u32,
+        blocks_found: status.blocks_found,
+    }
+}
+
+fn params_view(p: &Params) -> ParamsView {
+    ParamsView {
+        maturity: p.maturity,
+        contest: p.contest,
+        commit_ttl: p.commit_ttl,
+        term: p.term,
+        renew_window: p.renew_window,
+        grace: p.grace,
+        transfer_delay: p.transfer_delay,
+        release_delay: p.release_delay,
+        burn_lock: p.burn_lock,
+        anchor_window: p.anchor_window,
+        anchor_depth: p.anchor_depth,
+        block_interval_seconds: p.block_interval,
+        p_commit: p.p_commit,
+    }
+}

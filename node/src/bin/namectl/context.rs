@@ -1,0 +1,236 @@
+//! What every command works with: settings, the node, the keys, the printer.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use clap::ArgMatches;
+use ledger::{
+    hash::{BlockHash, Hash},
+    name::Name,
+    params::{Network, Params},
+    price::Prices,
+    transaction::Anchor,
+};
+use node::{
+    api::{
+        client::{Client, Endpoint, NameQuery},
+        types::{NameAnswer, Status},
+    },
+    keys::{Entry, GAP_LIMIT, KeyFile, Role},
+    zone::Origin,
+};
+
+use crate::{
+    ask,
+    cli::Globals,
+    config::{Setting, Settings, user_folder},
+    failure::{Exit, Failure},
+    label,
+    output::{Output, Style},
+};
+
+/// Longest wait for one answer of the node; it answers from memory.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Settings, node, keys and printer of one run.
+pub struct Context {
+    pub globals: Globals,
+    pub settings: Vec<Setting>,
+    pub out: Output,
+    pub network: Network,
+    pub suffix: String,
+    pub client: Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// The block that a transaction is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct AnchorBlock {
+    pub anchor: Anchor,
+    pub hash: BlockHash,
+    pub prices: Prices,
+}
+
+impl Context {
+    pub fn new(globals: &Globals, matches: &ArgMatches) -> Result<Self, Failure> {
+        let Settings { globals, suffix, color, list } = Settings::resolve(globals, matches)?;
+        let out = Output::new(&globals, color);
+        let network = globals.network.as_deref().unwrap_or("main");
+        let network: Network = network.parse().map_err(|error: ledger::params::UnknownNetwork| {
+            Failure::new(Exit::Usage, "unknown_network", error.to_string()).fix("--network main, test or local")
+        })?;
+        let client = client(&globals, network)?;
+        out.detail(&format!("node {}, network {network}", client.endpoint()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| ask::io_failure("the runtime", &error))?;
+        Ok(Self { globals, settings: list, out, network, suffix, client, runtime })
+    }
+
+    /// Runs a future to its end.
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    pub fn params(&self) -> &'static Params {
+        self.network.params()
+    }
+
+    /// The node's status, of the network that we sign for.
+    pub fn status(&self) -> Result<Status, Failure> {
+        let status = self.wait(self.client.status())?;
+        if status.network != self.network.as_str() {
+            let (theirs, ours) = (&status.network, self.network);
+            return Err(Failure::new(
+                Exit::Usage,
+                "other_network",
+                format!("the node is on network {theirs}, not {ours}"),
+            )
+            .why("keys and addresses of one network mean nothing on another")
+            .fix(format!("add --network {theirs}")));
+        }
+        if status.chain_id.parse::<Hash>() != Ok(self.params().chain_id()) {
+            return Err(Failure::new(Exit::Failure, "other_chain", "the node follows a chain with another genesis")
+                .why("it was built with other constants, so signatures made here would not be valid there")
+                .fix("use a node and a namectl of the same release"));
+        }
+        Ok(status)
+    }
+
+    /// The status of a node that knows the newest blocks: work for a stale chain would be wasted.
+    pub fn synced_status(&self) -> Result<Status, Failure> {
+        let status = self.status()?;
+        if status.synced {
+            return Ok(status);
+        }
+        let why = status.sync_reason.clone().unwrap_or_else(|| "it is still catching up".into());
+        let message = format!("the node is not synced: height {} of {}", status.height, status.target_height);
+        Err(Failure::new(Exit::NotSynced, "not_synced", message).why(why).fix("namectl status --watch"))
+    }
+
+    /// The block that wallets anchor at: `anchor_depth` below the tip, or as deep as a young chain goes.
+    pub fn anchor(&self, status: &Status) -> Result<AnchorBlock, Failure> {
+        let height = status.height.saturating_sub(status.params.anchor_depth);
+        let block = status.recent.iter().filter(|block| block.height >= height).min_by_key(|block| block.height);
+        let bad = || Failure::new(Exit::Failure, "bad_answer", "the node names no recent block to anchor at");
+        let block = block.ok_or_else(bad)?;
+        let hash: BlockHash = block.hash.parse().map_err(|_| bad())?;
+        let prices = Prices { bytes: block.price_bytes, commit: block.price_commit };
+        Ok(AnchorBlock { anchor: Anchor::to_block(block.height, &hash), hash, prices })
+    }
+
+    /// Reads a name as typed.
+    pub fn name(&self, input: &str) -> Result<Name, Failure> {
+        label::read(input, &self.suffix)
+    }
+
+    /// `alice.p2p`.
+    pub fn full(&self, name: &Name) -> String {
+        let shown = label::show(name.as_str());
+        match shown.strip_suffix(')').and_then(|head| head.split_once(" (")) {
+            Some((unicode, ascii)) => format!("{unicode}.{suffix} ({ascii}.{suffix})", suffix = self.suffix),
+            None => format!("{shown}.{}", self.suffix),
+        }
+    }
+
+    pub fn origin(&self, name: &Name) -> Origin {
+        Origin::new(name.clone(), &self.suffix)
+    }
+
+    /// What the node knows about a name.
+    pub fn answer(&self, name: &Name) -> Result<NameAnswer, Failure> {
+        Ok(self.wait(self.client.name(name.as_str()))?)
+    }
+
+    /// Where the key file is.
+    pub fn keys_path(&self) -> Result<PathBuf, Failure> {
+        self.globals.keys.clone().ok_or_else(|| {
+            Failure::new(Exit::Usage, "no_home", "there is no home directory to look for the keys in")
+                .fix("add --keys FILE")
+        })
+    }
+
+    /// Opens the key file, asking for the passphrase.
+    pub fn open_keys(&self) -> Result<KeyFile, Failure> {
+        let path = self.keys_path()?;
+        if !KeyFile::exists(&path) {
+            return Err(node::keys::FileError::Absent(path).into());
+        }
+        self.out.detail(&format!("keys {}", path.display()));
+        let passphrase = ask::passphrase(&self.globals, "Passphrase: ")?;
+        Ok(KeyFile::open(&path, &passphrase)?)
+    }
+
+    /// The entry whose owner key has this address: among those handed out, or within the gap beyond them.
+    pub fn entry_of(&self, keys: &KeyFile, address: &str) -> Option<Entry> {
+        let wallet = &keys.wallet;
+        let is_it = |role, index| wallet.address(self.network, role, index) == address;
+        let known = wallet.entries(self.network).find(|entry| is_it(entry.role, entry.index));
+        known.or_else(|| {
+            let next = wallet.next_index(self.network, Role::Owner);
+            let index = (next..next.saturating_add(GAP_LIMIT)).find(|index| is_it(Role::Owner, *index))?;
+            Some(Entry { role: Role::Owner, index, name: None })
+        })
+    }
+
+    /// Asks the node for the names of every key, up to the gap; notes new ones in the wallet. Gives their number.
+    pub fn find_names(&self, keys: &mut KeyFile) -> Result<usize, Failure> {
+        let (mut index, mut gap, mut found) = (0, 0, 0);
+        while gap < GAP_LIMIT || index < keys.wallet.next_index(self.network, Role::Owner) {
+            let owner = Some(keys.wallet.address(self.network, Role::Owner, index));
+            let list =
+                self.wait(self.client.names(&NameQuery { owner, limit: Some(1_000), ..NameQuery::default() }))?;
+            gap = if list.names.is_empty() { gap + 1 } else { 0 };
+            if let Some(first) = list.names.first() {
+                let name = Name::new(&first.name).ok();
+                let known = keys
+                    .wallet
+                    .entries(self.network)
+                    .any(|e| e.role == Role::Owner && e.index == index && e.name.is_some());
+                if !known {
+                    keys.wallet.record(self.network, Role::Owner, index, name)?;
+                }
+            }
+            found += list.names.len();
+            index += 1;
+        }
+        Ok(found)
+    }
+
+    /// `123 456 (in about 3 days)` for a height to come.
+    pub fn height_text(&self, status_height: u32, height: u32) -> String {
+        let seconds = u64::from(height.saturating_sub(status_height)) * u64::from(self.params().block_interval);
+        let when = if height > status_height {
+            format!(" (in about {})", crate::output::span(seconds))
+        } else {
+            String::new()
+        };
+        format!("{}{}", crate::output::group(u64::from(height)), self.out.paint(Style::Dim, &when))
+    }
+}
+
+/// The client that flags, files and the data directory point to.
+fn client(globals: &Globals, network: Network) -> Result<Client, Failure> {
+    let data = user_folder("XDG_DATA_HOME", ".local/share").map(|folder| folder.join(network.as_str()));
+    let folders = || data.iter().cloned().chain([PathBuf::from("/var/lib/namestead"), PathBuf::from("/run/namestead")]);
+    let endpoint = match &globals.node {
+        Some(text) => text.parse().map_err(|error: node::api::client::EndpointError| {
+            Failure::new(Exit::Usage, "bad_node", error.to_string())
+                .fix("--node unix:/path/api.sock or --node http://127.0.0.1:8353")
+        })?,
+        None => match folders().map(|folder| folder.join("api.sock")).find(|path| path.exists()) {
+            Some(path) => Endpoint::Unix(path),
+            None => Endpoint::Tcp("127.0.0.1:8353".into()),
+        },
+    };
+    let token = match (&endpoint, &globals.token_file) {
+        (_, Some(path)) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|error| ask::io_failure(&path.display().to_string(), &error))?;
+            Some(text.trim().to_owned())
+        }
+        (Endpoint::Unix(_), None) => None,
+        (Endpoint::Tcp(_), None) => folders()
+            .find_map(|folder| std::fs::read_to_string(folder.join("api.token")).ok())
+            .map(|text| text.trim().to_owned()),
+    };
+    Ok(Client::new(endpoint, token, CALL_TIMEOUT))
+}

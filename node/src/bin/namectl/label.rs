@@ -1,0 +1,197 @@
+//! Names as people type and read them: suffixes, capitals, Unicode, and look-alikes.
+//!
+//! The ledger knows only `[a-z0-9-]`; international names are `xn--` labels to it. Here they are converted (UTS 46)
+//! and checked: a label may use one script (or the usual mixtures of East Asia), and must not be made entirely of
+//! letters that look like Latin ones. `аррӏе` is refused, `яблоко` is not.
+
+use ledger::name::Name;
+
+use crate::failure::{Exit, Failure};
+
+/// The suffix under which names are written unless a node says otherwise.
+pub const DEFAULT_SUFFIX: &str = "p2p";
+
+/// A name as typed: the label that is owned, and what stood before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Typed {
+    pub name: Name,
+    /// `www` in `www.alice.p2p`; empty for the name itself.
+    pub sub: String,
+}
+
+/// Reads a name without anything before it.
+pub fn read(input: &str, suffix: &str) -> Result<Name, Failure> {
+    let typed = read_with_sub(input, suffix)?;
+    if typed.sub.is_empty() {
+        return Ok(typed.name);
+    }
+    let (name, sub) = (&typed.name, &typed.sub);
+    Err(bad(
+        format!("{input:?} is not a name but a host below one"),
+        format!("the name is {name}; {sub} is a record of it"),
+    )
+    .fix(format!("namectl records set {name} A 192.0.2.1 --sub {sub}")))
+}
+
+/// Reads a name and the labels before it.
+pub fn read_with_sub(input: &str, suffix: &str) -> Result<Typed, Failure> {
+    let lower = input.trim().trim_end_matches('.').to_lowercase();
+    let bare = lower.strip_suffix(suffix).and_then(|head| head.strip_suffix('.')).unwrap_or(&lower);
+    let (sub, label) = bare.rsplit_once('.').unwrap_or(("", bare));
+    Ok(Typed { name: to_name(label)?, sub: sub.to_owned() })
+}
+
+fn to_name(label: &str) -> Result<Name, Failure> {
+    let ascii = if label.is_ascii() && !label.starts_with("xn--") { label.to_owned() } else { international(label)? };
+    Name::new(&ascii).map_err(|error| {
+        bad(format!("{label:?} is not a name: {error}"), "names are DNS labels, so that every program can look them up")
+            .fix("namectl check NAME   # says what is wrong with a name")
+    })
+}
+
+fn international(label: &str) -> Result<String, Failure> {
+    let wrong = || bad(format!("{label:?} is not a valid international name"), "IDNA (UTS 46) does not allow it");
+    let ascii = idna::domain_to_ascii_strict(label).map_err(|_| wrong())?;
+    let (unicode, result) = idna::domain_to_unicode(&ascii);
+    result.map_err(|_| wrong())?;
+    scripts_fit(&unicode)?;
+    Ok(ascii)
+}
+
+fn bad(message: String, why: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, "bad_name", message).why(why)
+}
+
+/// A name for people: `bücher (xn--bcher-kva)`, or the plain label.
+pub fn show(name: &str) -> String {
+    if !name.starts_with("xn--") {
+        return name.to_owned();
+    }
+    match idna::domain_to_unicode(name) {
+        (unicode, Ok(())) if unicode != name && scripts_fit(&unicode).is_ok() => format!("{unicode} ({name})"),
+        // What could deceive is only shown encoded.
+        _ => name.to_owned(),
+    }
+}
+
+/// Scripts of letters, as far as telling them apart matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Script {
+    Latin,
+    Greek,
+    Cyrillic,
+    Han,
+    Kana,
+    Hangul,
+    Bopomofo,
+    /// Any other, told apart by the 128-character block that it lives in.
+    Other(u32),
+}
+
+fn script_of(c: char) -> Option<Script> {
+    Some(match u32::from(c) {
+        0x30..=0x39 | 0x2d | 0xb7 | 0x300..=0x36f | 0x30fb | 0x30fc => return None,
+        0x41..=0x24f | 0x1e00..=0x1eff => Script::Latin,
+        0x370..=0x3ff | 0x1f00..=0x1fff => Script::Greek,
+        0x400..=0x52f | 0x1c80..=0x1c8f | 0x2de0..=0x2dff | 0xa640..=0xa69f => Script::Cyrillic,
+        0x2e80..=0x2fdf | 0x3005..=0x3007 | 0x3400..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x3_ffff => Script::Han,
+        0x3040..=0x30ff | 0x31f0..=0x31ff => Script::Kana,
+        0x3100..=0x312f | 0x31a0..=0x31bf => Script::Bopomofo,
+        0x1100..=0x11ff | 0x3130..=0x318f | 0xa960..=0xa97f | 0xac00..=0xd7ff => Script::Hangul,
+        other => Script::Other(other >> 7),
+    })
+}
+
+/// Letters that look like Latin ones, and which (the lower-case part of the Unicode confusables that matters).
+const LOOK_ALIKES: [(&str, &str); 2] = [("асԁеһіјӏорԛѕԝхуѵ", "acdehijlopqswxyv"), ("αϲικνορυχγ", "acikvopuxy")];
+
+fn scripts_fit(label: &str) -> Result<(), Failure> {
+    let mut scripts: Vec<Script> = label.chars().filter_map(script_of).collect();
+    scripts.sort_unstable();
+    scripts.dedup();
+    let east_asian =
+        |allowed: &[Script]| scripts.iter().all(|script| *script == Script::Latin || allowed.contains(script));
+    let usual = scripts.len() <= 1
+        || east_asian(&[Script::Han, Script::Kana])
+        || east_asian(&[Script::Han, Script::Bopomofo])
+        || east_asian(&[Script::Han, Script::Hangul]);
+    if !usual {
+        return Err(bad(format!("{label:?} mixes alphabets"), "such names are used to imitate others")
+            .fix("write it in one alphabet"));
+    }
+    match imitated(label) {
+        Some(latin) => Err(bad(
+            format!("{label:?} looks like {latin:?}"),
+            "every letter has a Latin twin, so people could not tell the two apart",
+        )
+        .fix("choose a name with at least one letter of its own")),
+        None => Ok(()),
+    }
+}
+
+/// The Latin text that a label of another script looks like, if every letter has a twin.
+fn imitated(label: &str) -> Option<String> {
+    LOOK_ALIKES.iter().find_map(|(from, to)| {
+        let twin = |c: char| match script_of(c) {
+            None => Some(c),
+            Some(_) => from.chars().position(|other| other == c).and_then(|at| to.chars().nth(at)),
+        };
+        let text: Option<String> = label.chars().map(twin).collect();
+        text.filter(|text| text != label)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, name: &str, sub: &str) {
+        let typed = read_with_sub(input, "p2p").expect(input);
+        assert_eq!((typed.name.as_str(), typed.sub.as_str()), (name, sub), "{input}");
+    }
+
+    #[test]
+    fn what_people_type() {
+        check("alice", "alice", "");
+        check("alice.p2p", "alice", "");
+        check("ALICE.P2P.", "alice", "");
+        check(" www.Alice.p2p ", "alice", "www");
+        check("a.b.alice", "alice", "a.b");
+        check("bücher", "xn--bcher-kva", "");
+        check("BÜCHER.p2p", "xn--bcher-kva", "");
+        check("xn--bcher-kva", "xn--bcher-kva", "");
+        check("яблоко", "xn--90ascmb1h", "");
+        check("日本語", "xn--wgv71a119e", "");
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for bad in [
+            "",
+            ".",
+            "p2p.",
+            "a_b",
+            "-a",
+            "a b",
+            "ab--c",
+            "аррӏе",
+            "pаypal",
+            "xn--80ak6aa92e",
+            "xn--zzzzzzzzzzzz",
+            "αlice",
+            "ονο",
+        ] {
+            let refused = read(bad, "p2p").is_err();
+            // "p2p." is the label p2p: spelled right, and reserved by the rules.
+            assert!(refused || bad == "p2p.", "{bad}");
+        }
+        assert_eq!(read("www.alice", "p2p").expect_err("a host").code, "bad_name");
+    }
+
+    #[test]
+    fn both_forms_are_shown() {
+        assert_eq!(show("alice"), "alice");
+        assert_eq!(show("xn--bcher-kva"), "bücher (xn--bcher-kva)");
+        assert_eq!(show("xn--80ak6aa92e"), "xn--80ak6aa92e", "a look-alike is shown encoded");
+    }
+}

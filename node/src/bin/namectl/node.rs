@@ -1,0 +1,40 @@
+//! `namectl node`: the node's surroundings.
+
+use clap::Subcommand;
+use node::api::types::PeerView;
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    failure::Failure,
+    output::{group, span, table},
+};
+
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// List connected peers
+    Peers,
+}
+
+pub fn run(context: &Context, command: &NodeCommand) -> Result<(), Failure> {
+    let NodeCommand::Peers = command;
+    let list = context.wait(context.client.peers())?;
+    context.out.result(&serde_json::to_value(&list).unwrap_or_else(|_| json!({})), || {
+        let mut lines: Vec<String> = list.listen.iter().map(|address| format!("this node  {address}")).collect();
+        lines.push(format!("{} peers", list.peers.len()));
+        lines.push(table(&list.peers.iter().map(row).collect::<Vec<_>>()));
+        lines.join("\n")
+    });
+    Ok(())
+}
+
+fn row(peer: &PeerView) -> Vec<String> {
+    vec![
+        peer.direction.clone(),
+        peer.address.clone(),
+        peer.height.map_or_else(|| "-".into(), |height| group(u64::from(height))),
+        peer.rtt_ms.map_or_else(|| "-".into(), |rtt| format!("{rtt:.0} ms")),
+        peer.connected_seconds.map_or_else(|| "-".into(), span),
+        peer.agent.clone().unwrap_or_default(),
+    ]
+}

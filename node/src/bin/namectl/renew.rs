@@ -1,0 +1,98 @@
+//! `namectl renew`: more time for names.
+
+use clap::Args;
+use ledger::{name::Name, transaction::Body};
+use node::{
+    api::{client::NameQuery, types::NameEntry},
+    keys::{KeyFile, Role},
+};
+use serde_json::json;
+
+use crate::{
+    ask,
+    change::{self, Authority, Planned},
+    cli::parse_span,
+    context::Context,
+    failure::{Exit, Failure},
+    follow::WaitArgs,
+    output::span,
+};
+
+#[derive(Debug, Args)]
+pub struct RenewArgs {
+    /// Names to renew
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    names: Vec<String>,
+    /// Every name of the keys that can be renewed now
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// With --all: only names that expire within this time, such as 60d
+    #[arg(long, value_name = "TIME", value_parser = parse_span, requires = "all")]
+    within: Option<std::time::Duration>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+pub fn run(context: &Context, args: &RenewArgs) -> Result<(), Failure> {
+    let status = context.synced_status()?;
+    let keys = context.open_keys()?;
+    let names = if args.all { due(context, &keys, status.height, args.within)? } else { typed(context, &args.names)? };
+    if names.is_empty() {
+        context.out.result(&json!({ "operations": [] }), || "no name can be renewed now".into());
+        return Ok(());
+    }
+    let mut planned: Vec<Planned> = Vec::new();
+    for name in &names {
+        let text = format!("renew {}", context.full(name));
+        planned.push(change::plan(context, &keys, name, Authority::OwnerOrOperator, text, |state, seq| {
+            in_window(context, name, state, status.height)?;
+            Ok(Body::Renew { name: name.clone(), seq, expires_at: state.expires_at })
+        })?);
+    }
+    if !context.globals.dry_run {
+        let list = names.iter().map(|name| context.full(name)).collect::<Vec<_>>().join(", ");
+        ask::go_on(&context.globals, &format!("renew {list}"))?;
+    }
+    change::finish(context, &keys, planned, args.wait.until(), "is renewed")
+}
+
+fn typed(context: &Context, names: &[String]) -> Result<Vec<Name>, Failure> {
+    names.iter().map(|text| context.name(text)).collect()
+}
+
+/// Names of the keys whose renewal the rules accept now.
+fn due(
+    context: &Context,
+    keys: &KeyFile,
+    height: u32,
+    within: Option<std::time::Duration>,
+) -> Result<Vec<Name>, Failure> {
+    let params = context.params();
+    let window = within.map_or(params.renew_window, |time| {
+        u32::try_from(time.as_secs() / u64::from(params.block_interval)).unwrap_or(u32::MAX).min(params.renew_window)
+    });
+    let mut names = Vec::new();
+    for entry in keys.wallet.entries(context.network).filter(|entry| entry.role == Role::Owner) {
+        let owner = Some(keys.wallet.address(context.network, entry.role, entry.index));
+        let list =
+            context.wait(context.client.names(&NameQuery { owner, limit: Some(1_000), ..NameQuery::default() }))?;
+        let due = list.names.iter().filter(|item| height + 1 + window >= item.expires_at);
+        names.extend(due.filter_map(|item| Name::new(&item.name).ok()));
+    }
+    Ok(names)
+}
+
+fn in_window(context: &Context, name: &Name, state: &NameEntry, height: u32) -> Result<(), Failure> {
+    let from = state.expires_at.saturating_sub(context.params().renew_window);
+    if height + 1 >= from {
+        return Ok(());
+    }
+    let seconds = u64::from(from - height) * u64::from(context.params().block_interval);
+    Err(Failure::new(Exit::Refused, "too_early", format!("{} cannot be renewed yet", context.full(name)))
+        .why(format!(
+            "it expires on {}; renewals open at height {from}, in about {}",
+            state.expires_time,
+            span(seconds)
+        ))
+        .fix("namectl renew --all --within 60d    # in a timer, it does the right thing"))
+}

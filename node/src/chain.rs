@@ -1,0 +1,43 @@
+//! The chain: the only part that decides what the ledger is, and the only one that writes it.
+//!
+//! - [`ChainCore`]: headers, bodies, fork choice, state; synchronous, without threads or clock, so that a simulator can
+//!   drive fifty of them.
+//! - [`ChainService`]: one thread that owns a core and the mempool, and workers that verify signatures and work ahead
+//!   of it.
+//! - [`ChainHandle`], [`ChainReader`], [`ChainEvent`]: how everybody else speaks to it.
+//! - [`verify`]: replays everything stored and compares.
+
+mod cache;
+mod connect;
+mod core;
+mod event;
+mod handle;
+mod headers;
+mod index;
+mod known;
+mod open;
+mod precheck;
+mod reader;
+mod service;
+mod state;
+mod stats;
+mod template;
+mod types;
+mod verify;
+mod workers;
+
+pub use self::core::{BlockInput, ChainCore, ChainOptions, Retention};
+pub use event::{Alarm, BlockConnected, BlockDisconnected, ChainEvent};
+pub use handle::ChainHandle;
+pub use precheck::{Anchors, Prechecked};
+pub use reader::ChainReader;
+pub use service::{ChainService, ServiceOptions};
+pub use stats::{ChainStats, StatsSnapshot};
+pub use types::{
+    Arrival, BlockOutcome, BlockReport, ChainError, HeadersOutcome, HeadersReport, HistoryCause, HistoryEntry,
+    PlacedHeader, StateProof, Template, Tip, TransactionStatus, TxOrigin, TxRejection,
+};
+pub use verify::{VerifyError, VerifyReport, verify};
+
+#[cfg(test)]
+mod tests;

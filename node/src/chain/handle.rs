@@ -1,0 +1,209 @@
+//! How every other part speaks to the chain.
+//!
+//! [`ChainHandle`] is cheap to clone. What changes something is a message to the one thread that owns the chain; what
+//! only reads goes through [`ChainReader`] and never waits for that thread.
+//!
+//! Bounds: each kind of message has its own permits, held from sending to the answer, so that one kind can fill
+//! neither memory nor the queue of the others. Whoever finds no permit free waits.
+
+use std::sync::{Arc, OnceLock};
+
+use ledger::{
+    block::{Block, Header},
+    hash::{BlockHash, Hash, TxId},
+    transaction::Transaction,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+
+use crate::{mempool::MempoolView, store::StoreError};
+
+use super::{
+    Arrival, BlockReport, ChainError, ChainEvent, ChainReader, ChainStats, HeadersReport, StatsSnapshot, Template, Tip,
+    TxOrigin, TxRejection,
+};
+
+/// Header batches under way: each is up to 2,000 headers, and they are judged one after the other anyway.
+const HEADER_PERMITS: usize = 8;
+/// Blocks under way: at most 64 × 256 KiB of bodies, and enough for the workers to run ahead of the writer.
+const BLOCK_PERMITS: usize = 64;
+/// Transactions under way: 1,024 × 2.5 KiB; a burst of gossip beyond that waits.
+const TRANSACTION_PERMITS: usize = 1_024;
+/// Everything else (templates, locators): small and quick.
+const OTHER_PERMITS: usize = 64;
+/// One place per permit for the message and one for the worker's result, so sending never finds the queue full.
+pub(super) const QUEUE: usize = 2 * (HEADER_PERMITS + BLOCK_PERMITS + TRANSACTION_PERMITS + OTHER_PERMITS);
+
+/// A message's right to be under way; freed when the answer is given.
+pub(super) type Permit = OwnedSemaphorePermit;
+
+/// What the chain thread is asked to do.
+pub(super) enum Request {
+    Headers(Vec<Header>, oneshot::Sender<Result<HeadersReport, ChainError>>),
+    Block(Arc<Block>, Arrival, oneshot::Sender<Result<BlockReport, ChainError>>),
+    Transaction(Box<Transaction>, TxOrigin, oneshot::Sender<Result<TxId, TxRejection>>),
+    Template(Hash, oneshot::Sender<Result<Template, ChainError>>),
+    Locator(oneshot::Sender<Vec<BlockHash>>),
+    WantedBodies(usize, oneshot::Sender<Vec<(u32, BlockHash)>>),
+    AdoptFork(BlockHash, oneshot::Sender<Result<BlockReport, ChainError>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The way to the chain.
+#[derive(Clone)]
+pub struct ChainHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: mpsc::Sender<super::service::Message>,
+    permits: Permits,
+    tip: watch::Receiver<Arc<Tip>>,
+    events: broadcast::Sender<Arc<ChainEvent>>,
+    reader: ChainReader,
+    stats: Arc<ChainStats>,
+    fatal: Arc<OnceLock<StoreError>>,
+}
+
+struct Permits {
+    headers: Arc<Semaphore>,
+    blocks: Arc<Semaphore>,
+    transactions: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
+
+impl Permits {
+    fn new() -> Self {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Self {
+            headers: permits(HEADER_PERMITS),
+            blocks: permits(BLOCK_PERMITS),
+            transactions: permits(TRANSACTION_PERMITS),
+            others: permits(OTHER_PERMITS),
+        }
+    }
+
+    fn of(&self, request: &Request) -> &Arc<Semaphore> {
+        match request {
+            Request::Headers(..) => &self.headers,
+            Request::Block(..) => &self.blocks,
+            Request::Transaction(..) => &self.transactions,
+            Request::Template(..)
+            | Request::Locator(_)
+            | Request::WantedBodies(..)
+            | Request::AdoptFork(..)
+            | Request::Shutdown(_) => &self.others,
+        }
+    }
+}
+
+impl ChainHandle {
+    pub(super) fn new(
+        queue: mpsc::Sender<super::service::Message>,
+        tip: watch::Receiver<Arc<Tip>>,
+        events: broadcast::Sender<Arc<ChainEvent>>,
+        reader: ChainReader,
+        stats: Arc<ChainStats>,
+        fatal: Arc<OnceLock<StoreError>>,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { queue, permits: Permits::new(), tip, events, reader, stats, fatal }) }
+    }
+
+    /// Judges a run of headers, each the parent of the next, and keeps the valid ones.
+    pub async fn submit_headers(&self, headers: Vec<Header>) -> Result<HeadersReport, ChainError> {
+        self.ask(|reply| Request::Headers(headers, reply)).await?
+    }
+
+    /// Judges a block and keeps or connects it. Its header need not have been submitted before.
+    pub async fn submit_block(&self, block: Arc<Block>, arrival: Arrival) -> Result<BlockReport, ChainError> {
+        self.ask(|reply| Request::Block(block, arrival, reply)).await?
+    }
+
+    /// Judges a transaction for the next block and takes it into the mempool.
+    pub async fn submit_transaction(&self, transaction: Transaction, origin: TxOrigin) -> Result<TxId, TxRejection> {
+        self.ask(|reply| Request::Transaction(Box::new(transaction), origin, reply)).await?
+    }
+
+    /// A block to be mined on the tip, with work that also pays for `share_commit` (zeros for none).
+    pub async fn template(&self, share_commit: Hash) -> Result<Template, ChainError> {
+        self.ask(|reply| Request::Template(share_commit, reply)).await?
+    }
+
+    /// Hashes of the best header chain, newest first, ever further apart, genesis last.
+    pub async fn locator(&self) -> Result<Vec<BlockHash>, ChainError> {
+        self.ask(Request::Locator).await
+    }
+
+    /// Up to `max` blocks of the best header chain whose bodies are not stored, lowest first.
+    pub async fn wanted_bodies(&self, max: usize) -> Result<Vec<(u32, BlockHash)>, ChainError> {
+        self.ask(|reply| Request::WantedBodies(max, reply)).await
+    }
+
+    /// An operator's decision to switch to the chain that ends in `tip` whatever its depth. Its work must still be
+    /// more than the active chain's.
+    pub async fn adopt_fork(&self, tip: BlockHash) -> Result<BlockReport, ChainError> {
+        self.ask(|reply| Request::AdoptFork(tip, reply)).await?
+    }
+
+    /// Stops the chain thread after what is under way; returns when everything is on disk.
+    pub async fn shutdown(&self) {
+        // If the thread is gone already, then so is what it had to write.
+        let _ = self.ask(Request::Shutdown).await;
+    }
+
+    /// Returns when the chain thread has ended, with the error that ended it if it did not end by request.
+    pub async fn stopped(&self) -> Option<StoreError> {
+        let mut tip = self.watch();
+        while tip.changed().await.is_ok() {}
+        self.shared.fatal.get().cloned()
+    }
+
+    /// The tip as it is now.
+    pub fn tip(&self) -> Arc<Tip> {
+        self.shared.tip.borrow().clone()
+    }
+
+    /// The tip and every later one. A slow receiver sees the latest only.
+    pub fn watch(&self) -> watch::Receiver<Arc<Tip>> {
+        self.shared.tip.clone()
+    }
+
+    /// Everything that happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<Arc<ChainEvent>> {
+        self.shared.events.subscribe()
+    }
+
+    /// Reads that do not wait for the chain thread.
+    pub fn reader(&self) -> ChainReader {
+        self.shared.reader.clone()
+    }
+
+    /// The mempool as it is.
+    pub fn mempool(&self) -> MempoolView {
+        self.shared.reader.mempool()
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> StatsSnapshot {
+        self.shared.stats.snapshot()
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, ChainError> {
+        let (reply, answer) = oneshot::channel();
+        let request = request(reply);
+        let permit = self.permit_for(&request).await?;
+        let message = super::service::Message::Request(request, permit);
+        self.shared.queue.send(message).await.map_err(|_| ChainError::Stopped)?;
+        answer.await.map_err(|_| ChainError::Stopped)
+    }
+
+    async fn permit_for(&self, request: &Request) -> Result<Permit, ChainError> {
+        let semaphore = self.shared.permits.of(request).clone();
+        semaphore.acquire_owned().await.map_err(|_| ChainError::Stopped)
+    }
+}
+
+impl std::fmt::Debug for ChainHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ChainHandle({})", self.tip().height)
+    }
+}

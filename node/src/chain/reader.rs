@@ -1,0 +1,353 @@
+//! Reads for everybody else: straight from the database, beside the writer, never waiting for it.
+//!
+//! Every call sees one consistent moment. Two calls may see two; whoever needs more takes it from one call.
+
+use std::ops::ControlFlow;
+
+use ledger::{
+    block::{Block, Header},
+    hash::{BlockHash, Key, PolicyHash, TxId},
+    history::{MmrProof, Node, Position},
+    name::Name,
+    params::Params,
+    state::{
+        Leaf, NameState,
+        tree::{Page, PagePath, PageSource, prove},
+    },
+};
+
+use crate::{
+    mempool::MempoolView,
+    store::{Direction, Flow, Read, Rows, Snapshot, Store, StoreError, Table, TipRow, fixed, parse},
+};
+
+use super::{HistoryCause, HistoryEntry, PlacedHeader, StateProof, TransactionStatus, state::tree_error};
+
+/// Reads of the chain. Cheap to clone; usable from any thread.
+#[derive(Clone, Debug)]
+pub struct ChainReader {
+    store: Store,
+    params: &'static Params,
+    pool: MempoolView,
+}
+
+impl ChainReader {
+    /// Reads from `store`, with the mempool for transactions that are not in a block yet.
+    pub fn new(store: Store, params: &'static Params, pool: MempoolView) -> Self {
+        Self { store, params, pool }
+    }
+
+    /// The network's parameters.
+    pub fn params(&self) -> &'static Params {
+        self.params
+    }
+
+    /// The mempool.
+    pub fn mempool(&self) -> MempoolView {
+        self.pool.clone()
+    }
+
+    /// Height, hash and state root of the tip that the database holds.
+    pub fn tip(&self) -> Result<TipRow, StoreError> {
+        tip_of(&self.store)
+    }
+
+    /// The entry of a name, whatever its status.
+    pub fn name_state(&self, name: &Name) -> Result<Option<NameState>, StoreError> {
+        self.store.name_state(name)
+    }
+
+    /// The entry at a key.
+    pub fn leaf(&self, key: &Key) -> Result<Option<Leaf>, StoreError> {
+        self.store.leaf(key)
+    }
+
+    /// Names that `owner` owns at the next height, ascending, behind `after`.
+    pub fn names_of_owner(
+        &self,
+        owner: &PolicyHash,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<NameState>, StoreError> {
+        let view = self.store.snapshot();
+        let next = tip_of(&view)?.height + 1;
+        let from = [owner.as_ref(), &behind(after)].concat();
+        let mut names = Vec::new();
+        view.scan(Table::Owners, (&from, &after_owner(owner)), Direction::Up, &mut |key, _| {
+            let name = name_in(&key[32..])?;
+            // The index names the next owner of a transfer, too: who owns it now, heights decide.
+            let state = view.name_state(&name)?.filter(|state| state.matured(next).owner == *owner);
+            names.extend(state);
+            Ok(go_on_while(names.len() < limit))
+        })?;
+        Ok(names)
+    }
+
+    /// Names that begin with `prefix`, ascending, behind `after`.
+    pub fn search(&self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<NameState>, StoreError> {
+        let view = self.store.snapshot();
+        let mut from = behind(after).max(prefix.as_bytes().to_vec());
+        let mut names = Vec::new();
+        // The history has a row per change. Jump from name to name, as `/` is the first byte behind the zero's rows.
+        while let Some(name) = first_name(&view, &from, prefix)? {
+            names.extend(view.name_state(&name)?);
+            if names.len() >= limit {
+                break;
+            }
+            from = behind(Some(&name));
+        }
+        Ok(names)
+    }
+
+    /// Up to `limit` names in the order of their keys, behind `after`: for walking through all of them.
+    pub fn names(&self, after: Option<&Key>, limit: usize) -> Result<Vec<NameState>, StoreError> {
+        let from = after.map(|key| [key.as_ref(), &[0]].concat()).unwrap_or_default();
+        let mut names = Vec::new();
+        self.store.scan(Table::Names, (&from, &[]), Direction::Up, &mut |_, bytes| {
+            if let Leaf::Name(state) = parse("an entry", bytes)? {
+                names.push(state);
+            }
+            Ok(go_on_while(names.len() < limit))
+        })?;
+        Ok(names)
+    }
+
+    /// Visits every name as it is at one block, and returns that block: for whoever then follows the events from there.
+    pub fn for_each_name(&self, mut visit: impl FnMut(NameState)) -> Result<TipRow, StoreError> {
+        let view = self.store.snapshot();
+        view.scan(Table::Names, (&[], &[]), Direction::Up, &mut |_, bytes| {
+            if let Leaf::Name(state) = parse("an entry", bytes)? {
+                visit(state);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        tip_of(&view)
+    }
+
+    /// Names whose term ends within `blocks` from the next height, soonest first.
+    pub fn expiring(&self, blocks: u32, limit: usize) -> Result<Vec<NameState>, StoreError> {
+        let view = self.store.snapshot();
+        let next = tip_of(&view)?.height + 1;
+        // The queue holds deletion heights, which follow the end of the term at a fixed distance.
+        let lag = self.params.grace.saturating_add(self.params.delete_after);
+        let from = next.saturating_add(lag).to_be_bytes();
+        let to = next.saturating_add(lag).saturating_add(blocks).to_be_bytes();
+        let mut names = Vec::new();
+        view.scan(Table::Expiry, (&from, &to), Direction::Up, &mut |key, _| {
+            if let Some(Leaf::Name(state)) = view.leaf(&Key(fixed("an expiry entry", &key[4..])?))? {
+                if !state.is_revoked() {
+                    names.push(state);
+                }
+            }
+            Ok(go_on_while(names.len() < limit))
+        })?;
+        Ok(names)
+    }
+
+    /// Changes of a name, newest first, before height `before`.
+    pub fn history(&self, name: &Name, before: u32, limit: usize) -> Result<Vec<HistoryEntry>, StoreError> {
+        let (from, to) = (crate::store::history_key(name, 0), crate::store::history_key(name, before));
+        let mut entries = Vec::new();
+        self.store.scan(Table::History, (&from, &to), Direction::Down, &mut |key, bytes| {
+            let height = u32::from_be_bytes(fixed("a history entry", &key[name.as_bytes().len() + 1..])?);
+            entries.push(HistoryEntry { height, cause: cause_of(bytes)? });
+            Ok(go_on_while(entries.len() < limit))
+        })?;
+        Ok(entries)
+    }
+
+    /// A header of any branch.
+    pub fn header(&self, hash: &BlockHash) -> Result<Option<PlacedHeader>, StoreError> {
+        let row = self.store.header_row(hash)?;
+        Ok(row.map(|row| PlacedHeader { header: row.header, hash: *hash, total_work: row.total_work }))
+    }
+
+    /// The active chain's header at `height`.
+    pub fn header_at(&self, height: u32) -> Result<Option<PlacedHeader>, StoreError> {
+        let view = self.store.snapshot();
+        header_at(&view, height)
+    }
+
+    /// Hash of the active chain's block at `height`.
+    pub fn hash_at(&self, height: u32) -> Result<Option<BlockHash>, StoreError> {
+        self.store.hash_at(height)
+    }
+
+    /// Headers of the active chain from `height` on, at most `max`.
+    pub fn headers_from(&self, height: u32, max: usize) -> Result<Vec<Header>, StoreError> {
+        headers_from(&self.store.snapshot(), height, max)
+    }
+
+    /// Up to `max` headers of the active chain that follow the first block of `locator` in it.
+    pub fn headers_after(&self, locator: &[BlockHash], max: usize) -> Result<Vec<Header>, StoreError> {
+        let view = self.store.snapshot();
+        for hash in locator {
+            let Some(row) = view.header_row(hash)? else { continue };
+            let height = row.header.core.height;
+            if view.hash_at(height)? == Some(*hash) {
+                return headers_from(&view, height + 1, max);
+            }
+        }
+        headers_from(&view, 1, max)
+    }
+
+    /// A block of any branch, unless its body was pruned.
+    pub fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError> {
+        self.block_bytes(hash)?.map(|bytes| parse("a block", &bytes)).transpose()
+    }
+
+    /// The bytes of a block of any branch, unless its body was pruned.
+    pub fn block_bytes(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.store.header_row(hash)? {
+            Some(row) => self.store.body(row.header.core.height, hash),
+            None => Ok(None),
+        }
+    }
+
+    /// The active chain's block at `height`, unless its body was pruned.
+    pub fn block_at(&self, height: u32) -> Result<Option<Block>, StoreError> {
+        match self.store.hash_at(height)? {
+            Some(hash) => self.store.body(height, &hash)?.map(|bytes| parse("a block", &bytes)).transpose(),
+            None => Ok(None),
+        }
+    }
+
+    /// Where a transaction is; `None` if it is neither in the mempool nor in the active chain.
+    pub fn transaction(&self, txid: &TxId) -> Result<Option<TransactionStatus>, StoreError> {
+        let view = self.store.snapshot();
+        let Some((height, index)) = view.transaction_place(txid)? else {
+            return Ok(self.pool.get(txid).map(TransactionStatus::Pooled));
+        };
+        let block = view.hash_at(height)?.ok_or_else(|| StoreError::corrupt(format!("height {height} is missing")))?;
+        let body = view.body(height, &block)?.map(|bytes| parse::<Block>("a block", &bytes)).transpose()?;
+        let transaction = body.and_then(|body| body.transactions.into_iter().nth(usize::from(index)));
+        Ok(Some(TransactionStatus::Mined { height, block, index, transaction }))
+    }
+
+    /// A proof of what `key` holds, or that it holds nothing, under the tip's state root.
+    pub fn prove(&self, key: &Key) -> Result<StateProof, StoreError> {
+        let view = self.store.snapshot();
+        let tip = tip_of(&view)?;
+        let path = prove(&SnapshotPages(&view), tip.state_root, key).map_err(tree_error)?;
+        let value = view.leaf_bytes(key)?;
+        let proof = path.into_proof(value.as_deref()).map_err(StoreError::corrupt)?;
+        let header = view.header_row(&tip.hash)?.ok_or_else(|| StoreError::corrupt("the tip's header is missing"))?;
+        Ok(StateProof { header: header.header, bytes: proof.to_bytes() })
+    }
+
+    /// A proof that the active chain's headers at these strictly ascending `heights` are among the first `count`, with
+    /// the headers. `None` if the chain is shorter, or the heights are not what they should be.
+    pub fn prove_headers(&self, count: u32, heights: &[u32]) -> Result<Option<(MmrProof, Vec<Header>)>, StoreError> {
+        let view = self.store.snapshot();
+        let ascending = heights.is_sorted_by(|a, b| a < b) && heights.last().is_none_or(|last| *last < count);
+        if !ascending || heights.len() > MmrProof::MAX_LEAVES || count > tip_of(&view)?.height.saturating_add(1) {
+            return Ok(None);
+        }
+        let get = |position: Position| -> Result<Node, ProofFailure> {
+            let node = view.mmr_node(position)?;
+            Ok(node.ok_or_else(|| StoreError::corrupt(format!("node {position:?} of the history is missing")))?)
+        };
+        let proof = MmrProof::new(count, heights, get).map_err(|ProofFailure(error)| error)?;
+        let headers = heights.iter().map(|height| Ok(header_at(&view, *height)?.map(|placed| placed.header)));
+        let headers: Option<Vec<_>> = headers.collect::<Result<_, StoreError>>()?;
+        Ok(headers.map(|headers| (proof, headers)))
+    }
+
+    /// The database, for its key-value spaces.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// Why a proof over headers could not be made: always the database's fault, since the heights were checked.
+struct ProofFailure(StoreError);
+
+impl From<StoreError> for ProofFailure {
+    fn from(error: StoreError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<ledger::history::HistoryError> for ProofFailure {
+    fn from(error: ledger::history::HistoryError) -> Self {
+        Self(StoreError::corrupt(error))
+    }
+}
+
+/// Pages of a frozen view.
+struct SnapshotPages<'a>(&'a Snapshot<'a>);
+
+impl PageSource for SnapshotPages<'_> {
+    type Error = StoreError;
+
+    fn page(&self, path: &PagePath) -> Result<Option<Page>, StoreError> {
+        self.0.page_row(path)
+    }
+}
+
+fn tip_of(view: &impl Read) -> Result<TipRow, StoreError> {
+    view.tip_row()?.ok_or_else(|| StoreError::corrupt("the tip record is missing"))
+}
+
+fn header_at(view: &impl Read, height: u32) -> Result<Option<PlacedHeader>, StoreError> {
+    let Some(hash) = view.hash_at(height)? else { return Ok(None) };
+    let row = view.header_row(&hash)?;
+    Ok(row.map(|row| PlacedHeader { header: row.header, hash, total_work: row.total_work }))
+}
+
+fn headers_from(view: &impl Read, height: u32, max: usize) -> Result<Vec<Header>, StoreError> {
+    let mut hashes = Vec::new();
+    view.scan(Table::Heights, (&height.to_be_bytes(), &[]), Direction::Up, &mut |_, bytes| {
+        if hashes.len() < max {
+            hashes.push(BlockHash(fixed("a block hash", bytes)?));
+        }
+        Ok(go_on_while(hashes.len() < max))
+    })?;
+    let header = |hash: &BlockHash| {
+        let row = view.header_row(hash)?;
+        Ok(row.ok_or_else(|| StoreError::corrupt(format!("header {hash} is missing")))?.header)
+    };
+    hashes.iter().map(header).collect()
+}
+
+/// The first name at or behind `from` that begins with `prefix`.
+fn first_name(view: &impl Read, from: &[u8], prefix: &str) -> Result<Option<Name>, StoreError> {
+    let mut found = None;
+    view.scan(Table::History, (from, &[]), Direction::Up, &mut |key, _| {
+        let end = key.iter().position(|byte| *byte == 0).unwrap_or(key.len());
+        found = Some(name_in(&key[..end])?);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found.filter(|name: &Name| name.as_str().starts_with(prefix)))
+}
+
+/// A key behind every row of this name, and before every later name: the smallest byte of a name is `-`.
+fn behind(name: Option<&Name>) -> Vec<u8> {
+    name.map(|name| [name.as_bytes(), &[1]].concat()).unwrap_or_default()
+}
+
+fn after_owner(owner: &PolicyHash) -> Vec<u8> {
+    // Names are made of ASCII, so nothing of this owner is at or behind 0xff.
+    [owner.as_ref(), &[u8::MAX]].concat()
+}
+
+fn name_in(bytes: &[u8]) -> Result<Name, StoreError> {
+    let text = std::str::from_utf8(bytes).map_err(StoreError::corrupt)?;
+    Name::new(text).map_err(StoreError::corrupt)
+}
+
+fn cause_of(bytes: &[u8]) -> Result<HistoryCause, StoreError> {
+    match bytes {
+        [0] => Ok(HistoryCause::Deleted),
+        [type_id, ids @ ..] if ids.len() == 64 => Ok(HistoryCause::Transaction {
+            type_id: *type_id,
+            txid: TxId(fixed("a history entry", &ids[..32])?),
+            wtxid: ledger::hash::WitnessTxId(fixed("a history entry", &ids[32..])?),
+        }),
+        _ => Err(StoreError::corrupt("a history entry is malformed")),
+    }
+}
+
+fn go_on_while(more: bool) -> Flow {
+    if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}

@@ -1,0 +1,261 @@
+//! One question over the network: what is this name, now?
+
+use ledger::{
+    block::HeaderBatch,
+    codec::{DecodeError, decode},
+    hash::{BlockHash, Hash},
+    name::Name,
+    params::Params,
+    rules::header::HeaderContext,
+    state::{
+        Leaf, NameState, Status,
+        tree::{Proof, ProofError},
+    },
+};
+use tokio::task::spawn_blocking;
+
+use crate::p2p::{
+    Multiaddr, PeerId,
+    client::{Client, ClientError},
+    message::{ProofAnswer, Request, Response, Status as PeerStatus},
+};
+
+use super::{
+    chain::{Chain, ChainProblem},
+    proof_file::ProofFile,
+};
+
+/// Most peers asked: more add nothing but delay.
+const MAX_PEERS: usize = 8;
+/// A root this far below the tip is still an answer about now (protocol §8.3).
+const MAX_DEPTH: u32 = 12;
+/// Blocks above the last change from which an answer counts as confirmed.
+pub const CONFIRMATIONS: u32 = 6;
+
+/// Where header checking begins.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// At genesis: nothing is trusted.
+    Genesis,
+    /// At a header that the caller trusts, from a release or from an earlier run.
+    Trusted(Box<HeaderContext>),
+}
+
+/// A checked answer.
+#[derive(Clone, Debug)]
+pub struct LightAnswer {
+    /// The name's entry, or `None` if it has none: proven either way.
+    pub state: Option<NameState>,
+    /// The entry's status in the next block.
+    pub status: Option<Status>,
+    /// Height of the block whose state is proven.
+    pub height: u32,
+    /// Hash of that block.
+    pub hash: BlockHash,
+    /// Height of the heaviest chain that the peers showed.
+    pub tip_height: u32,
+    /// Its work.
+    pub total_work: u128,
+    /// Blocks since the answer became what it is, the one that made it so included; at most those since the entry's last
+    /// change, and for an absent name those since the proven block.
+    pub confirmations: u32,
+    /// Peers that were reached.
+    pub peers: usize,
+    /// The proof, to keep.
+    pub proof: ProofFile,
+}
+
+impl LightAnswer {
+    /// Whether a short reorganisation could still change the answer.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.confirmations < CONFIRMATIONS
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LightError {
+    /// No peer could be reached.
+    #[error("none of the {tried} peers could be reached; the last said: {last}")]
+    NoPeers {
+        /// Peers tried.
+        tried: usize,
+        /// What the last attempt came to.
+        last: String,
+    },
+    /// The network cannot be used.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Peers were reached, but none gave a proof that holds.
+    #[error("no peer gave an answer that can be checked; the last problem: {last}")]
+    NoProof {
+        /// What was wrong with the last.
+        last: String,
+    },
+}
+
+/// What was wrong with one peer's proof.
+#[derive(Debug, thiserror::Error)]
+enum BadProof {
+    #[error("the peer has no proof")]
+    None,
+    #[error("the proof is for a block that is not on the best chain, or too old")]
+    OffChain,
+    #[error("{0}")]
+    State(#[from] StateProblem),
+    #[error("{0}")]
+    Chain(#[from] ChainProblem),
+    #[error("{0}")]
+    Client(#[from] ClientError),
+}
+
+/// Looks a name up: headers from all peers, the heaviest chain, a proof under its state root. `now` is the wall clock in
+/// Unix seconds.
+pub async fn lookup(
+    params: &'static Params,
+    peers: &[Multiaddr],
+    name: &Name,
+    start: Start,
+    now: u64,
+) -> Result<LightAnswer, LightError> {
+    let start = match start {
+        Start::Genesis => HeaderContext::genesis(params),
+        Start::Trusted(context) => *context,
+    };
+    let mut session =
+        Session { params, client: Client::new(params)?, chain: Chain::new(params, start), reached: Vec::new(), now };
+    session.connect(peers).await?;
+    session.collect_headers().await;
+    session.prove(name).await
+}
+
+struct Session {
+    params: &'static Params,
+    client: Client,
+    chain: Chain,
+    /// Peers, the one that claims the most work first.
+    reached: Vec<PeerId>,
+    now: u64,
+}
+
+impl Session {
+    async fn connect(&mut self, peers: &[Multiaddr]) -> Result<(), LightError> {
+        let (mut claims, mut last) = (Vec::new(), "no peer was given".to_owned());
+        for address in peers.iter().take(MAX_PEERS) {
+            match self.meet(address).await {
+                Ok(claim) => claims.push(claim),
+                Err(error) => last = error.to_string(),
+            }
+        }
+        claims.sort();
+        claims.dedup_by_key(|(_, peer)| *peer);
+        self.reached = claims.into_iter().rev().map(|(_, peer)| peer).collect();
+        if self.reached.is_empty() { Err(LightError::NoPeers { tried: peers.len(), last }) } else { Ok(()) }
+    }
+
+    async fn meet(&mut self, address: &Multiaddr) -> Result<(u128, PeerId), ClientError> {
+        let peer = self.client.connect(address).await?;
+        let tip = self.chain.tip();
+        let own = PeerStatus {
+            chain_id: self.params.chain_id(),
+            height: tip.height(),
+            hash: tip.hash(),
+            work: tip.total_work(),
+            time: self.now,
+        };
+        match self.client.ask(&peer, Request::Status(own)).await? {
+            Response::Status(status) if status.chain_id == own.chain_id => Ok((status.work, peer)),
+            _ => Err(ClientError::Answer("the peer belongs to another network".to_owned())),
+        }
+    }
+
+    /// Takes every peer's headers; those who send wrong ones are left out.
+    async fn collect_headers(&mut self) {
+        for peer in self.reached.clone() {
+            while let Ok(true) = self.fetch_headers(&peer).await {}
+        }
+    }
+
+    /// One batch; whether there may be more.
+    async fn fetch_headers(&mut self, peer: &PeerId) -> Result<bool, BadProof> {
+        let max = HeaderBatch::MAX_HEADERS;
+        let request = Request::Headers { locator: self.chain.locator(), max: max as u16 };
+        let Response::Headers(HeaderBatch(headers)) = self.client.ask(peer, request).await? else {
+            return Ok(false);
+        };
+        let (mut chain, now, full) = (self.chain.clone(), self.now, headers.len() == max);
+        let checked = spawn_blocking(move || chain.extend(&headers, now).map(|new| (chain, new))).await;
+        let (chain, new) = checked.expect("checking headers does not panic")?;
+        self.chain = chain;
+        Ok(full && new > 0)
+    }
+
+    async fn prove(&mut self, name: &Name) -> Result<LightAnswer, LightError> {
+        let mut last = BadProof::None;
+        for peer in self.reached.clone() {
+            match self.proof_from(&peer, name).await {
+                Ok(answer) => return Ok(answer),
+                Err(problem) => last = problem,
+            }
+        }
+        Err(LightError::NoProof { last: last.to_string() })
+    }
+
+    async fn proof_from(&mut self, peer: &PeerId, name: &Name) -> Result<LightAnswer, BadProof> {
+        let request = Request::Proof { key: name.key(), at: None };
+        let Response::Proof(Some(answer)) = self.client.ask(peer, request).await? else {
+            return Err(BadProof::None);
+        };
+        let hash = answer.headers.0[0].hash();
+        if self.chain.find(&hash).is_none() {
+            // A block was found since the headers were fetched.
+            self.fetch_headers(peer).await?;
+        }
+        self.check(name, hash, answer)
+    }
+
+    fn check(&self, name: &Name, hash: BlockHash, answer: ProofAnswer) -> Result<LightAnswer, BadProof> {
+        let tip = self.chain.tip();
+        let proven = self.chain.find(&hash).filter(|proven| proven.height() + MAX_DEPTH >= tip.height());
+        let header = *proven.ok_or(BadProof::OffChain)?.header();
+        let state = state_of(name, &header.ext.state_root, &answer.proof)?;
+        let height = header.core.height;
+        let since = state.as_ref().map_or(height, |state| state.last_update);
+        let following = self.chain.after(height);
+        Ok(LightAnswer {
+            status: state.as_ref().map(|state| state.status(self.params, tip.height() + 1)),
+            height,
+            hash,
+            tip_height: tip.height(),
+            total_work: tip.total_work(),
+            confirmations: tip.height().saturating_sub(since) + 1,
+            peers: self.reached.len(),
+            proof: ProofFile::new(self.params, name.clone(), header, following, answer.proof),
+            state,
+        })
+    }
+}
+
+/// The name's entry under `root` by this proof.
+pub(super) fn state_of(name: &Name, root: &Hash, proof: &[u8]) -> Result<Option<NameState>, StateProblem> {
+    let proof = Proof::parse(proof)?;
+    let Some(value) = proof.verify(*root, &name.key())? else { return Ok(None) };
+    match decode::<Leaf>(value)? {
+        Leaf::Name(state) if state.name == *name => Ok(Some(state)),
+        Leaf::Name(_) | Leaf::Commit(_) => Err(StateProblem::OtherEntry),
+    }
+}
+
+/// What is wrong with a proof about a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateProblem {
+    /// It is not in canonical form.
+    #[error(transparent)]
+    Bytes(#[from] DecodeError),
+    /// It does not lead to the root.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// It proves something about another entry.
+    #[error("the entry proven is not the name's")]
+    OtherEntry,
+}

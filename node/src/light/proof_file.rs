@@ -1,0 +1,287 @@
+//! A proof about a name in one file, to be checked offline by anybody.
+//!
+//! ```text
+//! "nsproof1" ‖ network:B8 ‖ name:B8 ‖ HeaderBatch ‖ length:u32 proof[length] ‖ checksum[32]
+//! ```
+//! The first header's state root is proven against; the others follow it. The checksum is `H("gid", all before it)`.
+//!
+//! What it shows: whoever made these headers spent their work on them, and the first one says this about the name. What
+//! it does not show by itself: that the headers are part of the ledger. Anyone may spend the same work on headers of
+//! their own, so compare [`Verified::hash`] (or a later header's hash) with a source you trust, by giving it to
+//! [`verify`], or judge by [`Verified::work`] whether a forgery would have been worth it.
+//!
+//! Guarantees: any changed byte makes verification fail. The checksum catches accidents; what an attacker cannot get
+//! around is the work of each header, the links between them and the proof under the first.
+
+use ledger::{
+    block::{Header, HeaderBatch},
+    codec::{Decode, DecodeError, Encode, Reader, Writer, decode, encode},
+    difficulty::{expected_bits, vtime_after},
+    hash::{self, BlockHash, Hash, Tag},
+    name::Name,
+    params::Params,
+    pow::{Scratch, from_compact},
+    price::{Prices, prices_after},
+    rules::{
+        Violation,
+        header::{claimed_work, work_meets_target},
+    },
+    state::NameState,
+};
+
+use super::lookup::{StateProblem, state_of};
+
+const MAGIC: &[u8; 8] = b"nsproof1";
+const CHECKSUM_BYTES: usize = 32;
+/// Longest network name.
+const MAX_NETWORK: usize = 16;
+/// Most bytes of the proof inside: as on the network.
+const MAX_PROOF_BYTES: usize = 80_000;
+
+/// A proof about a name, with the headers it hangs on. Says nothing until [`verify`] has been called on its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofFile {
+    network: String,
+    name: Name,
+    headers: HeaderBatch,
+    proof: Vec<u8>,
+}
+
+/// What a proof file proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The name.
+    pub name: Name,
+    /// Its entry, or `None`: proven absent.
+    pub state: Option<NameState>,
+    /// Height of the block whose state this is, as its header says.
+    pub height: u32,
+    /// Hash of that block.
+    pub hash: BlockHash,
+    /// Time of that block, in Unix seconds.
+    pub time: u64,
+    /// Headers that follow it in the file.
+    pub confirmations: u32,
+    /// Expected evaluations spent on the headers in the file: what a forgery costs at least.
+    pub work: u128,
+}
+
+/// Why a proof file proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProofFileError {
+    /// It is no proof file, or was damaged.
+    #[error("not a proof file: {0}")]
+    Bytes(#[from] DecodeError),
+    /// It was changed on its way.
+    #[error("the file is damaged: its checksum does not match")]
+    Checksum,
+    /// It is about another network.
+    #[error("the proof is about the network {got:?}, expected {expected:?}")]
+    Network {
+        /// In the file.
+        got: String,
+        /// Asked for.
+        expected: &'static str,
+    },
+    /// A header breaks a rule.
+    #[error("header {index} of the file breaks a rule: {violation}")]
+    Header {
+        /// Its place in the file.
+        index: usize,
+        /// The rule.
+        violation: Violation,
+    },
+    /// The proof does not hold.
+    #[error("the proof does not hold: {0}")]
+    State(#[from] StateProblem),
+    /// The trusted block is not among the headers.
+    #[error("the file does not contain the trusted block {0}")]
+    NotTrusted(BlockHash),
+}
+
+impl ProofFile {
+    /// Puts together what was proven.
+    pub fn new(params: &Params, name: Name, proven: Header, following: Vec<Header>, proof: Vec<u8>) -> Self {
+        let mut headers = vec![proven];
+        headers.extend(following.into_iter().take(HeaderBatch::MAX_HEADERS - 1));
+        Self { network: params.network.as_str().to_owned(), name, headers: HeaderBatch(headers), proof }
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = encode(self);
+        let checksum = checksum(&bytes);
+        bytes.extend_from_slice(checksum.as_ref());
+        bytes
+    }
+
+    /// Reads a file without believing it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ProofFileError> {
+        let split = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(DecodeError::Ends("checksum"))?;
+        let (content, claimed) = bytes.split_at(split);
+        if content.len() > Self::MAX_BYTES {
+            return Err(DecodeError::TooLong { got: content.len(), max: Self::MAX_BYTES }.into());
+        }
+        if checksum(content).as_ref() != claimed {
+            return Err(ProofFileError::Checksum);
+        }
+        Ok(decode(content)?)
+    }
+}
+
+/// Checks a proof file. With `trusted`, one of its headers has to be that block.
+pub fn verify(bytes: &[u8], params: &'static Params, trusted: Option<BlockHash>) -> Result<Verified, ProofFileError> {
+    let file = ProofFile::parse(bytes)?;
+    let expected = params.network.as_str();
+    if file.network != expected {
+        return Err(ProofFileError::Network { got: file.network, expected });
+    }
+    let headers = &file.headers.0;
+    headers_follow_the_rules(params, headers)?;
+    if let Some(hash) = trusted
+        && !headers.iter().any(|header| header.hash() == hash)
+    {
+        return Err(ProofFileError::NotTrusted(hash));
+    }
+    let proven = headers.first().ok_or(DecodeError::Invalid("header count"))?;
+    let state = state_of(&file.name, &proven.ext.state_root, &file.proof)?;
+    Ok(Verified {
+        state,
+        height: proven.core.height,
+        hash: proven.hash(),
+        time: proven.core.time,
+        confirmations: headers.len() as u32 - 1,
+        work: headers.iter().fold(0u128, |sum, header| sum.saturating_add(claimed_work(&header.core))),
+        name: file.name,
+    })
+}
+
+/// Every header meets its own target and, but for the first, follows its parent in all that needs only the parent.
+fn headers_follow_the_rules(params: &Params, headers: &[Header]) -> Result<(), ProofFileError> {
+    let (chain_id, mut scratch) = (params.chain_id(), Scratch::default());
+    for (index, header) in headers.iter().enumerate() {
+        let parent = index.checked_sub(1).map(|before| &headers[before]);
+        let checked = stands_alone(params, &chain_id, header, &mut scratch)
+            .and_then(|()| parent.map_or(Ok(()), |parent| follows(params, header, parent)));
+        checked.map_err(|violation| ProofFileError::Header { index, violation })?;
+    }
+    Ok(())
+}
+
+fn stands_alone(params: &Params, chain_id: &Hash, header: &Header, s: &mut Scratch) -> Result<(), Violation> {
+    let core = &header.core;
+    let is_genesis = header.hash() == params.genesis_hash();
+    let target_is_allowed = from_compact(core.bits).is_some_and(|target| target <= params.pow_limit);
+    if core.version != params.header_version() || (!target_is_allowed && !is_genesis) {
+        return Err(Violation::HeaderWork);
+    }
+    if is_genesis { Ok(()) } else { work_meets_target(params, chain_id, core, s) }
+}
+
+fn follows(params: &Params, header: &Header, parent: &Header) -> Result<(), Violation> {
+    let (core, before) = (&header.core, &parent.core);
+    let prices = Prices { bytes: header.ext.price_bytes, commit: header.ext.price_commit };
+    let fits = core.prev == parent.hash()
+        && Some(core.height) == before.height.checked_add(1)
+        && core.time >= before.time.saturating_add(params.min_gap.into())
+        && core.vtime == vtime_after(params, before, core.time)
+        && core.bits == expected_bits(params, before, core.time)
+        && prices == prices_after(&parent.ext);
+    if fits { Ok(()) } else { Err(Violation::HeaderWork) }
+}
+
+fn checksum(content: &[u8]) -> Hash {
+    hash::hash(Tag::GossipId, &[content])
+}
+
+impl Encode for ProofFile {
+    fn encode(&self, w: &mut Writer) {
+        w.raw(MAGIC).b8(self.network.as_bytes()).put(&self.name).put(&self.headers);
+        w.u32(u32::try_from(self.proof.len()).expect("a proof is far below 4 GiB")).raw(&self.proof);
+    }
+}
+
+impl Decode for ProofFile {
+    const MAX_BYTES: usize = 8 + 1 + MAX_NETWORK + 64 + HeaderBatch::MAX_BYTES + 4 + MAX_PROOF_BYTES;
+
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if r.array::<8>("magic")? != *MAGIC {
+            return Err(DecodeError::Invalid("magic"));
+        }
+        let network =
+            std::str::from_utf8(r.b8(MAX_NETWORK, "network")?).map_err(|_| DecodeError::Invalid("network"))?;
+        let (network, name, headers) = (network.to_owned(), r.get()?, r.get()?);
+        let len = r.u32("proof length")? as usize;
+        if len > MAX_PROOF_BYTES {
+            return Err(DecodeError::Invalid("proof length"));
+        }
+        Ok(Self { network, name, headers, proof: r.raw(len, "proof")?.to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{
+        params::Network,
+        state::tree::{MemoryPages, prove},
+    };
+
+    use super::*;
+
+    fn file(headers: Vec<Header>) -> Vec<u8> {
+        let params = Network::Local.params();
+        let name = Name::new("nobody").expect("a name");
+        let pages = MemoryPages::new();
+        let path = prove(&pages, pages.root(), &name.key()).expect("the empty tree");
+        let proof = path.into_proof(None).expect("nothing is there").to_bytes();
+        ProofFile::new(params, name, headers[0], headers[1..].to_vec(), proof).to_bytes()
+    }
+
+    fn genesis() -> Header {
+        Network::Local.params().genesis()
+    }
+
+    #[test]
+    fn absence_at_genesis_verifies() {
+        let verified = verify(&file(vec![genesis()]), Network::Local.params(), None).expect("holds");
+        assert_eq!((verified.state, verified.height, verified.confirmations), (None, 0, 0));
+        let trusted = Network::Local.params().genesis_hash();
+        assert!(verify(&file(vec![genesis()]), Network::Local.params(), Some(trusted)).is_ok());
+        let other = BlockHash([9; 32]);
+        let refused = verify(&file(vec![genesis()]), Network::Local.params(), Some(other));
+        assert_eq!(refused, Err(ProofFileError::NotTrusted(other)));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let bytes = file(vec![genesis()]);
+        for position in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[position / 8] ^= 1 << (position % 8);
+            assert!(verify(&changed, Network::Local.params(), None).is_err(), "bit {position}");
+        }
+        (0..bytes.len()).for_each(|cut| assert!(verify(&bytes[..cut], Network::Local.params(), None).is_err()));
+    }
+
+    #[test]
+    fn a_repaired_checksum_does_not_help() {
+        let mut parsed = ProofFile::parse(&file(vec![genesis()])).expect("parses");
+        parsed.headers.0[0].core.nonce ^= 1;
+        assert!(matches!(
+            verify(&parsed.to_bytes(), Network::Main.params(), None),
+            Err(ProofFileError::Network { .. })
+        ));
+        let mut lying = ProofFile::parse(&file(vec![genesis()])).expect("parses");
+        let wrong = Network::Main.params().genesis();
+        lying.headers.0[0] = wrong;
+        assert!(verify(&lying.to_bytes(), Network::Local.params(), None).is_err());
+    }
+
+    #[test]
+    fn another_name_is_not_covered_by_the_proof_of_a_leaf() {
+        let parsed = ProofFile::parse(&file(vec![genesis()])).expect("parses");
+        let renamed = ProofFile { name: Name::new("somebody").expect("a name"), ..parsed };
+        // In the empty tree every name is absent, so this one is as true as the first.
+        assert!(verify(&renamed.to_bytes(), Network::Local.params(), None).is_ok());
+    }
+}

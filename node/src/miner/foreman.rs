@@ -1,0 +1,246 @@
+//! The foreman: decides what is searched, and brings finds to the chain and to whoever ordered them.
+
+use std::{
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use ledger::{block::HeaderCore, hash::BlockHash, params::Params, transaction::Share};
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
+use tracing::{debug, info, warn};
+
+use crate::chain::{Arrival, BlockOutcome, ChainHandle, Tip};
+
+use super::{
+    Command, MinerStatus, NO_SHARE,
+    config::MiningConfig,
+    job::{Board, Crew, Find, Job, Meter},
+    order::OrderBook,
+    plan::{Conditions, Plan, plan},
+    worker::{self, Shop, unix_now},
+};
+
+/// How often a template is rebuilt on the same tip, to take new transactions in.
+const REBUILD: Duration = Duration::from_secs(30);
+/// How often rates are sampled, cancelled orders dropped, and a failed template asked for again.
+const TICK: Duration = Duration::from_secs(1);
+/// Finds waiting for the foreman: on the local network's first blocks each thread finds many a second.
+const FINDS: usize = 64;
+
+/// See the module.
+pub(super) struct Foreman {
+    config: MiningConfig,
+    params: &'static Params,
+    chain: ChainHandle,
+    tip: watch::Receiver<Arc<Tip>>,
+    conditions: watch::Receiver<Conditions>,
+    status: watch::Sender<MinerStatus>,
+    shop: Arc<Shop>,
+    workers: Vec<JoinHandle<()>>,
+    finds: mpsc::Receiver<Find>,
+    orders: OrderBook,
+    posted: Option<(Arc<Job>, Instant)>,
+    /// A block dated ahead of the clock, and the tip that it extends.
+    held: Option<(Arc<Job>, HeaderCore)>,
+    blocks_found: u64,
+}
+
+impl Foreman {
+    pub(super) fn new(
+        config: &MiningConfig,
+        params: &'static Params,
+        chain: ChainHandle,
+        conditions: watch::Receiver<Conditions>,
+        status: watch::Sender<MinerStatus>,
+    ) -> std::io::Result<Self> {
+        let (sender, finds) = mpsc::channel(FINDS);
+        let shop = Arc::new(Shop {
+            params,
+            chain_id: params.chain_id(),
+            board: Board::default(),
+            total: Meter::default(),
+            finds: sender,
+        });
+        let mut workers = vec![worker::spawn(shop.clone(), Crew::Gentle, 0)?];
+        for index in 1..=config.full_threads() {
+            workers.push(worker::spawn(shop.clone(), Crew::Full, index)?);
+        }
+        Ok(Self {
+            config: config.clone(),
+            params,
+            tip: chain.watch(),
+            chain,
+            conditions,
+            status,
+            shop,
+            workers,
+            finds,
+            orders: OrderBook::default(),
+            posted: None,
+            held: None,
+            blocks_found: 0,
+        })
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(Command::Work(order, meter, found)) => self.orders.add(order, meter, found),
+                    Some(Command::Shutdown) | None => break,
+                },
+                Some(find) = self.finds.recv() => self.take(find).await,
+                Ok(()) = self.tip.changed() => {}
+                Ok(()) = self.conditions.changed() => {}
+                _ = tick.tick() => self.tick().await,
+            }
+            self.arrange().await;
+            self.report();
+        }
+        self.close().await;
+    }
+
+    async fn tick(&mut self) {
+        let now = Instant::now();
+        self.shop.total.sample(now);
+        if let Some((job, _)) = &self.posted
+            && let Some((_, meter)) = &job.order
+        {
+            meter.sample(now);
+        }
+        self.orders.drop_cancelled();
+        if let Some((job, core)) = self.held.take_if(|(_, core)| core.time <= unix_now()) {
+            self.submit(&job, core).await;
+        }
+    }
+
+    /// Posts the job that fits the moment, unless it is posted already.
+    async fn arrange(&mut self) {
+        let conditions = *self.conditions.borrow_and_update();
+        let tip = self.tip.borrow_and_update().clone();
+        let (crew, duty) = match plan(&self.config, conditions, self.orders.len()) {
+            Plan::Rest => return self.rest(),
+            Plan::Gentle { duty } => (Crew::Gentle, duty),
+            Plan::Full { duty } => (Crew::Full, duty),
+        };
+        if self.is_posted(&tip.hash, crew, duty) {
+            return;
+        }
+        let Some(template) = self.template().await else { return self.rest() };
+        let Some(parent) = self.parent_of(&template.header.core) else { return self.rest() };
+        let order = self.orders.next().map(|open| (open.order, open.meter.clone()));
+        // Between asking for the template and now nothing else ran here: the order in front is still the same.
+        let job = Arc::new(Job { template, parent, order, crew, duty, share_is_found: false.into() });
+        self.posted = Some((job.clone(), Instant::now()));
+        self.shop.board.post(Some(job));
+    }
+
+    fn is_posted(&self, tip: &BlockHash, crew: Crew, duty: u8) -> bool {
+        self.posted.as_ref().is_some_and(|(job, since)| {
+            let core = &job.template.header.core;
+            core.prev == *tip
+                && core.share_commit == self.orders.share_commit()
+                && job.crew == crew
+                && job.duty == duty
+                && since.elapsed() < REBUILD
+        })
+    }
+
+    fn rest(&mut self) {
+        if self.posted.take().is_some() {
+            self.shop.board.post(None);
+        }
+    }
+
+    async fn template(&self) -> Option<crate::chain::Template> {
+        match self.chain.template(self.orders.share_commit()).await {
+            Ok(template) => Some(template),
+            Err(error) => {
+                debug!(%error, "no block template");
+                None
+            }
+        }
+    }
+
+    fn parent_of(&self, core: &HeaderCore) -> Option<HeaderCore> {
+        match self.chain.reader().header(&core.prev) {
+            Ok(placed) => placed.map(|placed| placed.header.core),
+            Err(error) => {
+                warn!(%error, "the parent of the template cannot be read");
+                None
+            }
+        }
+    }
+
+    async fn take(&mut self, find: Find) {
+        match find {
+            Find::Share(job, core) => {
+                self.orders.fill(core.share_commit, Share::of(&core));
+                debug!(share = %core.share_commit.short(), height = job.template.header.core.height, "share found");
+            }
+            Find::Block(job, core) if core.time > unix_now() => self.hold(job, core),
+            Find::Block(job, core) => self.submit(&job, core).await,
+        }
+    }
+
+    fn hold(&mut self, job: Arc<Job>, core: HeaderCore) {
+        let is_new = self.held.as_ref().is_none_or(|(_, held)| held.prev != core.prev);
+        if is_new && core.prev == self.tip.borrow().hash {
+            self.held = Some((job, core));
+        }
+    }
+
+    async fn submit(&mut self, job: &Job, core: HeaderCore) {
+        if core.prev != self.chain.tip().hash {
+            return;
+        }
+        let block = Arc::new(job.template.with_core(core));
+        let (hash, transactions) = (block.hash(), block.transactions.len());
+        let paid_share = core.share_commit != NO_SHARE;
+        match self.chain.submit_block(block, Arrival::Live).await {
+            Ok(report) => match report.outcome {
+                BlockOutcome::Connected { .. } => {
+                    self.blocks_found += 1;
+                    info!(height = core.height, hash = %hash.short(), transactions, paid_share, "block found");
+                }
+                BlockOutcome::Stored | BlockOutcome::Known => {}
+                outcome => warn!(height = core.height, hash = %hash.short(), ?outcome, "own block refused"),
+            },
+            Err(error) => warn!(%error, "own block could not be submitted"),
+        }
+    }
+
+    fn report(&self) {
+        let posted = self.posted.as_ref().map(|(job, _)| job.crew);
+        let status = MinerStatus {
+            active: posted.is_some(),
+            threads: match posted {
+                None => 0,
+                Some(Crew::Gentle) => 1,
+                Some(Crew::Full) => self.workers.len() - 1,
+            },
+            hashrate: self.shop.total.rate(),
+            hashes: self.shop.total.hashes(),
+            blocks_found: self.blocks_found,
+            orders: self.orders.len(),
+        };
+        self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
+    }
+
+    async fn close(mut self) {
+        self.shop.board.close();
+        // Workers may be waiting to report; with the receiver gone their sends return.
+        self.finds.close();
+        let workers = std::mem::take(&mut self.workers);
+        let joined = tokio::task::spawn_blocking(move || workers.into_iter().all(|w| w.join().is_ok())).await;
+        if !joined.unwrap_or(false) {
+            warn!(interval_s = self.params.block_interval, "a mining thread failed");
+        }
+    }
+}

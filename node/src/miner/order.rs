@@ -1,0 +1,96 @@
+//! Orders for shares, and which of them is next.
+
+use std::sync::Arc;
+
+use ledger::{hash::Hash, transaction::Share};
+use tokio::sync::oneshot;
+
+use super::{NO_SHARE, job::Meter};
+
+/// A share wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkOrder {
+    /// What the work must commit to (protocol §4.1).
+    pub share_commit: Hash,
+    /// Expected evaluations that it must be worth.
+    pub required_work: u64,
+}
+
+/// An order not filled yet.
+pub(super) struct OpenOrder {
+    pub(super) order: WorkOrder,
+    pub(super) meter: Arc<Meter>,
+    found: oneshot::Sender<Share>,
+}
+
+/// Open orders in order of arrival.
+#[derive(Default)]
+pub(super) struct OrderBook {
+    open: Vec<OpenOrder>,
+}
+
+impl OrderBook {
+    pub(super) fn add(&mut self, order: WorkOrder, meter: Arc<Meter>, found: oneshot::Sender<Share>) {
+        self.open.push(OpenOrder { order, meter, found });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Drops the orders that nobody waits for any more.
+    pub(super) fn drop_cancelled(&mut self) {
+        self.open.retain(|open| !open.found.is_closed());
+    }
+
+    /// The cheapest order, and of equals the oldest: a change that takes seconds does not wait behind a registration
+    /// that takes an hour.
+    pub(super) fn next(&self) -> Option<&OpenOrder> {
+        self.open.iter().min_by_key(|open| open.order.required_work)
+    }
+
+    /// What the next template shall commit to.
+    pub(super) fn share_commit(&self) -> Hash {
+        self.next().map_or(NO_SHARE, |open| open.order.share_commit)
+    }
+
+    /// Hands a share to whoever ordered it.
+    pub(super) fn fill(&mut self, share_commit: Hash, share: Share) {
+        if let Some(index) = self.open.iter().position(|open| open.order.share_commit == share_commit) {
+            // Nobody waiting means that the order was cancelled a moment ago.
+            let _ = self.open.remove(index).found.send(share);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share() -> Share {
+        Share::of(&ledger::params::Network::Local.params().genesis().core)
+    }
+
+    fn order(tag: u8, required_work: u64) -> WorkOrder {
+        WorkOrder { share_commit: Hash([tag; 32]), required_work }
+    }
+
+    #[test]
+    fn the_cheapest_is_next_and_of_equals_the_oldest() {
+        let mut book = OrderBook::default();
+        assert_eq!(book.share_commit(), NO_SHARE);
+        let waiters: Vec<_> = [order(1, 50), order(2, 9), order(3, 9)]
+            .map(|order| {
+                let (found, wait) = oneshot::channel();
+                book.add(order, Arc::default(), found);
+                wait
+            })
+            .into();
+        assert_eq!(book.share_commit(), Hash([2; 32]));
+        book.fill(Hash([2; 32]), share());
+        assert_eq!(book.share_commit(), Hash([3; 32]));
+        drop(waiters);
+        book.drop_cancelled();
+        assert_eq!(book.len(), 0);
+    }
+}

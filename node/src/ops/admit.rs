@@ -1,0 +1,152 @@
+//! Which requests become operations.
+
+use ledger::{
+    hash::CommitHash,
+    key::sighash,
+    name::Name,
+    pow::Scratch,
+    rules::transaction::{self, AnchorBlock},
+    transaction::{Body, Transaction},
+};
+
+use super::{
+    failure::{Failure, OpsError},
+    record::{ChangePlan, Plan, RegisterPlan},
+    sight,
+    step::Rules,
+};
+
+/// A request for a new operation.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Register a name.
+    Register {
+        /// The name that the wallet means.
+        name: Name,
+        /// Price class that the wallet means.
+        class: u8,
+        /// The commit hash that the wallet computed.
+        commit_hash: CommitHash,
+        /// Where to anchor the commit at first.
+        commit_anchor: u32,
+        /// The signed REVEAL.
+        reveal: Box<Transaction>,
+    },
+    /// Change a name.
+    Change {
+        /// Signed; its share means nothing.
+        transaction: Box<Transaction>,
+    },
+}
+
+/// A request to go on with an operation.
+#[derive(Clone, Debug, Default)]
+pub struct ResumeRequest {
+    /// The REVEAL or change, signed anew.
+    pub transaction: Option<Box<Transaction>>,
+}
+
+/// Gives the block of the active chain at a height.
+pub(super) type BlockAt<'a> = &'a dyn Fn(u32) -> Option<sight::AnchorBlock>;
+
+/// Turns a request into a plan, if what was sent is consistent and signed.
+pub(super) fn plan(rules: &Rules, request: Request, block_at: BlockAt<'_>) -> Result<Plan, OpsError> {
+    match request {
+        Request::Register { name, class, commit_hash, commit_anchor, reveal } => {
+            let anchor = checked_reveal(rules, &reveal, block_at)?;
+            let commit_anchor = block_at(commit_anchor).map_or(anchor.at, |block| block.at);
+            let plan = RegisterPlan { reveal: *reveal, commit_anchor, commit: None };
+            let terms = plan.terms(&rules.chain_id);
+            same("name", &name, terms.name)?;
+            same("class", &class, &terms.class)?;
+            same("commit hash", &commit_hash, &terms.commit_hash)?;
+            Ok(Plan::Register(plan))
+        }
+        Request::Change { transaction } => {
+            let anchor = checked_change(rules, &transaction, block_at)?;
+            Ok(Plan::Change(ChangePlan { transaction: *transaction, anchor: anchor.at, is_worked: false }))
+        }
+    }
+}
+
+/// The plan with a new signature.
+pub(super) fn resigned(
+    rules: &Rules,
+    plan: &Plan,
+    transaction: Transaction,
+    block_at: BlockAt<'_>,
+) -> Result<Plan, OpsError> {
+    match plan {
+        Plan::Register(old) => {
+            checked_reveal(rules, &transaction, block_at)?;
+            let new = RegisterPlan { reveal: transaction, ..old.clone() };
+            let (was, is) = (old.terms(&rules.chain_id), new.terms(&rules.chain_id));
+            same("commit hash", &is.commit_hash, &was.commit_hash)?;
+            same("class", &is.class, &was.class)?;
+            Ok(Plan::Register(new))
+        }
+        Plan::Change(old) => {
+            let anchor = checked_change(rules, &transaction, block_at)?;
+            same("name", &transaction.body().name(), &old.transaction.body().name())?;
+            same("type", &transaction.body().type_id(), &old.transaction.body().type_id())?;
+            Ok(Plan::Change(ChangePlan { transaction, anchor: anchor.at, is_worked: false }))
+        }
+    }
+}
+
+fn checked_reveal(
+    rules: &Rules,
+    reveal: &Transaction,
+    block_at: BlockAt<'_>,
+) -> Result<sight::AnchorBlock, OpsError> {
+    if !matches!(reveal.body(), Body::Reveal { .. }) {
+        return Err(invalid("not_a_reveal", "the transaction is not a REVEAL", ""));
+    }
+    let anchor = anchor_of(reveal, block_at)?;
+    let block = AnchorBlock { hash: anchor.at.hash, prices: anchor.prices };
+    let mut scratch = Scratch::default();
+    match transaction::check(rules.params, &rules.chain_id, reveal.clone(), &block, &mut scratch) {
+        Ok(_) => Ok(anchor),
+        Err(violation) => Err(invalid(violation.code(), &violation.to_string(), "The rules refuse it.")),
+    }
+}
+
+fn checked_change(
+    rules: &Rules,
+    change: &Transaction,
+    block_at: BlockAt<'_>,
+) -> Result<sight::AnchorBlock, OpsError> {
+    let (true, Some(witness)) = (change.body().needs_work(), change.witness()) else {
+        return Err(invalid("not_a_change", "the transaction is not a signed change that needs work", ""));
+    };
+    if matches!(change.body(), Body::Claim { .. }) {
+        return Err(invalid("type_not_active", "claims are not active on this network", ""));
+    }
+    let anchor = anchor_of(change, block_at)?;
+    if witness.verifies(&sighash(&rules.chain_id, &anchor.at.hash, &change.txid())) {
+        Ok(anchor)
+    } else {
+        let why = "It must cover this network's CHAIN_ID, the whole hash of the anchor block, and the transaction id.";
+        Err(invalid("signature", "the signature does not fit the transaction", why))
+    }
+}
+
+fn anchor_of(transaction: &Transaction, block_at: BlockAt<'_>) -> Result<sight::AnchorBlock, OpsError> {
+    let anchor = transaction.anchor();
+    block_at(anchor.height).filter(|block| anchor.matches(&block.at.hash)).ok_or_else(|| {
+        let message = format!("the anchor at height {} is no block of the active chain", anchor.height);
+        invalid("unknown_anchor", &message, "The chain was reorganised, or the transaction is for another network.")
+    })
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Result<(), OpsError> {
+    if got == expected {
+        return Ok(());
+    }
+    let message = format!("the {what} does not fit the signed transaction: {got:?} against {expected:?}");
+    Err(invalid("mismatch", &message, ""))
+}
+
+fn invalid(code: &str, message: &str, why: &str) -> OpsError {
+    OpsError::Invalid(Failure::new(code, message, why, ""))
+}

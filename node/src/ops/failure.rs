@@ -1,0 +1,138 @@
+//! Refusals and failures, in words that help.
+
+use ledger::rules::Violation;
+use serde::{Deserialize, Serialize};
+
+use crate::{miner::MinerStopped, store::StoreError};
+
+/// Why an operation failed or what it needs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable, snake_case.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+    /// What to do.
+    #[serde(default)]
+    pub fix: Vec<String>,
+}
+
+impl Failure {
+    /// A failure with one remedy.
+    pub fn new(code: &str, message: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        let fix = Some(fix.into()).filter(|fix| !fix.is_empty()).into_iter().collect();
+        Self { code: code.to_owned(), message: message.into(), why: why.into(), fix }
+    }
+
+    pub(super) fn name_taken(name: &str) -> Self {
+        Self::new(
+            "name_taken",
+            format!("{name} belongs to somebody else"),
+            "The earliest commit wins, and another one was earlier.",
+            format!("namectl search {name}"),
+        )
+    }
+
+    pub(super) fn commit_expired(name: &str, until: u32) -> Self {
+        Self::new(
+            "commit_expired",
+            format!("the commit for {name} expired at height {until} before its reveal was in a block"),
+            "The node was not running or not synced for too long, or the reveal was not signed anew in time.",
+            format!("namectl register {name}"),
+        )
+    }
+
+    pub(super) fn committed_too_early(name: &str) -> Self {
+        Self::new(
+            "commit_before_release",
+            format!("the commit for {name} was made before the name was free"),
+            "Nobody can prepare for a name's release: only commits made afterwards count.",
+            format!("namectl register {name}"),
+        )
+    }
+
+    pub(super) fn not_free(name: &str, status: &str) -> Self {
+        Self::new(
+            "name_taken",
+            format!("{name} is {status}"),
+            "A name can be registered when nobody holds it.",
+            format!("namectl lookup {name}"),
+        )
+    }
+
+    pub(super) fn no_such_name(name: &str) -> Self {
+        Self::new("name_not_found", format!("{name} is not registered"), "", format!("namectl register {name}"))
+    }
+
+    pub(super) fn sequence_used(name: &str, used: u64, wanted: u64) -> Self {
+        Self::new(
+            "sequence",
+            format!("another change of {name} was made in the meantime"),
+            format!("This change has number {wanted}, the name is at {used}."),
+            "make the change again",
+        )
+    }
+
+    pub(super) fn needs_signature(anchor: u32, window: u32) -> Self {
+        Self::new(
+            "needs_signature",
+            "the signature is too old",
+            format!("It was made for block {anchor} and counts for {window} blocks after it, on that branch only."),
+            "namectl ops resume",
+        )
+    }
+
+    /// The chain's last word on something published.
+    pub(super) fn refused(code: &str, message: String) -> Self {
+        Self::new(code, message, "The rules refuse it.", "")
+    }
+
+    pub(super) fn of_violation(name: &str, violation: &Violation) -> Self {
+        match violation {
+            Violation::NameTaken { .. } | Violation::LaterCommit { .. } => Self::name_taken(name),
+            Violation::CommitBeforeRelease { .. } => Self::committed_too_early(name),
+            other => Self::refused(other.code(), other.to_string()),
+        }
+    }
+}
+
+/// Why a request about operations was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum OpsError {
+    /// What was sent cannot become an operation.
+    #[error("{}", .0.message)]
+    Invalid(Failure),
+    /// The chain as it is forbids it.
+    #[error("{}", .0.message)]
+    Forbidden(Failure),
+    /// The node must be synced first.
+    #[error("the node is not synced yet")]
+    NotSynced,
+    /// Too many operations under way.
+    #[error("{} operations are under way already", super::MAX_ACTIVE)]
+    TooMany,
+    /// No such operation.
+    #[error("no operation has the id {0}")]
+    NotFound(String),
+    /// More than one operation begins with these characters.
+    #[error("{0} is the beginning of more than one operation's id")]
+    Ambiguous(String),
+    /// The operation's state does not allow it.
+    #[error("the operation is {0}")]
+    WrongState(&'static str),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The node is shutting down.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+impl From<MinerStopped> for OpsError {
+    fn from(_: MinerStopped) -> Self {
+        Self::Stopped
+    }
+}

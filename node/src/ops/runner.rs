@@ -1,0 +1,402 @@
+//! The runner: takes each operation's next step whenever the chain moved, and keeps the promises of the module.
+
+mod active;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ledger::{params::Params, transaction::Transaction};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::MissedTickBehavior,
+};
+use tracing::{error, info, warn};
+
+use super::{
+    MAX_ACTIVE, MAX_FINISHED, OpId, OpsError, OpsHandle, Plan, Record, Request, ResumeRequest, State, View,
+    admit,
+    failure::Failure,
+    handle::{COMMANDS, Command, Published},
+    journal::Journal,
+    record::AnchorRef,
+    sight::{self, Sight},
+    step::{Next, Rules, Step, step},
+};
+use crate::{
+    chain::{ChainHandle, TxOrigin, TxRejection},
+    miner::MinerHandle,
+    mempool::PoolRefusal,
+    store::{Kv, StoreError},
+};
+use active::{Active, Worked, unix_ms, unix_now};
+
+/// Shares found and not yet taken: each active operation has one search at most.
+const WORKED: usize = MAX_ACTIVE;
+/// How often progress is told.
+const TICK: Duration = Duration::from_secs(1);
+/// Steps that may follow one another without the chain changing; more would be a loop.
+const MAX_STEPS: usize = 4;
+/// Refusals in a row after which an operation fails: one may be a race with a block or a reorganisation.
+const MAX_REFUSALS: u8 = 3;
+
+/// The running operations.
+pub struct Ops {
+    handle: OpsHandle,
+    task: JoinHandle<()>,
+}
+
+impl Ops {
+    /// Loads what is stored and starts. `synced` says whether the tip is to be believed.
+    pub fn start(
+        params: &'static Params,
+        rows: Kv,
+        chain: ChainHandle,
+        miner: MinerHandle,
+        synced: watch::Receiver<bool>,
+    ) -> Result<Self, StoreError> {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (worked_out, worked) = mpsc::channel(WORKED);
+        let mut runner = Runner {
+            rules: Rules::new(params),
+            journal: Journal::new(rows),
+            tip: chain.watch(),
+            chain,
+            miner,
+            synced,
+            active: BTreeMap::new(),
+            published: Arc::new(Published::new()),
+            worked_out,
+        };
+        runner.load()?;
+        let handle = OpsHandle { commands, published: runner.published.clone() };
+        Ok(Self { handle, task: tokio::spawn(runner.run(inbox, worked)) })
+    }
+
+    /// The way to them.
+    pub fn handle(&self) -> OpsHandle {
+        self.handle.clone()
+    }
+
+    /// Stops. Everything is on disk already; searches under way are dropped and start again next time.
+    pub async fn shutdown(self) {
+        // A closed inbox means that the runner has stopped already.
+        let _ = self.handle.commands.send(Command::Shutdown).await;
+        if let Err(error) = self.task.await {
+            error!(%error, "the operations' runner failed");
+        }
+    }
+}
+
+struct Runner {
+    rules: Rules,
+    journal: Journal,
+    chain: ChainHandle,
+    tip: watch::Receiver<Arc<crate::chain::Tip>>,
+    miner: MinerHandle,
+    synced: watch::Receiver<bool>,
+    active: BTreeMap<OpId, Active>,
+    published: Arc<Published>,
+    worked_out: mpsc::Sender<Worked>,
+}
+
+impl Runner {
+    fn load(&mut self) -> Result<(), StoreError> {
+        let height = self.chain.tip().height;
+        for record in self.journal.load()? {
+            let view = View { record: record.clone(), progress: None, expected_hashes: 0, height };
+            self.published.views.write().insert(record.id, Arc::new(view));
+            if !record.is_settled {
+                self.active.insert(record.id, Active::new(record));
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>, mut worked: mpsc::Receiver<Worked>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.advance_all().await;
+        loop {
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(Command::Shutdown) | None => return,
+                    Some(command) => self.obey(command).await,
+                },
+                Some(found) = worked.recv() => self.take_share(found).await,
+                Ok(()) = self.tip.changed() => self.advance_all().await,
+                Ok(()) = self.synced.changed() => self.advance_all().await,
+                _ = tick.tick() => self.tell_progress(),
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        // A reply that nobody waits for any more belongs to a connection that was closed.
+        match command {
+            Command::Start(request, reply) => drop(reply.send(self.start(request).await)),
+            Command::Cancel(id, reply) => drop(reply.send(self.cancel(id))),
+            Command::Resume(id, request, reply) => drop(reply.send(self.resume(id, request).await)),
+            Command::Shutdown => {}
+        }
+    }
+
+    async fn start(&mut self, request: Request) -> Result<Arc<View>, OpsError> {
+        if !*self.synced.borrow() {
+            return Err(OpsError::NotSynced);
+        }
+        let reader = self.chain.reader();
+        let plan = admit::plan(&self.rules, request, &|height| sight::block_at(&reader, height))?;
+        if let Some(existing) = self.active.values().find(|active| is_same(&self.rules, &active.record.plan, &plan)) {
+            return Ok(self.view(existing.record.id));
+        }
+        if self.active.values().filter(|active| active.record.state != State::Done).count() >= MAX_ACTIVE {
+            return Err(OpsError::TooMany);
+        }
+        let record = Record::new(OpId::new(unix_ms(), random_bits()?), unix_now(), plan);
+        if let Some(failure) = step(&self.rules, &record, &self.look(&record)?).failure {
+            return Err(OpsError::Forbidden(failure));
+        }
+        self.journal.put(&record)?;
+        let id = record.id;
+        info!(operation = %id, name = %record.name(), action = %record.action(), "operation accepted");
+        self.active.insert(id, Active::new(record));
+        self.publish(id);
+        self.advance(id).await;
+        self.settle_oldest();
+        self.forget_oldest();
+        Ok(self.view(id))
+    }
+
+    fn cancel(&mut self, id: OpId) -> Result<Arc<View>, OpsError> {
+        let record = self.open_record(id)?;
+        let cancelled = Record { state: State::Cancelled, is_settled: true, updated_at: unix_now(), ..record };
+        self.store(cancelled)?;
+        self.active.remove(&id);
+        Ok(self.view(id))
+    }
+
+    async fn resume(&mut self, id: OpId, request: ResumeRequest) -> Result<Arc<View>, OpsError> {
+        let record = self.open_record(id)?;
+        if let Some(transaction) = request.transaction {
+            let reader = self.chain.reader();
+            let block_at = |height| sight::block_at(&reader, height);
+            let plan = admit::resigned(&self.rules, &record.plan, *transaction, &block_at)?;
+            self.store(Record { plan, refusals: 0, failure: None, ..record })?;
+        }
+        self.advance(id).await;
+        Ok(self.view(id))
+    }
+
+    /// The record of an operation that can still change.
+    fn open_record(&self, id: OpId) -> Result<Record, OpsError> {
+        match self.active.get(&id) {
+            Some(active) if active.record.state != State::Done => Ok(active.record.clone()),
+            Some(_) => Err(OpsError::WrongState(State::Done.as_str())),
+            None => match self.published.views.read().get(&id) {
+                Some(view) => Err(OpsError::WrongState(view.record.state.as_str())),
+                None => Err(OpsError::NotFound(id.to_string())),
+            },
+        }
+    }
+
+    async fn take_share(&mut self, found: Worked) {
+        let Some(active) = self.active.get_mut(&found.id) else { return };
+        if !active.takes(&found) {
+            return;
+        }
+        let Some(record) = active.with_share(&self.rules, found.share) else { return };
+        if self.store(record).is_ok() {
+            self.advance(found.id).await;
+        }
+    }
+
+    async fn advance_all(&mut self) {
+        if !*self.synced.borrow_and_update() {
+            return;
+        }
+        self.tip.mark_unchanged();
+        let ids: Vec<OpId> = self.active.keys().copied().collect();
+        for id in ids {
+            self.advance(id).await;
+        }
+    }
+
+    async fn advance(&mut self, id: OpId) {
+        for _ in 0..MAX_STEPS {
+            match self.advance_once(id).await {
+                Ok(Pace::Again) => {}
+                Ok(Pace::Rest) => return,
+                Err(error) => return warn!(operation = %id, %error, "an operation's step failed; it is tried again"),
+            }
+        }
+    }
+
+    async fn advance_once(&mut self, id: OpId) -> Result<Pace, OpsError> {
+        let Some(active) = self.active.get(&id) else { return Ok(Pace::Rest) };
+        let record = active.record.clone();
+        let taken = step(&self.rules, &record, &self.look(&record)?);
+        let record = self.note(record, &taken)?;
+        match taken.next {
+            Next::Wait => self.stop_search(id),
+            Next::Settle => self.settle(record)?,
+            Next::Work(order) => self.search(id, order).await?,
+            Next::Reanchor(anchor) => return self.reanchor(record, anchor),
+            Next::Publish(_, transaction) => {
+                self.stop_search(id);
+                let outcome = self.chain.submit_transaction(*transaction, TxOrigin::Local).await;
+                self.judge(record, outcome.err())?;
+            }
+        }
+        Ok(Pace::Rest)
+    }
+
+    /// Writes down where the operation stands, if that is new.
+    fn note(&mut self, record: Record, taken: &Step) -> Result<Record, OpsError> {
+        let mut new = record.clone();
+        new.milestones = taken.milestones;
+        new.failure = taken.failure.clone();
+        if new.state != taken.state {
+            new.state = taken.state;
+            new.updated_at = unix_now();
+            info!(operation = %new.id, name = %new.name(), state = new.state.as_str(), "operation");
+        }
+        if new != record {
+            self.store(new.clone())?;
+        } else {
+            self.publish(record.id);
+        }
+        Ok(new)
+    }
+
+    fn settle(&mut self, record: Record) -> Result<(), OpsError> {
+        let id = record.id;
+        self.store(Record { is_settled: true, ..record })?;
+        self.active.remove(&id);
+        Ok(())
+    }
+
+    fn reanchor(&mut self, mut record: Record, anchor: AnchorRef) -> Result<Pace, OpsError> {
+        if let Plan::Register(plan) = &mut record.plan {
+            plan.commit_anchor = anchor;
+            plan.commit = None;
+        }
+        self.store(record)?;
+        Ok(Pace::Again)
+    }
+
+    /// What the chain's answer to something published means.
+    fn judge(&mut self, record: Record, rejection: Option<TxRejection>) -> Result<(), OpsError> {
+        let refusals = match &rejection {
+            None
+            | Some(TxRejection::Mined { .. })
+            | Some(TxRejection::Pool(PoolRefusal::Known | PoolRefusal::CommitTaken)) => 0,
+            // Passing troubles: the next block brings the next attempt.
+            Some(TxRejection::UnknownAnchor { .. } | TxRejection::Pool(_) | TxRejection::Unavailable(_)) => {
+                record.refusals
+            }
+            Some(TxRejection::Violation(_)) => record.refusals.saturating_add(1),
+        };
+        let Some(rejection) = rejection.filter(|_| refusals >= MAX_REFUSALS) else {
+            return if refusals == record.refusals { Ok(()) } else { self.store(Record { refusals, ..record }) };
+        };
+        let failure = Some(Failure::refused(rejection.code(), rejection.to_string()));
+        self.settle(Record { state: State::Failed, failure, refusals, updated_at: unix_now(), ..record })
+    }
+
+    async fn search(&mut self, id: OpId, order: crate::miner::WorkOrder) -> Result<(), OpsError> {
+        let Some(active) = self.active.get_mut(&id) else { return Ok(()) };
+        if !active.is_searching_for(&order) {
+            let ticket = self.miner.work(order).await?;
+            active.search(order, ticket, self.worked_out.clone());
+        }
+        Ok(())
+    }
+
+    fn stop_search(&mut self, id: OpId) {
+        if let Some(active) = self.active.get_mut(&id) {
+            active.stop_search();
+        }
+    }
+
+    fn look(&self, record: &Record) -> Result<Sight, OpsError> {
+        Ok(sight::look(&self.chain, &self.rules, record)?)
+    }
+
+    /// Writes a record to disk, then shows it.
+    fn store(&mut self, record: Record) -> Result<(), OpsError> {
+        self.journal.put(&record)?;
+        let id = record.id;
+        if let Some(active) = self.active.get_mut(&id) {
+            active.record = record;
+        }
+        self.publish(id);
+        Ok(())
+    }
+
+    fn publish(&self, id: OpId) {
+        let Some(active) = self.active.get(&id) else { return };
+        let view = Arc::new(active.view(self.chain.tip().height));
+        self.published.views.write().insert(id, view.clone());
+        // Nobody listening is fine.
+        let _ = self.published.events.send(view);
+    }
+
+    fn tell_progress(&self) {
+        self.active.iter().filter(|(_, active)| active.is_searching()).for_each(|(id, _)| self.publish(*id));
+    }
+
+    fn view(&self, id: OpId) -> Arc<View> {
+        self.published.views.read().get(&id).cloned().expect("every operation is published when it is stored")
+    }
+
+    /// Stops watching the oldest of too many operations that are done.
+    fn settle_oldest(&mut self) {
+        let done = self.active.values().filter(|active| active.record.state == State::Done);
+        let records: Vec<Record> = done.map(|active| active.record.clone()).collect();
+        for record in records.iter().take(records.len().saturating_sub(MAX_FINISHED)) {
+            if let Err(error) = self.settle(record.clone()) {
+                warn!(operation = %record.id, %error, "an old operation could not be settled");
+            }
+        }
+    }
+
+    /// Drops the oldest finished operations beyond what is kept.
+    fn forget_oldest(&self) {
+        let mut views = self.published.views.write();
+        let finished: Vec<OpId> =
+            views.iter().filter(|(_, view)| view.record.is_settled).map(|(id, _)| *id).collect();
+        for id in finished.iter().take(finished.len().saturating_sub(MAX_FINISHED)) {
+            views.remove(id);
+            if let Err(error) = self.journal.delete(*id) {
+                warn!(operation = %id, %error, "an old operation could not be deleted");
+            }
+        }
+    }
+}
+
+/// Whether to step again at once.
+enum Pace {
+    Again,
+    Rest,
+}
+
+fn random_bits() -> Result<u128, OpsError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|_| OpsError::Stopped)?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// Whether two plans are the same thing asked for twice.
+fn is_same(rules: &Rules, a: &Plan, b: &Plan) -> bool {
+    match (a, b) {
+        (Plan::Register(a), Plan::Register(b)) => {
+            a.terms(&rules.chain_id).commit_hash == b.terms(&rules.chain_id).commit_hash
+        }
+        (Plan::Change(a), Plan::Change(b)) => same_change(&a.transaction, &b.transaction),
+        (Plan::Register(_), Plan::Change(_)) | (Plan::Change(_), Plan::Register(_)) => false,
+    }
+}
+
+fn same_change(a: &Transaction, b: &Transaction) -> bool {
+    a.txid() == b.txid() && a.anchor() == b.anchor()
+}

@@ -1,0 +1,128 @@
+//! One operation in memory: its record and the search under way for it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ledger::transaction::{Anchor, Share, Transaction};
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use crate::{
+    miner::{ProgressHandle, Ticket, WorkOrder, WorkProgress},
+    ops::{
+        OpId, Plan, Record, State, View,
+        record::{ChangePlan, RegisterPlan},
+        step::Rules,
+    },
+};
+
+/// A share that was found.
+pub(super) struct Worked {
+    pub(super) id: OpId,
+    pub(super) order: WorkOrder,
+    pub(super) share: Share,
+}
+
+/// See the module.
+pub(super) struct Active {
+    pub(super) record: Record,
+    search: Option<Search>,
+    /// Evaluations of searches for anchors that were given up.
+    hashes_before: u64,
+}
+
+struct Search {
+    order: WorkOrder,
+    progress: ProgressHandle,
+    task: AbortHandle,
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        // The task holds the ticket, and dropping that cancels the order.
+        self.task.abort();
+    }
+}
+
+impl Active {
+    pub(super) fn new(record: Record) -> Self {
+        Self { record, search: None, hashes_before: 0 }
+    }
+
+    pub(super) fn is_searching(&self) -> bool {
+        self.search.is_some()
+    }
+
+    pub(super) fn is_searching_for(&self, order: &WorkOrder) -> bool {
+        self.search.as_ref().is_some_and(|search| search.order == *order)
+    }
+
+    /// Waits for the ticket's share in a task of its own.
+    pub(super) fn search(&mut self, order: WorkOrder, mut ticket: Ticket, out: mpsc::Sender<Worked>) {
+        self.stop_search();
+        let (id, progress) = (self.record.id, ticket.progress());
+        let task = tokio::spawn(async move {
+            if let Ok(share) = ticket.share().await {
+                // A closed receiver means that the runner has stopped; the search starts again with it.
+                let _ = out.send(Worked { id, order, share }).await;
+            }
+        });
+        self.search = Some(Search { order, progress, task: task.abort_handle() });
+    }
+
+    pub(super) fn stop_search(&mut self) {
+        if let Some(search) = self.search.take() {
+            self.hashes_before += search.progress.read().hashes;
+        }
+    }
+
+    /// Whether the share is the one searched for now.
+    pub(super) fn takes(&self, found: &Worked) -> bool {
+        self.is_searching_for(&found.order)
+    }
+
+    /// The record with the share in its place.
+    pub(super) fn with_share(&mut self, rules: &Rules, share: Share) -> Option<Record> {
+        self.search = None;
+        self.hashes_before = 0;
+        let plan = match &self.record.plan {
+            Plan::Register(plan) => Plan::Register(with_commit(rules, plan, share)?),
+            Plan::Change(plan) => Plan::Change(worked(plan, share)?),
+        };
+        Some(Record { plan, ..self.record.clone() })
+    }
+
+    pub(super) fn view(&self, height: u32) -> View {
+        let progress = self.search.as_ref().map(|search| {
+            let now = search.progress.read();
+            WorkProgress { hashes: now.hashes + self.hashes_before, ..now }
+        });
+        let expected_hashes = self.search.as_ref().map_or(0, |search| search.order.required_work);
+        View { record: self.record.clone(), progress: progress.filter(|_| self.is_working()), expected_hashes, height }
+    }
+
+    fn is_working(&self) -> bool {
+        self.record.state == State::Working
+    }
+}
+
+fn with_commit(rules: &Rules, plan: &RegisterPlan, share: Share) -> Option<RegisterPlan> {
+    let body = plan.terms(&rules.chain_id).commit_body();
+    let anchor = Anchor::to_block(plan.commit_anchor.height, &plan.commit_anchor.hash);
+    let commit = Transaction::new(anchor, body, Some(share), None)?;
+    Some(RegisterPlan { commit: Some(commit), ..plan.clone() })
+}
+
+fn worked(plan: &ChangePlan, share: Share) -> Option<ChangePlan> {
+    let old = &plan.transaction;
+    let transaction = Transaction::new(old.anchor(), old.body().clone(), Some(share), old.witness().cloned())?;
+    Some(ChangePlan { transaction, is_worked: true, ..plan.clone() })
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_now() -> u64 {
+    unix_ms() / 1_000
+}
+
+/// Milliseconds since 1970.
+pub(super) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
+}

@@ -1,0 +1,102 @@
+//! The next step of an operation: a pure function of its facts and of the chain.
+
+mod change;
+mod register;
+#[cfg(test)]
+mod tests;
+
+use ledger::{
+    hash::{BlockHash, Hash},
+    params::Params,
+    price::{Prices, required_work},
+    transaction::{Body, Transaction, share_commit, txid},
+};
+
+pub use super::sight::{AnchorBlock, Place, Sight};
+use super::{
+    failure::Failure,
+    record::{AnchorRef, Milestones, Plan, Record, Role, State},
+};
+use crate::miner::WorkOrder;
+
+/// What to do next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Nothing until the chain changes.
+    Wait,
+    /// Search for the share that this commits to.
+    Work(WorkOrder),
+    /// Hand this to the chain; it may be there already.
+    Publish(Role, Box<Transaction>),
+    /// Anchor the commit here, forget the work done for the old anchor, and step again.
+    Reanchor(AnchorRef),
+    /// Nothing, ever.
+    Settle,
+}
+
+/// Where an operation stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// In the words shown to people.
+    pub state: State,
+    /// What to do.
+    pub next: Next,
+    /// Heights.
+    pub milestones: Milestones,
+    /// Why it failed or what it needs.
+    pub failure: Option<Failure>,
+}
+
+/// Constants of the network that steps need.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The parameters.
+    pub params: &'static Params,
+    /// Their CHAIN_ID.
+    pub chain_id: Hash,
+}
+
+impl Rules {
+    /// The rules of a network.
+    pub fn new(params: &'static Params) -> Self {
+        Self { params, chain_id: params.chain_id() }
+    }
+
+    /// What work for `body`, anchored at a block, must show. `None` for bodies that need none.
+    pub fn order(&self, body: &Body, height: u32, hash: &BlockHash, prices: Prices) -> Option<WorkOrder> {
+        let required_work = required_work(self.params, body, prices)?;
+        Some(WorkOrder { share_commit: share_commit(&self.chain_id, hash, &txid(height, body)), required_work })
+    }
+}
+
+/// The next step of `record`.
+pub fn step(rules: &Rules, record: &Record, sight: &Sight) -> Step {
+    match &record.plan {
+        Plan::Register(plan) => register::step(rules, plan, sight),
+        Plan::Change(plan) => change::step(rules, plan, sight),
+    }
+}
+
+impl Step {
+    fn new(state: State, next: Next, milestones: Milestones) -> Self {
+        Self { state, next, milestones, failure: None }
+    }
+
+    fn fail(failure: Failure, milestones: Milestones) -> Self {
+        Self { state: State::Failed, next: Next::Settle, milestones, failure: Some(failure) }
+    }
+
+    fn ask_for_signature(failure: Failure, milestones: Milestones) -> Self {
+        Self { state: State::NeedsSignature, next: Next::Wait, milestones, failure: Some(failure) }
+    }
+}
+
+/// Whether something anchored at `anchor` can enter the block at `height`, given the chain's block there.
+fn anchor_holds(params: &Params, anchor: u32, is_same_block: bool, height: u32) -> bool {
+    is_same_block && anchor < height && height <= super::sight::last_height(params, anchor)
+}
+
+/// Whether a block at `height` is deeper than reorganisations go without an alarm.
+fn is_buried(rules: &Rules, height: u32, next: u32) -> bool {
+    next >= height.saturating_add(rules.params.free_reorg)
+}

@@ -1,0 +1,276 @@
+//! One line per transition: what is stored, what the chain says, what follows.
+
+use ledger::{
+    codec::{decode, encode},
+    hash::{BlockHash, PolicyHash},
+    name::Name,
+    params::Network,
+    price::Prices,
+    record::Records,
+    state::{CommitState, NameState},
+    testing::{TestChain, name, owner},
+    transaction::{Anchor, Body, RevokeMode, Share, Transaction},
+};
+
+use super::*;
+use crate::ops::{
+    OpId,
+    record::{ChangePlan, RegisterPlan},
+};
+
+const ANCHOR: u32 = 40;
+const PRICES: Prices = Prices { bytes: 256, commit: 256 };
+
+fn rules() -> Rules {
+    Rules::new(Network::Local.params())
+}
+
+fn block(height: u32) -> AnchorBlock {
+    AnchorBlock { at: AnchorRef { height, hash: BlockHash([height as u8; 32]) }, prices: PRICES }
+}
+
+fn alice() -> Name {
+    name("alice")
+}
+
+fn anchor(height: u32) -> Anchor {
+    Anchor::to_block(height, &block(height).at.hash)
+}
+
+/// Steps do not look at signatures and shares, so any will do: these come from a chain of their own.
+fn made(body: Body, height: u32) -> Transaction {
+    let chain = TestChain::new(Network::Local.params());
+    let made = chain.maker().make(body.clone(), 1);
+    Transaction::new(anchor(height), body, made.share().copied(), made.witness().cloned()).expect("complete")
+}
+
+fn reveal(height: u32) -> Transaction {
+    let chain = TestChain::new(Network::Local.params());
+    made(chain.maker().reveal_body(&alice(), 1, Records::empty()), height)
+}
+
+fn commit(height: u32) -> Transaction {
+    let plan = RegisterPlan { reveal: reveal(ANCHOR), commit_anchor: block(height).at, commit: None };
+    let share = Share::of(&rules().params.genesis().core);
+    let body = plan.terms(&rules().chain_id).commit_body();
+    Transaction::new(anchor(height), body, Some(share), None).expect("complete")
+}
+
+fn record(plan: Plan) -> Record {
+    Record::new(OpId::new(1, 2), 3, plan)
+}
+
+fn registration(commit_anchor: u32, commit: Option<Transaction>) -> Record {
+    record(Plan::Register(RegisterPlan { reveal: reveal(ANCHOR), commit_anchor: block(commit_anchor).at, commit }))
+}
+
+fn change(is_worked: bool) -> Record {
+    let body = Body::Revoke { name: alice(), seq: 5, mode: RevokeMode::Release };
+    record(Plan::Change(ChangePlan { transaction: made(body, ANCHOR), anchor: block(ANCHOR).at, is_worked }))
+}
+
+/// The chain at a tip of `next − 1` that knows nothing of the operation.
+fn chain(next: u32) -> Sight {
+    Sight {
+        next,
+        signed_anchor: Some(block(ANCHOR)),
+        commit_anchor: Some(block(ANCHOR)),
+        best_anchor: block(next - 1 - rules().params.anchor_depth),
+        commit: None,
+        commit_block: None,
+        name: None,
+        commit_place: Place::Nowhere,
+        main_place: Place::Nowhere,
+    }
+}
+
+fn with_commit(next: u32, height: u32, spent: bool) -> Sight {
+    let reveal = reveal(ANCHOR);
+    let plan = RegisterPlan { reveal, commit_anchor: block(ANCHOR).at, commit: None };
+    let commit_hash = plan.terms(&rules().chain_id).commit_hash;
+    let commit = Some(CommitState { class: 2, commit_hash, height, spent });
+    Sight { commit, commit_block: Some(block(height).at.hash), ..chain(next) }
+}
+
+fn entry(owner: PolicyHash, commit_height: u32, registered: u32) -> Option<NameState> {
+    Some(NameState {
+        name: alice(),
+        flags: 0,
+        seq: 1,
+        commit_height,
+        tie: [0; 16],
+        registered,
+        active_from: registered + rules().params.contest,
+        not_before: 0,
+        expires_at: registered + rules().params.term,
+        last_update: registered,
+        owner,
+        operator: PolicyHash::ZERO,
+        pending: None,
+        claim: None,
+        records: Records::empty(),
+    })
+}
+
+/// `what`: `wait`, `work`, `commit`, `reveal`, `change`, `anchor H`, `settle`.
+fn check(record: &Record, sight: &Sight, state: State, what: &str, code: Option<&str>) {
+    let step = step(&rules(), record, sight);
+    let next = match &step.next {
+        Next::Wait => "wait".to_owned(),
+        Next::Work(_) => "work".to_owned(),
+        Next::Publish(Role::Commit, _) => "commit".to_owned(),
+        Next::Publish(Role::Reveal, _) => "reveal".to_owned(),
+        Next::Publish(Role::Change, _) => "change".to_owned(),
+        Next::Reanchor(anchor) => format!("anchor {}", anchor.height),
+        Next::Settle => "settle".to_owned(),
+    };
+    let got_code = step.failure.as_ref().map(|failure| failure.code.as_str());
+    assert_eq!((step.state, next.as_str(), got_code), (state, what, code), "{sight:?}");
+}
+
+#[test]
+fn a_commit_is_worked_for_and_published() {
+    let fresh = registration(ANCHOR, None);
+    check(&fresh, &chain(44), State::Working, "work", None);
+    // A search has no memory: half a window is the time to move on.
+    check(&fresh, &chain(70), State::Working, "work", None);
+    check(&fresh, &chain(71), State::Working, "anchor 67", None);
+    check(&fresh, &chain(101), State::Working, "anchor 97", None);
+}
+
+#[test]
+fn a_reorganised_anchor_is_left_at_once() {
+    let fresh = registration(39, None);
+    let other = AnchorBlock { at: AnchorRef { height: 39, hash: BlockHash([99; 32]) }, prices: PRICES };
+    check(&fresh, &Sight { commit_anchor: Some(other), ..chain(44) }, State::Working, "anchor 40", None);
+    check(&fresh, &Sight { commit_anchor: None, ..chain(44) }, State::Working, "anchor 40", None);
+}
+
+#[test]
+fn a_worked_commit_is_published_until_its_anchor_dies() {
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    check(&worked, &chain(44), State::Broadcast, "commit", None);
+    check(&worked, &Sight { commit_place: Place::Pool, ..chain(44) }, State::Broadcast, "wait", None);
+    check(&worked, &chain(100), State::Broadcast, "commit", None);
+    check(&worked, &chain(101), State::Working, "anchor 97", None);
+}
+
+#[test]
+fn a_commit_matures_and_is_revealed() {
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    check(&worked, &with_commit(46, 45, false), State::Maturing, "wait", None);
+    check(&worked, &with_commit(47, 45, false), State::Maturing, "wait", None);
+    check(&worked, &with_commit(48, 45, false), State::Revealing, "reveal", None);
+    let pooled = Sight { main_place: Place::Pool, ..with_commit(48, 45, false) };
+    check(&worked, &pooled, State::Revealing, "wait", None);
+}
+
+#[test]
+fn an_outdated_signature_is_asked_for_as_soon_as_it_is_certain() {
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    check(&worked, &with_commit(100, 97, false), State::Revealing, "reveal", None);
+    check(&worked, &with_commit(99, 98, false), State::NeedsSignature, "wait", Some("needs_signature"));
+    check(&worked, &with_commit(101, 97, false), State::NeedsSignature, "wait", Some("needs_signature"));
+    let reorganised = Sight { signed_anchor: None, ..with_commit(46, 45, false) };
+    check(&worked, &reorganised, State::NeedsSignature, "wait", Some("needs_signature"));
+}
+
+#[test]
+fn a_reveal_waits_out_its_contest() {
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    let mine = |next| Sight {
+        name: entry(owner(1), 45, 48),
+        main_place: Place::Block(48),
+        ..with_commit(next, 45, true)
+    };
+    check(&worked, &mine(49), State::Contest, "wait", None);
+    check(&worked, &mine(50), State::Contest, "wait", None);
+    check(&worked, &mine(51), State::Done, "wait", None);
+    check(&worked, &mine(767), State::Done, "wait", None);
+    check(&worked, &mine(768), State::Done, "settle", None);
+    // Handed on meanwhile, and even deleted: it was registered all the same.
+    check(&worked, &Sight { name: entry(owner(2), 45, 48), ..mine(90) }, State::Done, "wait", None);
+    check(&worked, &Sight { name: None, ..mine(30_000) }, State::Done, "settle", None);
+    check(&worked, &Sight { name: entry(owner(2), 29_000, 29_500), ..mine(30_000) }, State::Done, "settle", None);
+}
+
+#[test]
+fn another_reveal_of_the_same_commit_counts() {
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    let other = Sight { name: entry(owner(1), 45, 48), ..with_commit(51, 45, true) };
+    check(&worked, &other, State::Done, "wait", None);
+}
+
+#[test]
+fn whoever_is_earlier_takes_the_name() {
+    let fresh = registration(ANCHOR, None);
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    let taken = Some("name_taken");
+    let by = |commit, registered, sight| Sight { name: entry(owner(2), commit, registered), ..sight };
+    // Before our commit stands: whoever holds the name, or is about to, has the older one.
+    check(&fresh, &by(30, 35, chain(44)), State::Failed, "settle", taken);
+    check(&fresh, &by(38, 43, chain(44)), State::Failed, "settle", taken);
+    // With our commit in the chain: an earlier one won, or the contest is over before ours is ripe.
+    check(&worked, &by(44, 47, with_commit(48, 45, false)), State::Failed, "settle", taken);
+    check(&worked, &by(46, 44, with_commit(46, 45, false)), State::Failed, "settle", taken);
+    // A later one holds it: ours still wins.
+    check(&worked, &by(46, 49, with_commit(50, 45, false)), State::Revealing, "reveal", None);
+    // After our reveal: an earlier commit was revealed within the contest.
+    let lost = Sight { main_place: Place::Block(48), ..by(44, 49, with_commit(50, 45, true)) };
+    check(&worked, &lost, State::Failed, "settle", taken);
+    check(&worked, &with_commit(50, 45, true), State::Failed, "settle", taken);
+}
+
+#[test]
+fn a_commit_cannot_prepare_for_a_release_and_dies_unrevealed() {
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    let released = |expires_at| {
+        entry(owner(2), 1, 1).map(|state| NameState { flags: 1, expires_at, ..state })
+    };
+    let sight = Sight { name: released(46), ..with_commit(48, 45, false) };
+    check(&worked, &sight, State::Failed, "settle", Some("commit_before_release"));
+    check(&worked, &Sight { name: released(45), ..sight }, State::Revealing, "reveal", None);
+    check(&worked, &with_commit(166, 45, false), State::Failed, "settle", Some("commit_expired"));
+    check(&worked, &with_commit(165, 45, false), State::NeedsSignature, "wait", Some("needs_signature"));
+}
+
+#[test]
+fn a_change_is_worked_for_published_and_done() {
+    let mine = |sight| Sight { name: entry(owner(1), 1, 5), ..sight };
+    check(&change(false), &mine(chain(44)), State::Working, "work", None);
+    check(&change(true), &mine(chain(44)), State::Broadcast, "change", None);
+    check(&change(true), &Sight { main_place: Place::Pool, ..mine(chain(44)) }, State::Broadcast, "wait", None);
+    let mined = |next| Sight { main_place: Place::Block(44), ..mine(chain(next)) };
+    check(&change(true), &mined(45), State::Done, "wait", None);
+    check(&change(true), &mined(763), State::Done, "wait", None);
+    check(&change(true), &mined(764), State::Done, "settle", None);
+}
+
+#[test]
+fn a_change_fails_or_asks_as_the_chain_says() {
+    let name = entry(owner(1), 1, 5);
+    let seen = |state: Option<NameState>| Sight { name: state, ..chain(44) };
+    let with = |f: fn(NameState) -> NameState| seen(name.clone().map(f));
+    check(&change(false), &seen(None), State::Failed, "settle", Some("name_not_found"));
+    check(&change(false), &seen(entry(owner(2), 1, 5)), State::Failed, "settle", Some("not_authorised"));
+    check(&change(false), &with(|s| NameState { seq: 5, ..s }), State::Failed, "settle", Some("sequence"));
+    check(&change(false), &with(|s| NameState { seq: 4, ..s }), State::Working, "work", None);
+    let pending = with(|s| NameState { active_from: 50, ..s });
+    check(&change(false), &pending, State::Failed, "settle", Some("wrong_status"));
+    let revoked = with(|s| NameState { flags: 1, ..s });
+    check(&change(false), &revoked, State::Failed, "settle", Some("wrong_status"));
+    let late = Sight { next: 101, ..seen(name.clone()) };
+    check(&change(true), &late, State::NeedsSignature, "wait", Some("needs_signature"));
+    let reorganised = Sight { signed_anchor: Some(block(41)), ..seen(name.clone()) };
+    check(&change(true), &reorganised, State::NeedsSignature, "wait", Some("needs_signature"));
+}
+
+#[test]
+fn records_survive_their_row() {
+    for record in [registration(ANCHOR, None), registration(ANCHOR, Some(commit(ANCHOR))), change(true)] {
+        let row = serde_json::to_string(&record).expect("written");
+        assert_eq!(serde_json::from_str::<Record>(&row).expect("read"), record);
+    }
+    let reveal = reveal(ANCHOR);
+    assert_eq!(decode::<Transaction>(&encode(&reveal)), Ok(reveal));
+}

@@ -1,0 +1,32 @@
+//! The network: libp2p over QUIC and over TCP with Noise and yamux (protocol §10).
+//!
+//! For: connections, gossip, questions and answers, the address book, limits and bans. Not for: deciding what to ask
+//! (that is [`crate::sync`]) or what is valid (that is [`crate::chain`]). libp2p appears in this folder and nowhere else.
+//!
+//! One task owns the swarm and the synchronisation; it never waits for anything but the next event. Whatever takes time
+//! (judging, decoding, reading the database) is a job beside it, and the number of jobs of each kind is bounded.
+//!
+//! Reading order: [`config`], [`message`], `behaviour`, `service`, [`handle`].
+
+pub mod address_book;
+pub mod client;
+pub mod config;
+pub mod handle;
+pub mod message;
+pub mod netgroup;
+pub mod stats;
+
+mod behaviour;
+mod chain_port;
+mod gossip;
+mod identity;
+mod limits;
+mod serve;
+mod service;
+mod transport;
+
+pub use config::Config;
+pub use handle::{P2pHandle, PeerInfo};
+pub use libp2p::{Multiaddr, PeerId};
+pub use service::{Deps, P2pError, spawn};
+pub use stats::StatsSnapshot;

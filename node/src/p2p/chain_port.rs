@@ -1,0 +1,67 @@
+//! What the network needs of the chain, in the words of [`crate::sync`]. Every match is exhaustive, so that a new result
+//! of the chain cannot slip past a peer's fate.
+
+use std::sync::Arc;
+
+use ledger::{
+    block::{Block, Header},
+    rules::Fault,
+    transaction::Transaction,
+};
+
+use crate::{
+    chain::{Arrival, ChainError, ChainHandle, TxOrigin, TxRejection},
+    sync::{Judged, Offence, Point, Relay, View, WINDOW},
+};
+
+/// The chain as [`crate::sync`] wants to see it; `None` once the chain has stopped.
+pub async fn view(chain: &ChainHandle) -> Option<View> {
+    let wanted = chain.wanted_bodies(WINDOW).await.ok()?;
+    let locator = chain.locator().await.ok()?;
+    let tip = chain.tip();
+    let tip = Point { height: tip.height, hash: tip.hash, work: tip.total_work };
+    let best_header = locator.first().and_then(|hash| chain.reader().header(hash).ok().flatten());
+    let best_header = best_header.map_or(tip, |placed| Point {
+        height: placed.header.core.height,
+        hash: placed.hash,
+        work: placed.total_work,
+    });
+    Some(View { tip, best_header, locator, wanted })
+}
+
+/// Lets the chain judge headers.
+pub async fn judge_headers(chain: &ChainHandle, headers: Vec<Header>) -> Judged {
+    match chain.submit_headers(headers).await {
+        Ok(report) => Judged::from(&report),
+        Err(ChainError::Stopped | ChainError::Store(_)) => Judged::Unjudged,
+    }
+}
+
+/// Lets the chain judge a block.
+pub async fn judge_block(chain: &ChainHandle, block: Arc<Block>, arrival: Arrival) -> Judged {
+    match chain.submit_block(block, arrival).await {
+        Ok(report) => Judged::from(&report),
+        Err(ChainError::Stopped | ChainError::Store(_)) => Judged::Unjudged,
+    }
+}
+
+/// Lets the mempool judge a gossiped transaction.
+pub async fn judge_transaction(chain: &ChainHandle, tx: Transaction, peer: u64) -> (Relay, Option<Offence>) {
+    match chain.submit_transaction(tx, TxOrigin::Peer(peer)).await {
+        Ok(_) => (Relay::Accept, None),
+        Err(rejection) => relay_of_rejection(&rejection),
+    }
+}
+
+fn relay_of_rejection(rejection: &TxRejection) -> (Relay, Option<Offence>) {
+    match rejection {
+        TxRejection::Violation(violation) => match violation.fault() {
+            Fault::Relayer => (Relay::Reject, Some(Offence::InvalidData)),
+            Fault::Sender | Fault::Nobody => (Relay::Ignore, None),
+        },
+        TxRejection::UnknownAnchor { .. }
+        | TxRejection::Pool(_)
+        | TxRejection::Mined { .. }
+        | TxRejection::Unavailable(_) => (Relay::Ignore, None),
+    }
+}

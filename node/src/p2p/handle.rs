@@ -1,0 +1,130 @@
+//! How the rest of the node speaks to the network.
+
+use std::{sync::Arc, time::Duration};
+
+use libp2p::{Multiaddr, PeerId};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::sync::{Direction, Verdict};
+
+use super::stats::{Stats, StatsSnapshot};
+
+/// Commands waiting; they come from people and are answered at once.
+pub(super) const COMMANDS: usize = 32;
+
+/// A connected peer.
+#[derive(Clone, Debug)]
+pub struct PeerInfo {
+    /// Its identity.
+    pub peer: PeerId,
+    /// Its address as seen from here; of an inbound peer, with its ephemeral port.
+    pub address: Multiaddr,
+    /// Who opened the connection.
+    pub direction: Direction,
+    /// What it runs, as it says.
+    pub agent: String,
+    /// Height that it claims, if it told.
+    pub height: Option<u32>,
+    /// Round trip, if it was measured.
+    pub ping: Option<Duration>,
+    /// Since when it is connected.
+    pub connected_for: Duration,
+}
+
+/// What the network task is asked to do.
+pub(super) enum Command {
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
+    Dial(Multiaddr),
+    Ban(PeerId, Duration),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The way to the network task. Cheap to clone.
+#[derive(Clone)]
+pub struct P2pHandle {
+    commands: mpsc::Sender<Command>,
+    verdict: watch::Receiver<Verdict>,
+    stats: Arc<Stats>,
+    local_peer: PeerId,
+    task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl P2pHandle {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        verdict: watch::Receiver<Verdict>,
+        stats: Arc<Stats>,
+        local_peer: PeerId,
+        task: JoinHandle<()>,
+    ) -> Self {
+        Self { commands, verdict, stats, local_peer, task: Arc::new(tokio::sync::Mutex::new(Some(task))) }
+    }
+
+    /// This node's identity.
+    pub fn local_peer(&self) -> PeerId {
+        self.local_peer
+    }
+
+    /// The connected peers; empty once the network has stopped.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        self.ask(Command::Peers).await.unwrap_or_default()
+    }
+
+    /// Where this node listens, each address ending in `/p2p/ID`.
+    pub async fn listen_addresses(&self) -> Vec<Multiaddr> {
+        self.ask(Command::ListenAddresses).await.unwrap_or_default()
+    }
+
+    /// Dials a peer once. Whether it worked shows among the peers.
+    pub async fn dial(&self, address: Multiaddr) {
+        // Nothing to dial with once the network has stopped.
+        let _ = self.commands.send(Command::Dial(address)).await;
+    }
+
+    /// Refuses a peer for a while.
+    pub async fn ban(&self, peer: PeerId, time: Duration) {
+        let _ = self.commands.send(Command::Ban(peer, time)).await;
+    }
+
+    /// Whether this node is synced, as it was judged last.
+    pub fn verdict(&self) -> Verdict {
+        *self.verdict.borrow()
+    }
+
+    /// The verdict and every later one.
+    pub fn watch_verdict(&self) -> watch::Receiver<Verdict> {
+        self.verdict.clone()
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> StatsSnapshot {
+        self.stats.snapshot()
+    }
+
+    /// Closes all connections and writes the address book; gives up after `deadline`.
+    pub async fn shutdown(&self, deadline: Duration) {
+        let _ = timeout(deadline, self.ask(Command::Shutdown)).await;
+        if let Some(task) = self.task.lock().await.take() {
+            task.abort();
+            // Cancelled or finished: either way it is gone.
+            let _ = task.await;
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl std::fmt::Debug for P2pHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "P2pHandle({})", self.local_peer)
+    }
+}

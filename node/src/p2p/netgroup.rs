@@ -1,0 +1,121 @@
+//! Which addresses probably belong to one operator, and which are at home.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+
+/// A block of addresses that one operator can easily have: /16 of IPv4, /32 of IPv6 (protocol §10).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Netgroup {
+    /// The first two bytes.
+    V4([u8; 2]),
+    /// The first four bytes.
+    V6([u8; 4]),
+    /// Loopback and private addresses: one machine or one LAN, exempt from limits per group.
+    Home,
+    /// A host name or anything else that shows no address.
+    Unknown,
+}
+
+impl Netgroup {
+    /// The group of an address.
+    pub fn of(address: &Multiaddr) -> Self {
+        match ip_of(address) {
+            Some(ip) if is_home(ip) => Self::Home,
+            Some(IpAddr::V4(ip)) => Self::V4([ip.octets()[0], ip.octets()[1]]),
+            Some(IpAddr::V6(ip)) => {
+                let o = ip.octets();
+                Self::V6([o[0], o[1], o[2], o[3]])
+            }
+            None => Self::Unknown,
+        }
+    }
+
+    /// Whether limits per group do not apply.
+    pub fn is_exempt(self) -> bool {
+        match self {
+            Self::Home => true,
+            Self::V4(_) | Self::V6(_) | Self::Unknown => false,
+        }
+    }
+}
+
+/// The address's IP, if it begins with one. IPv4 mapped into IPv6 counts as IPv4.
+pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(ip.into(), IpAddr::from)),
+        _ => None,
+    }
+}
+
+/// The peer id at the end, if there is one.
+pub fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last()? {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    }
+}
+
+/// The address without a final peer id.
+pub fn without_peer(address: &Multiaddr) -> Multiaddr {
+    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+}
+
+/// Whether the address is on this machine or a private network.
+pub fn is_home(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_home_v4(ip),
+        IpAddr::V6(ip) => is_home_v6(ip),
+    }
+}
+
+fn is_home_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    // 100.64/10 is what carriers put behind their own translation.
+    ip.is_loopback() || ip.is_private() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
+}
+
+fn is_home_v6(ip: Ipv6Addr) -> bool {
+    ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+}
+
+/// Whether others could dial this: an IP that is a unicast address, and a transport that we speak.
+pub fn is_dialable(address: &Multiaddr) -> bool {
+    let Some(ip) = ip_of(address) else { return false };
+    let parts: Vec<_> = address.iter().skip(1).filter(|part| !matches!(part, Protocol::P2p(_))).collect();
+    let known = match parts.as_slice() {
+        [Protocol::Tcp(port)] => *port != 0,
+        [Protocol::Udp(port), Protocol::QuicV1] => *port != 0,
+        _ => false,
+    };
+    known && !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(address: &str, expected: Netgroup) {
+        assert_eq!(Netgroup::of(&address.parse().expect("an address")), expected, "{address}");
+    }
+
+    #[test]
+    fn groups() {
+        check("/ip4/198.51.100.7/tcp/1", Netgroup::V4([198, 51]));
+        check("/ip6/2001:db8::1/udp/1/quic-v1", Netgroup::V6([0x20, 1, 0x0d, 0xb8]));
+        check("/ip6/::ffff:198.51.100.7/tcp/1", Netgroup::V4([198, 51]));
+        for home in ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.1/tcp/1", "/ip4/100.64.0.1/tcp/1", "/ip6/fd00::1/tcp/1"] {
+            check(home, Netgroup::Home);
+        }
+        check("/dns/example.org/tcp/1", Netgroup::Unknown);
+    }
+
+    #[test]
+    fn what_can_be_dialled() {
+        let is = |text: &str| is_dialable(&text.parse().expect("an address"));
+        assert!(is("/ip4/198.51.100.7/tcp/1") && is("/ip4/198.51.100.7/udp/1/quic-v1"));
+        assert!(!is("/ip4/0.0.0.0/tcp/1") && !is("/ip4/198.51.100.7/tcp/0") && !is("/ip4/224.0.0.1/tcp/1"));
+        assert!(!is("/dns/example.org/tcp/1") && !is("/ip4/198.51.100.7/udp/1"));
+    }
+}

@@ -1,0 +1,429 @@
+//! The network task: one loop over swarm events, commands, finished jobs, chain events and time.
+//!
+//! Nothing in the loop waits or computes for long. `swarm_events` handles what libp2p reports, `jobs` what runs beside,
+//! `dialing` whom to connect to, `publishing` what to tell everybody.
+
+mod dialing;
+mod jobs;
+mod publishing;
+mod swarm_events;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures::StreamExt;
+use ledger::params::Params;
+use libp2p::{
+    Multiaddr, PeerId, Swarm,
+    core::transport::ListenerId,
+    request_response::OutboundRequestId,
+    swarm::{ConnectionId, SwarmEvent},
+};
+use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::{self, JoinSet},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    chain::{ChainEvent, ChainHandle},
+    sync::{self, Company, Direction, Input, Millis, Offence, Output, Question, Sync, Verdict},
+};
+
+use super::{
+    Config, P2pHandle, PeerInfo,
+    behaviour::{self, Behaviour, BehaviourEvent},
+    gossip::Topics,
+    handle::{COMMANDS, Command},
+    identity,
+    limits::Limits,
+    message::{Request, Status},
+    stats::{Stats, count},
+};
+use dialing::Dialing;
+use jobs::{Done, Pending};
+use publishing::Outbox;
+
+/// How often time is looked at: stallers are noticed after two seconds, so a tenth of that is fine enough.
+const TICK: Duration = Duration::from_millis(100);
+/// Ticks between looks into another node's mempool: heals what gossip lost, and gives a new node what is waiting.
+const POOL_EVERY: u64 = 100;
+/// How long a listener may take to come up.
+const LISTEN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What the network needs of the rest of the node.
+#[derive(Debug)]
+pub struct Deps {
+    /// The network's constants.
+    pub params: &'static Params,
+    /// The chain.
+    pub chain: ChainHandle,
+    /// Where key and address book are.
+    pub data_dir: PathBuf,
+    /// Whether this node may call itself synced alone.
+    pub company: Company,
+}
+
+/// Why the network could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum P2pError {
+    /// The key file.
+    #[error("cannot read or make the network key")]
+    Identity(#[source] io::Error),
+    /// TCP, QUIC or DNS could not be set up.
+    #[error("cannot set up the network: {0}")]
+    Transport(String),
+    /// Multicast could not be set up.
+    #[error("cannot search the local network (set p2p.mdns = false to do without)")]
+    Mdns(#[source] io::Error),
+    /// None of the addresses could be listened on.
+    #[error("cannot listen on {address}: {why}")]
+    Listen {
+        /// The first of them.
+        address: Multiaddr,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Starts the network. On return it listens.
+pub async fn spawn(config: Config, deps: Deps) -> Result<P2pHandle, P2pError> {
+    let keypair = identity::load_or_create(&deps.data_dir).map_err(P2pError::Identity)?;
+    let mut swarm = behaviour::swarm(keypair, deps.params, &config)?;
+    let early = listen(&mut swarm, &config.listen).await?;
+    config.external.iter().for_each(|address| swarm.add_external_address(address.clone()));
+    let local_peer = *swarm.local_peer_id();
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let (verdict_out, verdict) = watch::channel(Verdict::default());
+    let stats = Arc::new(Stats::default());
+    let service = Service::new(config, deps, swarm, inbox, verdict_out, stats.clone())?;
+    let task = tokio::spawn(service.run(early));
+    Ok(P2pHandle::new(commands, verdict, stats, local_peer, task))
+}
+
+type Event = SwarmEvent<BehaviourEvent>;
+
+/// Opens the listeners and waits for each to come up. One that fails is logged; it is an error if all do.
+async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<VecDeque<Event>, P2pError> {
+    let (mut waiting, mut first_failure) = (BTreeMap::new(), None);
+    for address in addresses {
+        match swarm.listen_on(address.clone()) {
+            Ok(id) => drop(waiting.insert(format!("{id:?}"), address.clone())),
+            Err(error) => note_failure(&mut first_failure, address, &error.to_string()),
+        }
+    }
+    let (mut early, opened) = (VecDeque::new(), waiting.len());
+    let failed = |id: &ListenerId| format!("{id:?}");
+    let mut came_up = 0;
+    // A deadline, not an error: a listener that is slow may still come up later.
+    let _ = timeout(LISTEN_DEADLINE, async {
+        while !waiting.is_empty() {
+            let event = swarm.select_next_some().await;
+            match &event {
+                SwarmEvent::NewListenAddr { listener_id, .. } => {
+                    came_up += usize::from(waiting.remove(&failed(listener_id)).is_some());
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                    if let Some(address) = waiting.remove(&failed(listener_id)) {
+                        let why = reason.as_ref().err().map_or("closed".to_owned(), ToString::to_string);
+                        note_failure(&mut first_failure, &address, &why);
+                    }
+                }
+                _ => {}
+            }
+            early.push_back(event);
+        }
+    })
+    .await;
+    match first_failure {
+        Some(error) if came_up == 0 && (opened == 0 || waiting.is_empty()) => Err(error),
+        Some(_) | None => Ok(early),
+    }
+}
+
+fn note_failure(first: &mut Option<P2pError>, address: &Multiaddr, why: &str) {
+    tracing::warn!(%address, why, "cannot listen");
+    first.get_or_insert_with(|| P2pError::Listen { address: address.clone(), why: why.to_owned() });
+}
+
+/// One connected peer.
+struct Connected {
+    direction: Direction,
+    address: Multiaddr,
+    since: Instant,
+    agent: String,
+    ping: Option<Duration>,
+    /// Whether its mempool was looked into since it came.
+    pool_seen: bool,
+}
+
+/// A question that waits for its answer.
+enum Asked {
+    Sync(Question),
+    Addresses,
+    Pool,
+}
+
+/// The state of the network task.
+pub(super) struct Service {
+    config: Config,
+    params: &'static Params,
+    chain: ChainHandle,
+    events: broadcast::Receiver<Arc<ChainEvent>>,
+    swarm: Swarm<Behaviour>,
+    sync: Sync<PeerId>,
+    rng: StdRng,
+    started: Instant,
+    inbox: mpsc::Receiver<Command>,
+    verdict: watch::Sender<Verdict>,
+    stats: Arc<Stats>,
+    topics: Topics,
+    limits: Limits,
+    dialing: Dialing,
+    outbox: Outbox,
+    connected: BTreeMap<PeerId, Connected>,
+    /// At most as many as [`crate::sync`] and `dialing` have open questions.
+    asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
+    bans: BTreeMap<PeerId, Millis>,
+    banned_ips: BTreeMap<IpAddr, Millis>,
+    jobs: JoinSet<Done>,
+    pending: HashMap<task::Id, Pending>,
+    ticks: u64,
+}
+
+impl Service {
+    fn new(
+        config: Config,
+        deps: Deps,
+        swarm: Swarm<Behaviour>,
+        inbox: mpsc::Receiver<Command>,
+        verdict: watch::Sender<Verdict>,
+        stats: Arc<Stats>,
+    ) -> Result<Self, P2pError> {
+        let sync_config = sync::Config::for_interval(deps.params.block_interval, deps.company);
+        Ok(Self {
+            dialing: Dialing::new(&config, &deps.data_dir, swarm.local_peer_id()),
+            params: deps.params,
+            topics: Topics::of(&deps.params.chain_id()),
+            events: deps.chain.events(),
+            chain: deps.chain,
+            swarm,
+            sync: Sync::new(sync_config),
+            rng: seeded()?,
+            started: Instant::now(),
+            inbox,
+            verdict,
+            stats,
+            limits: Limits::default(),
+            outbox: Outbox::default(),
+            connected: BTreeMap::new(),
+            asked: HashMap::new(),
+            bans: BTreeMap::new(),
+            banned_ips: BTreeMap::new(),
+            jobs: JoinSet::new(),
+            pending: HashMap::new(),
+            ticks: 0,
+            config,
+        })
+    }
+
+    async fn run(mut self, early: VecDeque<Event>) {
+        early.into_iter().for_each(|event| self.swarm_event(event));
+        self.feed(Input::ChainMoved);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.swarm_event(event),
+                Some(done) = self.jobs.join_next_with_id() => self.job_finished(done),
+                command = self.inbox.recv() => match command {
+                    Some(Command::Shutdown(reply)) => return self.shut_down(Some(reply)).await,
+                    Some(command) => self.command(command),
+                    // Every handle is gone: nobody wants the network any more.
+                    None => return self.shut_down(None).await,
+                },
+                event = self.events.recv() => self.chain_event(event),
+                _ = tick.tick() => self.tick(),
+            }
+        }
+    }
+
+    /// Gives one event to the synchronisation and does what it says.
+    fn feed(&mut self, input: Input<PeerId>) {
+        let now = self.now();
+        let outputs = self.sync.handle(now, &mut self.rng, input);
+        outputs.into_iter().for_each(|output| self.carry_out(output));
+        let verdict = self.sync.verdict();
+        self.verdict.send_if_modified(|old| std::mem::replace(old, verdict) != verdict);
+    }
+
+    fn carry_out(&mut self, output: Output<PeerId>) {
+        match output {
+            Output::AskStatus { peer } => {
+                let request = Request::Status(self.own_status());
+                self.ask(peer, Asked::Sync(Question::Status), request);
+            }
+            Output::AskHeaders { peer, locator } => {
+                let max = ledger::block::HeaderBatch::MAX_HEADERS as u16;
+                self.ask(peer, Asked::Sync(Question::Headers), Request::Headers { locator, max });
+            }
+            Output::AskBodies { peer, batch, hashes } => {
+                self.ask(peer, Asked::Sync(Question::Bodies(batch)), Request::Bodies(hashes));
+            }
+            Output::SubmitHeaders { source, headers } => self.submit_headers(source, headers, None),
+            Output::SubmitBlock { source, block } => self.submit_block(source, block),
+            Output::RefreshView => self.refresh_view(),
+            Output::Disconnect { peer } => self.disconnect(peer),
+            Output::Ban { peer, for_ms, offence } => self.ban(peer, for_ms, offence.code()),
+            Output::ClockAlarm(offset) => match offset {
+                Some(offset_s) => tracing::warn!(offset_s, "our clock differs from that of most peers"),
+                None => tracing::info!("our clock agrees with that of most peers again"),
+            },
+        }
+    }
+
+    /// Sends a question to a connected peer. libp2p would dial others, which is for `dialing` to decide.
+    fn ask(&mut self, peer: PeerId, asked: Asked, request: Request) {
+        if !self.swarm.is_connected(&peer) {
+            return;
+        }
+        count(&self.stats.requests_sent_total);
+        let id = self.swarm.behaviour_mut().requests.send_request(&peer, request);
+        self.asked.insert(id, (peer, asked));
+    }
+
+    /// Asks one peer at random for pooled transactions.
+    fn ask_anybody_for_pool(&mut self) {
+        let peers: Vec<_> = self.connected.keys().copied().collect();
+        if let Some(peer) = peers.choose(&mut self.rng) {
+            self.ask_for_pool(*peer);
+        }
+    }
+
+    /// Without the chain, the anchors of pooled transactions would mean nothing: then nobody is asked.
+    fn ask_for_pool(&mut self, peer: PeerId) {
+        if !self.sync.verdict().is_synced() {
+            return;
+        }
+        if let Some(entry) = self.connected.get_mut(&peer) {
+            entry.pool_seen = true;
+            self.ask(peer, Asked::Pool, Request::Transactions(Vec::new()));
+        }
+    }
+
+    fn own_status(&self) -> Status {
+        let tip = self.chain.tip();
+        Status {
+            chain_id: self.params.chain_id(),
+            height: tip.height,
+            hash: tip.hash,
+            work: tip.total_work,
+            time: unix_now(),
+        }
+    }
+
+    fn offence(&mut self, peer: PeerId, offence: Offence) {
+        count(&self.stats.offences_total);
+        tracing::debug!(%peer, offence = offence.code(), "a peer did wrong");
+        self.feed(Input::Misbehaved { peer, offence });
+    }
+
+    fn disconnect(&mut self, peer: PeerId) {
+        // An error means that it is not connected, which is what we want.
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+
+    fn ban(&mut self, peer: PeerId, for_ms: u64, why: &'static str) {
+        count(&self.stats.bans_total);
+        tracing::debug!(%peer, for_ms, why, "peer banned");
+        let until = self.now().after(for_ms);
+        self.bans.insert(peer, until);
+        self.ban_address(&peer, until);
+        self.dialing.book.forget(&peer);
+        self.swarm.behaviour_mut().blocked.block_peer(peer);
+        self.disconnect(peer);
+    }
+
+    fn command(&mut self, command: Command) {
+        // A receiver that has gone away needs no answer.
+        match command {
+            Command::Peers(reply) => drop(reply.send(self.peers())),
+            Command::ListenAddresses(reply) => drop(reply.send(self.listen_addresses())),
+            Command::Dial(address) => self.dial_once(address),
+            Command::Ban(peer, time) => self.ban(peer, time.as_millis() as u64, "operator"),
+            Command::Shutdown(_) => unreachable!("handled by the loop, which it ends"),
+        }
+    }
+
+    fn peers(&self) -> Vec<PeerInfo> {
+        let info = |(peer, entry): (&PeerId, &Connected)| PeerInfo {
+            peer: *peer,
+            address: entry.address.clone(),
+            direction: entry.direction,
+            agent: entry.agent.clone(),
+            height: self.sync.claim_of(peer).map(|claim| claim.height),
+            ping: entry.ping,
+            connected_for: entry.since.elapsed(),
+        };
+        self.connected.iter().map(info).collect()
+    }
+
+    fn listen_addresses(&self) -> Vec<Multiaddr> {
+        let local = *self.swarm.local_peer_id();
+        self.swarm.listeners().filter_map(|address| address.clone().with_p2p(local).ok()).collect()
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        self.feed(Input::Tick { unix_now: unix_now() });
+        self.retry_outbox();
+        if self.ticks.is_multiple_of(5) {
+            self.lift_bans();
+            self.dial_more();
+            self.update_levels();
+        }
+        if self.ticks.is_multiple_of(POOL_EVERY) {
+            self.ask_anybody_for_pool();
+        }
+    }
+
+    async fn shut_down(mut self, reply: Option<oneshot::Sender<()>>) {
+        self.jobs.shutdown().await;
+        let peers: BTreeSet<_> = self.outbound_peers().collect();
+        self.dialing.save(peers).await;
+        drop(self.swarm);
+        if let Some(reply) = reply {
+            let _ = reply.send(());
+        }
+    }
+
+    fn outbound_peers(&self) -> impl Iterator<Item = PeerId> {
+        self.connected.iter().filter(|(_, entry)| entry.direction == Direction::Outbound).map(|(peer, _)| *peer)
+    }
+
+    fn now(&self) -> Millis {
+        Millis(self.started.elapsed().as_millis() as u64)
+    }
+}
+
+/// Random numbers for choices that an attacker should not foresee.
+fn seeded() -> Result<StdRng, P2pError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| P2pError::Transport(error.to_string()))?;
+    Ok(StdRng::from_seed(seed))
+}
+
+/// The wall clock, in Unix seconds.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Tells one dial from another.
+type DialId = ConnectionId;

@@ -1,0 +1,279 @@
+//! Work beside the network task: judging, decoding, serving. Every job that owes somebody something is noted in
+//! `pending`, so that even a job that panics leaves no gossip without its one verdict and no block without its state.
+
+use std::sync::Arc;
+
+use ledger::{
+    block::{Block, Header},
+    codec::decode,
+    transaction::Transaction,
+};
+use libp2p::{
+    PeerId,
+    gossipsub::{MessageAcceptance, MessageId},
+    request_response::ResponseChannel,
+};
+use tokio::task::{self, JoinError, spawn_blocking};
+
+use crate::{
+    chain::Arrival,
+    p2p::{
+        chain_port,
+        gossip::{Announcement, Kind},
+        message::{Refusal, Request, Response},
+        serve,
+        stats::{add, count},
+    },
+    sync::{Failure, Input, Judged, Offence, Question, Relay, Source, View, relay_of},
+};
+
+use super::Service;
+
+/// Gossip being judged: at most 256 messages of 65 kB. What comes on top is ignored, and comes again by request.
+const MAX_GOSSIP_JOBS: usize = 256;
+/// Questions being served: each answer is at most 2 MiB.
+const MAX_SERVE_JOBS: usize = 16;
+
+/// A gossip message that waits for its verdict.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    pub message: MessageId,
+    pub from: PeerId,
+}
+
+/// What a running job owes if it dies.
+pub enum Pending {
+    Gossip(Ticket),
+    Headers(Source<PeerId>),
+    Block(Source<PeerId>, Arc<Block>),
+    View,
+    Serve,
+    Decode { peer: PeerId, batch: u64 },
+    Pool,
+    Save,
+}
+
+/// What a job came to.
+pub enum Done {
+    GossipTransaction { ticket: Ticket, relay: Relay, offence: Option<Offence> },
+    Headers { source: Source<PeerId>, headers: Vec<Header>, judged: Judged, ticket: Option<Ticket> },
+    Block { source: Source<PeerId>, block: Arc<Block>, judged: Judged, ticket: Option<Ticket> },
+    View(Option<View>),
+    Served { peer: PeerId, channel: ResponseChannel<Response>, response: Response },
+    Bodies { peer: PeerId, batch: u64, bodies: Option<Vec<Option<Arc<Block>>>> },
+    Pool { peer: PeerId, offence: Option<Offence> },
+    Saved,
+}
+
+impl Service {
+    pub(super) fn spawn_job(&mut self, owes: Pending, job: impl Future<Output = Done> + Send + 'static) {
+        let id = self.jobs.spawn(job).id();
+        self.pending.insert(id, owes);
+    }
+
+    pub(super) fn submit_headers(&mut self, source: Source<PeerId>, headers: Vec<Header>, ticket: Option<Ticket>) {
+        let chain = self.chain.clone();
+        self.spawn_job(Pending::Headers(source), async move {
+            let judged = chain_port::judge_headers(&chain, headers.clone()).await;
+            Done::Headers { source, headers, judged, ticket }
+        });
+    }
+
+    pub(super) fn submit_block(&mut self, source: Source<PeerId>, block: Arc<Block>) {
+        let chain = self.chain.clone();
+        let arrival = if self.sync.verdict().is_synced() { Arrival::Live } else { Arrival::Sync };
+        self.spawn_job(Pending::Block(source, block.clone()), async move {
+            let judged = chain_port::judge_block(&chain, block.clone(), arrival).await;
+            Done::Block { source, block, judged, ticket: None }
+        });
+    }
+
+    pub(super) fn refresh_view(&mut self) {
+        let chain = self.chain.clone();
+        self.spawn_job(Pending::View, async move { Done::View(chain_port::view(&chain).await) });
+    }
+
+    /// Decodes bodies on another core; a body that is no block spoils the whole answer.
+    pub(super) fn decode_bodies(&mut self, peer: PeerId, batch: u64, bodies: Vec<Option<Vec<u8>>>) {
+        self.spawn_job(Pending::Decode { peer, batch }, async move {
+            let decoded = spawn_blocking(move || {
+                bodies.into_iter().map(|body| body.map(|bytes| decode(&bytes).map(Arc::new)).transpose()).collect()
+            });
+            let bodies = decoded.await.ok().and_then(|bodies: Result<_, _>| bodies.ok());
+            Done::Bodies { peer, batch, bodies }
+        });
+    }
+
+    /// Offers another node's pooled transactions to ours, one after the other.
+    pub(super) fn take_pool(&mut self, peer: PeerId, transactions: Vec<Vec<u8>>) {
+        let chain = self.chain.clone();
+        self.spawn_job(Pending::Pool, async move {
+            let mut offence = None;
+            for bytes in transactions {
+                let (_, wrong) = match decode_beside::<Transaction>(bytes).await {
+                    Ok(tx) => chain_port::judge_transaction(&chain, tx, number_of(&peer)).await,
+                    Err(verdict) => verdict,
+                };
+                offence = offence.or(wrong);
+            }
+            Done::Pool { peer, offence }
+        });
+    }
+
+    /// Serves a question, or refuses it when too many are being served.
+    pub(super) fn serve(&mut self, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
+        if self.pending.values().filter(|owes| matches!(owes, Pending::Serve)).count() >= MAX_SERVE_JOBS {
+            return self.respond(peer, channel, Response::Refused(Refusal::Busy));
+        }
+        let reader = self.chain.reader();
+        self.spawn_job(Pending::Serve, async move {
+            let answered = spawn_blocking(move || serve::answer(&reader, request)).await;
+            let response = answered.unwrap_or(Response::Refused(Refusal::Busy));
+            Done::Served { peer, channel, response }
+        });
+    }
+
+    pub(super) fn respond(&mut self, peer: PeerId, channel: ResponseChannel<Response>, response: Response) {
+        let bytes = serve::size(&response);
+        self.limits.charge(&peer, bytes);
+        add(&self.stats.answer_bytes_total, bytes as u64);
+        let refused = matches!(response, Response::Refused(_));
+        count(if refused { &self.stats.requests_refused_total } else { &self.stats.requests_served_total });
+        // The peer may have hung up meanwhile; then nobody waits for the answer.
+        let _ = self.swarm.behaviour_mut().requests.send_response(channel, response);
+    }
+
+    /// Judges a gossip message beside the loop; the verdict follows exactly once.
+    pub(super) fn judge_gossip(&mut self, kind: Kind, ticket: Ticket, bytes: Vec<u8>) {
+        let open = self.pending.values().filter(|owes| matches!(owes, Pending::Gossip(_))).count();
+        if open >= MAX_GOSSIP_JOBS {
+            return self.verdict_on(&ticket, Relay::Ignore);
+        }
+        let (chain, owes) = (self.chain.clone(), Pending::Gossip(ticket.clone()));
+        match kind {
+            Kind::Transaction => self.spawn_job(owes, async move {
+                let (relay, offence) = match decode_beside::<Transaction>(bytes).await {
+                    Ok(tx) => chain_port::judge_transaction(&chain, tx, number_of(&ticket.from)).await,
+                    Err(verdict) => verdict,
+                };
+                Done::GossipTransaction { ticket, relay, offence }
+            }),
+            Kind::Block => self.spawn_job(owes, async move {
+                let source = Source::Gossip(ticket.from);
+                match decode_beside::<Announcement>(bytes).await {
+                    Ok(Announcement::Header(header)) => {
+                        let headers = vec![*header];
+                        let judged = chain_port::judge_headers(&chain, headers.clone()).await;
+                        Done::Headers { source, headers, judged, ticket: Some(ticket) }
+                    }
+                    Ok(Announcement::Block(block)) => {
+                        let block: Arc<Block> = block.into();
+                        let judged = chain_port::judge_block(&chain, block.clone(), Arrival::Live).await;
+                        Done::Block { source, block, judged, ticket: Some(ticket) }
+                    }
+                    Err((relay, offence)) => Done::GossipTransaction { ticket, relay, offence },
+                }
+            }),
+        }
+    }
+
+    pub(super) fn verdict_on(&mut self, ticket: &Ticket, relay: Relay) {
+        let (acceptance, counter) = match relay {
+            Relay::Accept => (MessageAcceptance::Accept, &self.stats.gossip_accepted_total),
+            Relay::Reject => (MessageAcceptance::Reject, &self.stats.gossip_rejected_total),
+            Relay::Ignore => (MessageAcceptance::Ignore, &self.stats.gossip_ignored_total),
+        };
+        count(counter);
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        if !gossip.report_message_validation_result(&ticket.message, &ticket.from, acceptance) {
+            count(&self.stats.gossip_late_total);
+        }
+    }
+
+    pub(super) fn job_finished(&mut self, finished: Result<(task::Id, Done), JoinError>) {
+        match finished {
+            Ok((id, done)) => {
+                self.pending.remove(&id);
+                self.done(done);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a network job died");
+                if let Some(owes) = self.pending.remove(&error.id()) {
+                    self.job_died(owes);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::GossipTransaction { ticket, relay, offence } => {
+                self.verdict_on(&ticket, relay);
+                if let Some(offence) = offence {
+                    self.offence(ticket.from, offence);
+                }
+            }
+            Done::Headers { source, headers, judged, ticket } => {
+                self.settle(ticket, judged);
+                self.feed(Input::HeadersJudged { source, headers, judged });
+            }
+            Done::Block { source, block, judged, ticket } => {
+                self.settle(ticket, judged);
+                self.feed(Input::BlockJudged { source, block, judged });
+            }
+            Done::View(Some(view)) => self.feed(Input::View(view)),
+            // The chain has stopped, and the node is about to.
+            Done::View(None) | Done::Saved | Done::Pool { offence: None, .. } => {}
+            Done::Pool { peer, offence: Some(offence) } => self.offence(peer, offence),
+            Done::Served { peer, channel, response } => self.respond(peer, channel, response),
+            Done::Bodies { peer, batch, bodies: Some(bodies) } => self.feed(Input::Bodies { peer, batch, bodies }),
+            Done::Bodies { peer, batch, bodies: None } => self.spoiled_batch(peer, batch),
+        }
+    }
+
+    fn settle(&mut self, ticket: Option<Ticket>, judged: Judged) {
+        if let Some(ticket) = ticket {
+            self.verdict_on(&ticket, relay_of(judged));
+        }
+    }
+
+    fn spoiled_batch(&mut self, peer: PeerId, batch: u64) {
+        let (question, why) = (Question::Bodies(batch), Failure::Malformed);
+        self.feed(Input::Failed { peer, question, why });
+    }
+
+    /// A job panicked: pay what it owed, so that nothing waits for it.
+    fn job_died(&mut self, owes: Pending) {
+        match owes {
+            Pending::Gossip(ticket) => self.verdict_on(&ticket, Relay::Ignore),
+            Pending::Block(source, block) => {
+                self.feed(Input::BlockJudged { source, block, judged: Judged::Unjudged });
+            }
+            Pending::Headers(source) => {
+                self.feed(Input::HeadersJudged { source, headers: Vec::new(), judged: Judged::Unjudged });
+            }
+            Pending::View => self.refresh_view(),
+            Pending::Decode { peer, batch } => self.spoiled_batch(peer, batch),
+            // The response channel died with the job; libp2p tells the peer.
+            Pending::Serve | Pending::Save | Pending::Pool => {}
+        }
+    }
+}
+
+/// Decodes on another core; the error is the verdict on the message and its sender.
+async fn decode_beside<T: ledger::codec::Decode + Send + 'static>(
+    bytes: Vec<u8>,
+) -> Result<T, (Relay, Option<Offence>)> {
+    match spawn_blocking(move || decode(&bytes)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(_)) => Err((Relay::Reject, Some(Offence::Malformed))),
+        Err(_) => Err((Relay::Ignore, None)),
+    }
+}
+
+/// A number that stays the same for a peer, for the mempool's share per peer.
+fn number_of(peer: &PeerId) -> u64 {
+    let bytes = peer.to_bytes();
+    let tail = bytes.last_chunk::<8>().copied().unwrap_or_default();
+    u64::from_le_bytes(tail)
+}

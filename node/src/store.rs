@@ -1,0 +1,129 @@
+//! The database: the only place that knows RocksDB.
+//!
+//! For: keeping everything that must outlive the process, in the tables that [`schema`] lists, and for reading it back
+//! from any thread. Not for: deciding what to keep; the chain writes blocks, other parts write their own key-value
+//! space ([`Kv`]).
+//!
+//! Guarantees: a [`Batch`] is written whole or not at all, across all tables, whatever happens to the machine. A
+//! database of another format or another network is refused with a sentence that says so. Bytes that do not pass
+//! their checksum are an error, never an answer. Memory is bounded by the constants in `options`.
+
+mod batch;
+mod error;
+mod identity;
+mod kv;
+mod options;
+mod read;
+mod rows;
+mod schema;
+
+pub use batch::{Batch, Durability};
+pub use error::StoreError;
+pub use identity::FORMAT;
+pub use kv::{Kv, Space};
+pub use read::{Direction, Flow, Read, Snapshot};
+pub(crate) use rows::{TIP_KEY, fixed, parse, place_row, row};
+pub use rows::{BodyKey, HeaderRow, PoolRow, Rows, TipRow, expiry_key, history_key, owner_key};
+pub use schema::{TABLES, Table};
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ledger::params::Params;
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, Env, SingleThreaded};
+
+/// Column families never change while the database is open, so their table needs no lock.
+type Db = DBWithThreadMode<SingleThreaded>;
+
+/// An open database. Cheap to clone; closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    path: PathBuf,
+    /// The memory that a database without a disk lives in; must outlive `db`, and fields drop in this order.
+    env: Option<Env>,
+}
+
+impl Store {
+    /// Opens the database in the directory `path`, and creates it where there is none.
+    pub fn open(path: impl AsRef<Path>, params: &Params) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        identity::refuse_foreign_directory(path)?;
+        let store = Self::open_in(path, None)?;
+        identity::settle(&store, params)?;
+        Ok(store)
+    }
+
+    /// A database in memory, for simulators and tests. Nothing of it survives the last clone.
+    pub fn in_memory(params: &Params) -> Result<Self, StoreError> {
+        let env = Env::mem_env().map_err(StoreError::from)?;
+        let store = Self::open_in(Path::new("/namestead"), Some(env))?;
+        identity::settle(&store, params)?;
+        Ok(store)
+    }
+
+    fn open_in(path: &Path, env: Option<Env>) -> Result<Self, StoreError> {
+        let shared = options::Shared::new(env.as_ref());
+        let tables = TABLES.iter().map(|spec| ColumnFamilyDescriptor::new(spec.name, shared.table(spec)));
+        let db = Db::open_cf_descriptors(&shared.database(), path, tables)
+            .map_err(|error| StoreError::opening(path, &error))?;
+        Ok(Self { inner: Arc::new(Inner { db, path: path.to_owned(), env }) })
+    }
+
+    /// Where the database is. Meaningless for one in memory.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// A key-value space for another part of the node.
+    pub fn kv(&self, space: Space) -> Kv {
+        Kv::new(self.clone(), space)
+    }
+
+    /// An empty batch.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
+    }
+
+    /// A view that later writes do not change. Keep it for as short as possible: it holds back compaction.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::of(self)
+    }
+
+    /// Makes everything written so far durable. In memory there is nothing to do.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        if self.inner.env.is_some() {
+            return Ok(());
+        }
+        Ok(self.inner.db.flush_wal(true)?)
+    }
+
+    /// Bytes of memory that RocksDB says it uses: memtables, block cache, table readers.
+    pub fn memory_bytes(&self) -> u64 {
+        options::MEMORY_PROPERTIES
+            .iter()
+            .flat_map(|property| TABLES.iter().map(move |spec| (property, spec)))
+            .filter_map(|(property, spec)| self.inner.db.property_int_value_cf(self.family(spec.table), *property).ok()?)
+            .sum()
+    }
+
+    fn family(&self, table: Table) -> &ColumnFamily {
+        let name = TABLES[table as usize].name;
+        self.inner.db.cf_handle(name).expect("the database was opened with every table of the schema")
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.inner.path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests;

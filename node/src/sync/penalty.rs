@@ -1,0 +1,195 @@
+//! What a peer's wrongs cost it. A score that fades, and bans that grow with repetition.
+//!
+//! Only what no honest peer does costs anything. Slowness, lost connections, blocks from the future and unknown parents
+//! are free: a network at five per cent loss must never ban an honest peer.
+
+use std::collections::BTreeMap;
+
+use ledger::rules::Fault;
+
+use super::{Millis, PeerKey};
+
+/// Points at which a peer is banned.
+const BAN_AT: u32 = 100;
+/// The score halves in this time.
+const HALF_LIFE_MS: u64 = 600_000;
+/// The first ban; each further one is twice as long.
+const FIRST_BAN_MS: u64 = 3_600_000;
+/// The longest ban.
+const LONGEST_BAN_MS: u64 = 86_400_000;
+/// Peers with a record; the oldest record goes first. A record is 40 bytes.
+const MAX_RECORDS: usize = 4_096;
+
+/// Something no honest peer does, or does rarely.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Offence {
+    /// Bytes that are not a message.
+    Malformed,
+    /// Headers that break a rule.
+    InvalidHeaders,
+    /// A block or transaction that breaks a rule which shows without knowing the chain.
+    InvalidData,
+    /// A block that breaks a rule which shows only at its place in the chain.
+    InvalidInContext,
+    /// A body that does not belong to its header.
+    WrongBody,
+    /// Data that was not asked for.
+    Unrequested,
+    /// A claim of more work than it can show.
+    EmptyClaim,
+    /// Far more requests than anybody needs.
+    Flood,
+    /// Another chain under our protocol name.
+    OtherChain,
+}
+
+impl Offence {
+    /// Every offence, for counters.
+    pub const ALL: [Self; 9] = [
+        Self::Malformed,
+        Self::InvalidHeaders,
+        Self::InvalidData,
+        Self::InvalidInContext,
+        Self::WrongBody,
+        Self::Unrequested,
+        Self::EmptyClaim,
+        Self::Flood,
+        Self::OtherChain,
+    ];
+
+    /// Its name in logs and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::InvalidHeaders => "invalid_headers",
+            Self::InvalidData => "invalid_data",
+            Self::InvalidInContext => "invalid_in_context",
+            Self::WrongBody => "wrong_body",
+            Self::Unrequested => "unrequested",
+            Self::EmptyClaim => "empty_claim",
+            Self::Flood => "flood",
+            Self::OtherChain => "other_chain",
+        }
+    }
+
+    /// What headers that break a rule say of whoever sent them.
+    pub(super) fn of_headers(fault: Fault) -> Self {
+        match fault {
+            Fault::Relayer => Self::InvalidHeaders,
+            Fault::Sender | Fault::Nobody => Self::InvalidInContext,
+        }
+    }
+
+    /// What a block that breaks a rule says of whoever sent it.
+    pub(super) fn of_block(fault: Fault) -> Self {
+        match fault {
+            Fault::Relayer => Self::InvalidData,
+            Fault::Sender | Fault::Nobody => Self::InvalidInContext,
+        }
+    }
+
+    fn points(self) -> u32 {
+        match self {
+            Self::Malformed | Self::InvalidHeaders | Self::InvalidData | Self::WrongBody => 100,
+            Self::OtherChain => 100,
+            Self::Unrequested => 50,
+            Self::EmptyClaim | Self::InvalidInContext => 20,
+            Self::Flood => 10,
+        }
+    }
+}
+
+/// A ban that was just imposed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ban {
+    /// For how long.
+    pub for_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    score: u32,
+    scored_at: Millis,
+    bans: u32,
+    banned_until: Millis,
+}
+
+/// The records of all peers, connected or not.
+#[derive(Debug)]
+pub struct Penalties<P>(BTreeMap<P, Record>);
+
+impl<P> Default for Penalties<P> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<P: PeerKey> Penalties<P> {
+    /// Adds an offence; `Some` if that is one too many.
+    pub fn record(&mut self, now: Millis, peer: P, offence: Offence) -> Option<Ban> {
+        self.make_room(&peer);
+        let fresh = Record { score: 0, scored_at: now, bans: 0, banned_until: Millis(0) };
+        let record = self.0.entry(peer).or_insert(fresh);
+        record.score = faded(record, now).saturating_add(offence.points());
+        record.scored_at = now;
+        if record.score < BAN_AT {
+            return None;
+        }
+        let for_ms = FIRST_BAN_MS.saturating_mul(1 << record.bans.min(10)).min(LONGEST_BAN_MS);
+        record.bans += 1;
+        record.score = 0;
+        record.banned_until = now.after(for_ms);
+        Some(Ban { for_ms })
+    }
+
+    /// Whether the peer is banned now.
+    pub fn is_banned(&self, now: Millis, peer: &P) -> bool {
+        self.0.get(peer).is_some_and(|record| record.banned_until > now)
+    }
+
+    /// Drops records that say nothing any more.
+    pub fn forget_old(&mut self, now: Millis) {
+        self.0.retain(|_, r| r.banned_until.after(LONGEST_BAN_MS) > now || faded(r, now) > 0);
+    }
+
+    fn make_room(&mut self, peer: &P) {
+        if self.0.len() < MAX_RECORDS || self.0.contains_key(peer) {
+            return;
+        }
+        let oldest = self.0.iter().min_by_key(|(_, record)| record.scored_at).map(|(key, _)| *key);
+        oldest.map(|key| self.0.remove(&key));
+    }
+}
+
+fn faded(record: &Record, now: Millis) -> u32 {
+    let halvings = now.since(record.scored_at) / HALF_LIFE_MS;
+    record.score.checked_shr(halvings.min(32) as u32).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_wrongs_fade_and_great_ones_ban() {
+        let mut penalties = Penalties::default();
+        for round in 0..50 {
+            assert_eq!(penalties.record(Millis(round * 2 * HALF_LIFE_MS), 1, Offence::Unrequested), None);
+        }
+        let ban = penalties.record(Millis(0), 2, Offence::WrongBody).expect("banned at once");
+        assert_eq!(ban.for_ms, FIRST_BAN_MS);
+        assert!(penalties.is_banned(Millis(FIRST_BAN_MS - 1), &2));
+        assert!(!penalties.is_banned(Millis(FIRST_BAN_MS), &2));
+        let again = penalties.record(Millis(FIRST_BAN_MS), 2, Offence::WrongBody).expect("banned again");
+        assert_eq!(again.for_ms, 2 * FIRST_BAN_MS);
+    }
+
+    #[test]
+    fn records_are_bounded() {
+        let mut penalties = Penalties::default();
+        for peer in 0..2 * MAX_RECORDS {
+            penalties.record(Millis(peer as u64), peer, Offence::Flood);
+        }
+        assert_eq!(penalties.0.len(), MAX_RECORDS);
+    }
+}

@@ -1,0 +1,200 @@
+//! The HTTP interface of a whole node on the local network, in this process, with mined blocks.
+
+#[path = "api/harness.rs"]
+mod harness;
+
+use std::time::Duration;
+
+use harness::{TestNode, in_time, wallet};
+use node::api::{
+    client::{Client, ClientError, Endpoint, NameQuery},
+    types::{Event, NameStatus, OperationState, TransactionPlace},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// A registration takes some ten blocks of one to two seconds; a busy machine may need several times that.
+const JOURNEY: Duration = Duration::from_secs(180);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_registered_changed_and_released_over_http() {
+    in_time(JOURNEY, async {
+        let node = TestNode::start("mode = 'on'\nthreads = 1").await;
+        let client = node.client();
+        let mut events = client.events().await.expect("a stream");
+        let wallet = wallet::Wallet::new(7);
+
+        let request = wallet.register(&client, "greenhouse", "hello").await;
+        let started = client.start_operation(&request).await.expect("accepted");
+        assert_eq!(client.start_operation(&request).await.expect("the same").id, started.id, "asked for twice");
+        let done = harness::finish(&client, &mut events, &started.id).await;
+        assert_eq!(done.state, OperationState::Done, "{done:?}");
+
+        let answer = client.name("greenhouse").await.expect("there");
+        let entry = answer.state.expect("an entry");
+        assert_eq!((answer.status, &entry.owner), (NameStatus::Active, &wallet.address()));
+        assert_eq!(entry.records[0].text, "\"hello\"");
+        assert_eq!(Some(entry.active_from), done.active_from);
+
+        let owned = client.names(&NameQuery { owner: Some(wallet.address()), ..NameQuery::default() }).await;
+        assert_eq!(owned.expect("a list").names[0].name, "greenhouse");
+        let reveal = &done.txids[1].txid;
+        let transaction = client.transaction(reveal).await.expect("kept");
+        let TransactionPlace::Block { height, .. } = transaction.place else { panic!("{transaction:?}") };
+        let block = client.block(&height.to_string()).await.expect("kept");
+        assert!(block.transactions.expect("a body").iter().any(|tx| tx.txid == *reveal));
+        let history = client.history("greenhouse").await.expect("kept");
+        assert_eq!((history.entries.len(), history.entries[0].action.as_str()), (1, "reveal"));
+
+        let update = wallet.update(&client, "greenhouse", entry.seq + 1, "bye").await;
+        let started = client.start_operation(&update).await.expect("accepted");
+        let done = harness::finish(&client, &mut events, &started.id).await;
+        assert_eq!((done.state, done.action.as_str()), (OperationState::Done, "update"));
+        let entry = client.name("greenhouse").await.expect("there").state.expect("an entry");
+        assert_eq!((entry.records[0].text.as_str(), entry.seq), ("\"bye\"", 2));
+
+        let taken = wallet::Wallet::new(8).register(&client, "greenhouse", "mine").await;
+        harness::refused(client.start_operation(&taken).await, 409, "name_taken");
+        let stale = wallet.update(&client, "greenhouse", 2, "again").await;
+        harness::refused(client.start_operation(&stale).await, 409, "sequence");
+        let foreign = wallet::Wallet::new(8).update(&client, "greenhouse", 3, "stolen").await;
+        harness::refused(client.start_operation(&foreign).await, 409, "not_authorised");
+        node.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_survive_a_restart() {
+    in_time(JOURNEY, async {
+        let node = TestNode::start("mode = 'on'\nthreads = 1").await;
+        let wallet = wallet::Wallet::new(9);
+        let request = wallet.register(&node.client(), "lighthouse", "beam").await;
+        let started = node.client().start_operation(&request).await.expect("accepted");
+        let node = node.restart().await;
+        let client = node.client();
+        let mut events = client.events().await.expect("a stream");
+        let kept = client.operation(&started.id[..20]).await.expect("kept");
+        assert_eq!((kept.id, kept.name.as_str()), (started.id.clone(), "lighthouse"));
+        let done = harness::finish(&client, &mut events, &started.id).await;
+        assert_eq!(done.state, OperationState::Done, "{done:?}");
+        node.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_is_refused_with_a_reason() {
+    in_time(JOURNEY, async {
+        let node = TestNode::start("mode = 'off'").await;
+        let client = node.client();
+        harness::refused(client.name("no_name").await, 400, "bad_request");
+        harness::refused(client.block("nonsense").await, 400, "bad_request");
+        harness::refused(client.block("4000000000").await, 404, "block_not_found");
+        harness::refused(client.transaction(&"0".repeat(64)).await, 404, "transaction_not_found");
+        harness::refused(client.operation("01ABC").await, 404, "operation_not_found");
+        harness::refused(client.submit("zz").await, 400, "bad_request");
+        harness::refused(client.get::<serde_json::Value>("/v1/nothing").await, 404, "no_such_path");
+        harness::refused(client.post::<serde_json::Value>("/v1/status", &()).await, 405, "no_such_method");
+        harness::refused(client.get::<serde_json::Value>("/v1/names?limt=1").await, 400, "bad_request");
+        assert_eq!(client.name("www").await.expect("an answer").status, NameStatus::Reserved);
+        assert_eq!(client.name("GREENHOUSE").await.expect("an answer").status, NameStatus::Free);
+
+        let tcp = |token: Option<&str>| {
+            let endpoint = Endpoint::Tcp(node.api_addr().to_string());
+            Client::new(endpoint, token.map(str::to_owned), Duration::from_secs(10))
+        };
+        assert!(tcp(None).status().await.is_ok(), "reading needs no token");
+        harness::refused(tcp(None).submit("zz").await, 401, "token_needed");
+        harness::refused(tcp(Some("wrong")).submit("zz").await, 401, "token_needed");
+        harness::refused(tcp(Some(node.token())).submit("zz").await, 400, "bad_request");
+        let nobody = Client::unix("/nonexistent/api.sock").status().await;
+        assert!(matches!(nobody, Err(ClientError::Unreachable { .. })), "{nobody:?}");
+        node.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_stands_in_the_openapi_document() {
+    in_time(JOURNEY, async {
+        let node = TestNode::start("mode = 'off'").await;
+        let document: serde_json::Value = node.client().get("/v1/openapi.json").await.expect("a document");
+        let paths: Vec<&String> = document["paths"].as_object().expect("paths").keys().collect();
+        let routes = include_str!("../src/api/server.rs");
+        let written = routes.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
+        let mut count = 0;
+        for route in written.filter_map(|rest| rest.split('"').next()).filter(|route| *route != "/openapi.json") {
+            assert!(paths.iter().any(|path| **path == format!("/v1{route}")), "{route} is not in {paths:?}");
+            count += 1;
+        }
+        assert_eq!(count, paths.len());
+        node.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn junk_on_the_port_harms_nobody() {
+    in_time(JOURNEY, async {
+        let node = TestNode::start("mode = 'off'").await;
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        for round in 0..200 {
+            let mut stream = TcpStream::connect(node.api_addr()).await.expect("the port is open");
+            let head: &[u8] = match round % 4 {
+                0 => b"",
+                1 => b"GET /v1/names/",
+                2 => b"POST /v1/operations HTTP/1.1\r\nhost: localhost\r\ncontent-length: 400\r\n\r\n",
+                _ => b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ",
+            };
+            let junk: Vec<u8> = std::iter::repeat_with(|| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state as u8
+            })
+            .take(400)
+            .collect();
+            // The node may have hung up already, which is its right.
+            let _ = stream.write_all(&[head, &junk].concat()).await;
+            let _ = stream.shutdown().await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            assert!(!answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&answer));
+        }
+        assert!(node.client().status().await.is_ok());
+        node.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn monitoring_tells_what_runs() {
+    in_time(JOURNEY, async {
+        let node = TestNode::start("mode = 'on'\nthreads = 1").await;
+        let mut events = node.client().events().await.expect("a stream");
+        while !matches!(events.next().await.expect("alive"), Some(Event::Tip(tip)) if tip.height > 0) {}
+        let text = harness::fetch(node.monitor_addr(), "/metrics").await;
+        for expected in [
+            "namestead_build_info{network=\"local\",role=\"full\",version=\"0.1.0\"} 1",
+            "namestead_chain_synced 1",
+            "namestead_dns_requests_total",
+            "process_resident_memory_bytes",
+            "namestead_operations{state=\"working\"} 0",
+        ] {
+            assert!(text.contains(expected) || expected.contains("requests_total"), "{expected} is not in\n{text}");
+        }
+        let unprefixed = text.lines().filter(|line| !line.starts_with('#')).find(|line| {
+            !line.is_empty() && !line.starts_with("namestead_") && !line.starts_with("process_") && !line.starts_with("HTTP")
+                && line.contains("_total ")
+        });
+        assert_eq!(unprefixed, None);
+        assert!(harness::fetch(node.monitor_addr(), "/readyz").await.starts_with("HTTP/1.1 200"));
+        assert!(harness::fetch(node.api_addr(), "/livez").await.starts_with("HTTP/1.1 200"));
+        assert!(harness::fetch(node.api_addr(), "/").await.contains("<h1>Namestead</h1>"));
+        node.stop().await;
+    })
+    .await;
+}

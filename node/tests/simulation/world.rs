@@ -1,0 +1,428 @@
+//! The simulated network: one queue of events, one source of randomness, no threads, no wall clock.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ledger::{
+    block::Block,
+    hash::{self, BlockHash, Hash, Tag},
+    name::Name,
+    params::Params,
+    testing::{key, owner, records, tiny_params},
+    transaction::{Body, Transaction, commit_hash},
+};
+use node::sync::{Direction, Failure, Input, Judged, Millis, Output, Relay, Source, relay_of};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::host::{Answer, Host, News, Question, Role};
+
+/// Time between ticks of a host.
+const TICK_MS: u64 = 250;
+/// Mining is drawn in slots; with this chance per slot the network finds a block every two seconds on average.
+const SLOT_MS: u64 = 100;
+const SLOTS_PER_BLOCK: u64 = 20;
+/// A question without an answer fails after this.
+const REQUEST_TIMEOUT_MS: u64 = 10_000;
+
+#[derive(Debug)]
+enum Event {
+    Tick(usize),
+    Slot,
+    Question { from: usize, to: usize, id: u64, question: Question },
+    Answer { from: usize, to: usize, id: u64, answer: Answer },
+    Timeout { asker: usize, peer: usize, id: u64 },
+    Block { from: usize, to: usize, block: Arc<Block> },
+    Transaction { to: usize, tx: Transaction },
+    Reveal { host: usize, name: Name, seed: u64 },
+}
+
+/// A network of hosts.
+pub struct World {
+    now: u64,
+    start_unix: u64,
+    rng: StdRng,
+    queue: BTreeMap<(u64, u64), Event>,
+    next: u64,
+    hosts: Vec<Host>,
+    /// Side of the partition that each host is on.
+    side: Vec<u8>,
+    open: BTreeMap<u64, (usize, usize, node::sync::Question)>,
+    latency: (u64, u64),
+    loss_percent: u64,
+    mining: bool,
+    banned: Vec<(usize, usize)>,
+    seen: BTreeMap<(usize, BlockHash), ()>,
+    trace: hash::Hasher,
+    params: &'static Params,
+}
+
+impl World {
+    pub fn new(seed: u64, roles: &[Role]) -> Self {
+        let params = tiny_params();
+        let mut world = Self {
+            now: 0,
+            start_unix: params.genesis_time + 1_000,
+            rng: StdRng::seed_from_u64(seed),
+            queue: BTreeMap::new(),
+            next: 0,
+            hosts: Vec::new(),
+            side: Vec::new(),
+            open: BTreeMap::new(),
+            latency: (5, 120),
+            loss_percent: 0,
+            mining: true,
+            banned: Vec::new(),
+            seen: BTreeMap::new(),
+            trace: hash::hasher(Tag::GossipId),
+            params,
+        };
+        for role in roles {
+            world.join(*role);
+        }
+        world.schedule(SLOT_MS, Event::Slot);
+        world
+    }
+
+    /// Adds a host, connected to all others.
+    pub fn join(&mut self, role: Role) -> usize {
+        let index = self.hosts.len();
+        self.hosts.push(Host::new(role, self.params));
+        self.side.push(0);
+        self.schedule(1 + index as u64, Event::Tick(index));
+        for other in 0..index {
+            self.connect(index, other);
+        }
+        index
+    }
+
+    fn connect(&mut self, dialler: usize, other: usize) {
+        self.feed(dialler, Input::Connected { peer: other, direction: Direction::Outbound });
+        self.feed(other, Input::Connected { peer: dialler, direction: Direction::Inbound });
+    }
+
+    pub fn host(&self, index: usize) -> &Host {
+        &self.hosts[index]
+    }
+
+    pub fn honest(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| host.role == Role::Honest)
+    }
+
+    pub fn height(&self) -> u32 {
+        self.hosts[0].tip().height
+    }
+
+    pub fn set_latency(&mut self, least_ms: u64, most_ms: u64) {
+        self.latency = (least_ms, most_ms);
+    }
+
+    pub fn set_loss_percent(&mut self, percent: u64) {
+        self.loss_percent = percent;
+    }
+
+    pub fn set_clock_offset(&mut self, host: usize, seconds: i64) {
+        self.hosts[host].clock_offset_s = seconds;
+    }
+
+    pub fn stop_mining(&mut self) {
+        self.mining = false;
+    }
+
+    /// Cuts the network in two: the first `left` hosts and the rest.
+    pub fn partition(&mut self, left: usize) {
+        self.side.iter_mut().enumerate().for_each(|(index, side)| *side = u8::from(index >= left));
+    }
+
+    pub fn heal(&mut self) {
+        self.side.iter_mut().for_each(|side| *side = 0);
+    }
+
+    /// Runs for this long.
+    pub fn run_for(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while let Some(entry) = self.queue.first_entry() {
+            if entry.key().0 > end {
+                break;
+            }
+            let ((at, _), event) = entry.remove_entry();
+            self.now = at;
+            self.step(event);
+        }
+        self.now = end;
+    }
+
+    /// Lets the network come to rest without new blocks.
+    pub fn settle(&mut self, ms: u64) {
+        let mining = std::mem::replace(&mut self.mining, false);
+        self.run_for(ms);
+        self.mining = mining;
+    }
+
+    fn schedule(&mut self, after_ms: u64, event: Event) {
+        self.next += 1;
+        self.queue.insert((self.now + after_ms, self.next), event);
+    }
+
+    fn delay(&mut self) -> u64 {
+        self.rng.random_range(self.latency.0..=self.latency.1)
+    }
+
+    /// Sends something over the network, if it gets through.
+    fn send(&mut self, from: usize, to: usize, event: Event) {
+        let delay = self.delay();
+        let lost = self.rng.random_range(0..100) < self.loss_percent;
+        if !lost && self.side[from] == self.side[to] && !self.is_banned(from, to) {
+            self.schedule(delay, event);
+        }
+    }
+
+    fn is_banned(&self, a: usize, b: usize) -> bool {
+        self.banned.iter().any(|pair| *pair == (a, b) || *pair == (b, a))
+    }
+
+    fn unix(&self) -> u64 {
+        self.start_unix + self.now / 1_000
+    }
+
+    fn host_unix(&self, host: usize) -> u64 {
+        self.hosts[host].unix(self.unix())
+    }
+
+    fn note(&mut self, kind: u8, a: usize, b: usize, what: &[u8]) {
+        self.trace.update(&self.now.to_le_bytes());
+        self.trace.update(&[kind, a as u8, b as u8]);
+        self.trace.update(what);
+    }
+
+    /// A hash over everything that happened.
+    pub fn trace(&self) -> Hash {
+        self.trace.clone().finish()
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Tick(host) => {
+                let unix_now = self.host_unix(host);
+                self.feed(host, Input::Tick { unix_now });
+                self.schedule(TICK_MS, Event::Tick(host));
+            }
+            Event::Slot => self.slot(),
+            Event::Question { from, to, id, question } => self.question(from, to, id, question),
+            Event::Answer { from, to, id, answer } => self.answered(from, to, id, answer),
+            Event::Timeout { asker, peer, id } => {
+                if let Some((_, _, question)) = self.open.remove(&id) {
+                    self.feed(asker, Input::Failed { peer, question, why: Failure::Timeout });
+                }
+            }
+            Event::Block { from, to, block } => self.block_announced(from, to, &block),
+            Event::Transaction { to, tx } => self.transaction(to, tx),
+            Event::Reveal { host, name, seed } => self.try_reveal(host, name, seed),
+        }
+    }
+
+    fn slot(&mut self) {
+        self.schedule(SLOT_MS, Event::Slot);
+        let found = self.rng.random_range(0..SLOTS_PER_BLOCK) == 0;
+        let miner = self.rng.random_range(0..self.hosts.len());
+        if found && self.mining && self.hosts[miner].role == Role::Honest {
+            let block = self.hosts[miner].build_block(self.host_unix(miner));
+            self.note(1, miner, 0, block.hash().as_ref());
+            self.judge(miner, miner, &block);
+        }
+    }
+
+    fn question(&mut self, from: usize, to: usize, id: u64, question: Question) {
+        let unix = self.host_unix(to);
+        if let Question::Status(claim, sent) = &question {
+            let clock_offset_s = *sent as i64 - unix as i64;
+            self.feed(to, Input::Status { peer: from, claim: *claim, clock_offset_s });
+        }
+        if let Some(answer) = self.hosts[to].answer(question, unix) {
+            self.send(to, from, Event::Answer { from: to, to: from, id, answer });
+        }
+    }
+
+    fn answered(&mut self, from: usize, to: usize, id: u64, answer: Answer) {
+        if self.open.remove(&id).is_none() {
+            return;
+        }
+        let input = match answer {
+            Answer::Status(claim, sent) => {
+                let clock_offset_s = sent as i64 - self.host_unix(to) as i64;
+                Input::Status { peer: from, claim, clock_offset_s }
+            }
+            Answer::Headers(headers) => Input::Headers { peer: from, headers },
+            Answer::Bodies(batch, bodies) => Input::Bodies { peer: from, batch, bodies },
+        };
+        self.feed(to, input);
+    }
+
+    fn block_announced(&mut self, from: usize, to: usize, block: &Arc<Block>) {
+        if self.seen.insert((to, block.hash()), ()).is_some() {
+            return;
+        }
+        self.note(2, from, to, block.hash().as_ref());
+        let judged = self.judge(to, from, block);
+        if relay_of(judged) == Relay::Accept {
+            self.announce(to, block);
+        }
+        self.feed(to, Input::BlockJudged { source: Source::Gossip(from), block: block.clone(), judged });
+    }
+
+    /// Lets a host's chain judge a block and tells everybody what it connects.
+    fn judge(&mut self, host: usize, from: usize, block: &Arc<Block>) -> Judged {
+        let unix = self.host_unix(host);
+        let (judged, news) = self.hosts[host].judge_block(block, unix);
+        for News::Block(block) in news {
+            self.announce(host, &block);
+        }
+        self.feed(host, Input::ChainMoved);
+        self.note(3, host, from, &self.hosts[host].tip().hash.0);
+        judged
+    }
+
+    fn announce(&mut self, host: usize, block: &Arc<Block>) {
+        self.seen.insert((host, block.hash()), ());
+        for to in (0..self.hosts.len()).filter(|to| *to != host) {
+            self.send(host, to, Event::Block { from: host, to, block: block.clone() });
+        }
+    }
+
+    fn feed(&mut self, host: usize, input: Input<usize>) {
+        let outputs = self.hosts[host].handle(Millis(self.now), &mut self.rng, input);
+        outputs.into_iter().for_each(|output| self.carry_out(host, output));
+    }
+
+    fn carry_out(&mut self, host: usize, output: Output<usize>) {
+        match output {
+            Output::AskStatus { peer } => {
+                let question = Question::Status(self.hosts[host].claim(), self.host_unix(host));
+                self.ask(host, peer, question, node::sync::Question::Status);
+            }
+            Output::AskHeaders { peer, locator } => {
+                self.ask(host, peer, Question::Headers(locator), node::sync::Question::Headers);
+            }
+            Output::AskBodies { peer, batch, hashes } => {
+                self.ask(host, peer, Question::Bodies(batch, hashes), node::sync::Question::Bodies(batch));
+            }
+            Output::SubmitHeaders { source, headers } => {
+                let unix = self.host_unix(host);
+                let judged = self.hosts[host].judge_headers(&headers, unix);
+                self.feed(host, Input::HeadersJudged { source, headers, judged });
+            }
+            Output::SubmitBlock { source, block } => {
+                let judged = self.judge(host, source.peer(), &block);
+                self.feed(host, Input::BlockJudged { source, block, judged });
+            }
+            Output::RefreshView => {
+                let view = self.hosts[host].view();
+                self.feed(host, Input::View(view));
+            }
+            Output::Disconnect { peer } => self.reconnect(host, peer),
+            Output::Ban { peer, .. } => self.ban(host, peer),
+            Output::ClockAlarm(_) => {}
+        }
+    }
+
+    fn ask(&mut self, from: usize, to: usize, question: Question, kind: node::sync::Question) {
+        self.next += 1;
+        let id = self.next;
+        self.open.insert(id, (from, to, kind));
+        self.send(from, to, Event::Question { from, to, id, question });
+        self.schedule(REQUEST_TIMEOUT_MS, Event::Timeout { asker: from, peer: to, id });
+    }
+
+    /// The shell dials again at once.
+    fn reconnect(&mut self, host: usize, peer: usize) {
+        self.feed(host, Input::Disconnected { peer });
+        self.feed(peer, Input::Disconnected { peer: host });
+        self.connect(host, peer);
+    }
+
+    fn ban(&mut self, host: usize, peer: usize) {
+        self.note(4, host, peer, &[]);
+        self.banned.push((host, peer));
+        self.hosts[host].bans.push(peer);
+        self.feed(host, Input::Disconnected { peer });
+        self.feed(peer, Input::Disconnected { peer: host });
+    }
+
+    /// Registers a name at a host: commits now, reveals as soon as the commit is ripe.
+    pub fn register(&mut self, host: usize, name: &Name, seed: u64) {
+        let commit = self.hosts[host].model.maker().commit(name, seed);
+        self.transaction(host, commit);
+        self.schedule(1_000, Event::Reveal { host, name: name.clone(), seed });
+    }
+
+    fn try_reveal(&mut self, host: usize, name: Name, seed: u64) {
+        let model = &self.hosts[host].model;
+        let reveal = model.maker().reveal(&name, seed, records("simulated"));
+        if model.judge(std::slice::from_ref(&reveal)).is_ok() {
+            self.transaction(host, reveal);
+        }
+        // Again, for the case that a reorganisation takes it back.
+        self.schedule(1_000, Event::Reveal { host, name, seed });
+    }
+
+    fn transaction(&mut self, host: usize, tx: Transaction) {
+        if self.hosts[host].pool.contains_key(&tx.txid()) {
+            return;
+        }
+        self.note(5, host, 0, tx.txid().as_ref());
+        self.hosts[host].pool.insert(tx.txid(), tx.clone());
+        for to in (0..self.hosts.len()).filter(|to| *to != host) {
+            self.send(host, to, Event::Transaction { to, tx: tx.clone() });
+        }
+    }
+
+    /// Connected honest nodes share a tip, and with it the state; every one of them equals its model already.
+    pub fn check_agreement(&self) {
+        let tips: Vec<_> = self.honest().map(|host| host.tip()).collect();
+        for tip in &tips {
+            assert_eq!((tip.hash, tip.state_root), (tips[0].hash, tips[0].state_root), "at {} ms: {tips:#?}", self.now);
+        }
+    }
+
+    pub fn deepest_reorg(&self) -> u32 {
+        self.hosts.iter().map(|host| host.deepest_reorg).max().unwrap_or(0)
+    }
+
+    pub fn bans_among_honest(&self) -> usize {
+        self.bans_where(|peer| peer == Role::Honest)
+    }
+
+    pub fn bans_of(&self, role: Role) -> usize {
+        self.bans_where(|peer| peer == role)
+    }
+
+    fn bans_where(&self, pick: impl Fn(Role) -> bool) -> usize {
+        let honest = self.hosts.iter().filter(|host| host.role == Role::Honest);
+        honest.flat_map(|host| &host.bans).filter(|peer| pick(self.hosts[**peer].role)).count()
+    }
+
+    /// Of all who committed to `name` on the surviving chain and revealed in time, the earliest owns it.
+    pub fn check_earliest_commit_owns(&self, name: &Name, seeds: &[u64]) {
+        let model = &self.hosts[0].model;
+        let revealed = |seed: &&u64| {
+            model.blocks().flat_map(|block| &block.transactions).any(
+                |tx| matches!(tx.body(), Body::Reveal { name: n, owner: o, .. } if n == name && *o == owner(**seed)),
+            )
+        };
+        let rank = |seed: u64| {
+            let salt = key(seed).commit_salt(&self.params.chain_id(), name);
+            let hash = commit_hash(&self.params.chain_id(), &salt, &owner(seed), name);
+            let made_in = model.blocks().find(|block| {
+                block
+                    .transactions
+                    .iter()
+                    .any(|tx| matches!(tx.body(), Body::Commit { commit_hash: there, .. } if *there == hash))
+            })?;
+            let tie = hash::hash(Tag::Tie, &[hash.as_ref(), made_in.hash().as_ref()]);
+            Some((made_in.header.core.height, tie))
+        };
+        let best = seeds.iter().filter(revealed).filter_map(|seed| Some((rank(*seed)?, *seed))).min();
+        let (_, winner) = best.expect("somebody registered the name");
+        for host in self.honest() {
+            assert_eq!(host.model.state(name).map(|state| state.owner), Some(owner(winner)));
+        }
+    }
+}
