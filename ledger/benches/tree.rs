@@ -4,6 +4,8 @@
 //! one. Not for: a database; pages come from memory, once as they are and once encoded and decoded on every access,
 //! which is what a store adds on top of its own reading.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a benchmark reads the clock and prints")]
+
 use std::{
     collections::BTreeMap,
     hint::black_box,

@@ -18,8 +18,7 @@ const DECODER_LIMIT: usize = 4 << 20;
 
 type Config = Configuration<LittleEndian, Fixint, Limit<DECODER_LIMIT>>;
 
-const CONFIG: Config =
-    config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<DECODER_LIMIT>();
+const CONFIG: Config = config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<DECODER_LIMIT>();
 
 /// Why bytes are not the canonical encoding of what they claim to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

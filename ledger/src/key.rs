@@ -215,7 +215,9 @@ impl Witness {
 
     /// Whether every signature covers `digest`. Each signature is verified once.
     pub fn verifies(&self, digest: &Hash) -> bool {
-        self.signatures.iter().all(|(index, signature)| self.policy.keys[usize::from(*index)].verifies(digest, signature))
+        self.signatures
+            .iter()
+            .all(|(index, signature)| self.policy.keys[usize::from(*index)].verifies(digest, signature))
     }
 
     /// Number of signatures, each costing one verification.

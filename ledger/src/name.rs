@@ -16,8 +16,22 @@ pub const MAX_NAME_BYTES: usize = 63;
 
 /// Labels that nobody can register: the `.p2p` charter's three and those with a meaning of their own in DNS.
 pub const RESERVED: [&str; 16] = [
-    "www", "nic", "opennic", "localhost", "local", "test", "invalid", "example", "onion", "alt", "arpa", "home",
-    "internal", "wpad", "isatap", "p2p",
+    "www",
+    "nic",
+    "opennic",
+    "localhost",
+    "local",
+    "test",
+    "invalid",
+    "example",
+    "onion",
+    "alt",
+    "arpa",
+    "home",
+    "internal",
+    "wpad",
+    "isatap",
+    "p2p",
 ];
 
 /// A checked name.

@@ -19,16 +19,31 @@ fn a_name_is_registered_changed_handed_over_renewed_and_given_up() {
     assert_eq!(first.status(p, chain.height() + 1), Status::Active);
 
     let text = Some(records("hello"));
-    chain.mine(vec![chain.transaction(Body::Update { name: alice.clone(), seq: 2, operator: Some(owner(9)), records: text }, 1)]).unwrap();
-    chain.mine(vec![chain.transaction(Body::Update { name: alice.clone(), seq: 3, operator: None, records: Some(Records::empty()) }, 9)]).unwrap();
-    chain.mine(vec![chain.transaction(Body::Transfer { name: alice.clone(), seq: 4, owner: owner(2), operator: owner(9) }, 1)]).unwrap();
+    chain
+        .mine(vec![
+            chain.transaction(Body::Update { name: alice.clone(), seq: 2, operator: Some(owner(9)), records: text }, 1),
+        ])
+        .unwrap();
+    chain
+        .mine(vec![chain.transaction(
+            Body::Update { name: alice.clone(), seq: 3, operator: None, records: Some(Records::empty()) },
+            9,
+        )])
+        .unwrap();
+    chain
+        .mine(vec![
+            chain.transaction(Body::Transfer { name: alice.clone(), seq: 4, owner: owner(2), operator: owner(9) }, 1),
+        ])
+        .unwrap();
     chain.mine_empty(p.transfer_delay - 1);
     chain.mine_until(first.expires_at - p.renew_window);
     let renew = Body::Renew { name: alice.clone(), seq: 5, expires_at: first.expires_at };
     chain.mine(vec![chain.transaction(renew, 2)]).unwrap();
     let renewed = chain.state(&alice).cloned().expect("there");
     assert_eq!((renewed.owner, renewed.expires_at), (owner(2), first.expires_at + p.term));
-    chain.mine(vec![chain.transaction(Body::Revoke { name: alice.clone(), seq: 6, mode: RevokeMode::Release }, 2)]).unwrap();
+    chain
+        .mine(vec![chain.transaction(Body::Revoke { name: alice.clone(), seq: 6, mode: RevokeMode::Release }, 2)])
+        .unwrap();
     let revoked = chain.state(&alice).cloned().expect("there");
     chain.mine_until(revoked.expires_at + p.delete_after - 1);
     assert!(chain.state(&alice).is_some());

@@ -1,253 +1,296 @@
-//! What initial sync costs: `cargo bench -p node --bench sync [-- BLOCKS NAMES_PER_BLOCK]`.
+//! How fast a node with nothing catches up, against what the computing alone would take.
 //!
-//! For: the ratio between what a sync takes and what its signatures and work alone would take on the same cores, and
-//! the memory it needs. Blocks come from a file, so the network is left out. Work is verified with Argon2d as on the
-//! public networks; only its amount is trivial, or making the chain would take months. Default: 20,000 blocks and
-//! 100,000 names.
+//! Three processes, so that memory and CPU are each one's own: the parent makes a chain (real Argon2d work, real
+//! signatures; only the *amount* of work per block and commit is small) and measures the unavoidable parts on one
+//! core; a child serves the chain; another, with an empty database, syncs it over TCP on loopback.
+//!
+//! `cargo bench -p node --bench sync -- [BLOCKS] [NAMES]`; default 20000 blocks, 100000 names.
+
+#![allow(clippy::unwrap_used)]
 
 use std::{
-    fs::File,
-    io::{BufReader, BufWriter, Read as _, Write as _},
+    collections::VecDeque,
+    env,
+    io::{BufRead, BufReader, Read as _, Write as _},
     path::Path,
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ledger::{
-    block::Block,
-    codec::{decode, encode},
-    hash::Hash,
+    codec::encode,
+    hash::{Key, Tag, hash},
     name::Name,
-    params::Params,
-    pow::{Algorithm, Scratch},
-    price::Prices,
-    record::Records,
-    rules::{
-        header::work_meets_target,
-        transaction::{AnchorBlock, check},
-    },
-    testing::{Maker, build::search, params_with},
+    params::{Network, Params},
+    pow::{Algorithm, Scratch, pow_value},
+    record::{Record, Records},
+    state::tree::{MemoryPages, value_hash},
+    testing::{TestChain, key, params_with},
 };
 use node::{
-    chain::{Arrival, ChainHandle, ChainService, HeadersOutcome, ServiceOptions, Tip, TxOrigin},
+    chain::{Arrival, ChainService, Retention, ServiceOptions},
+    p2p,
     store::Store,
+    sync::Company,
 };
-use tokio::runtime::Runtime;
 
-/// Bodies in flight, as the network's window would have.
-const WINDOW: usize = 64;
+/// Blocks between a commit and its reveal.
+const REVEAL_AFTER: u32 = 12;
+
+/// What each block writes to the tree.
+type Writes = Vec<Vec<(Key, Option<Vec<u8>>)>>;
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match args.first().map(String::as_str) {
-        Some("--sync") => sync(Path::new(&args[1])),
+        Some("serve") => serve(Path::new(&args[1])),
+        Some("fetch") => fetch(Path::new(&args[1]), &args[2], args[3].parse().unwrap()),
         _ => {
-            let number = |at: usize, default| args.get(at).and_then(|arg| arg.parse().ok()).unwrap_or(default);
-            run(number(0, 20_000), number(1, 5));
+            let number = |index: usize, default| args.get(index).map_or(default, |arg| arg.parse().unwrap());
+            parent(number(0, 20_000), number(1, 100_000));
         }
     }
 }
 
-/// Makes the chain, and syncs it in a process of its own so that its memory can be told.
-fn run(blocks: u32, names_per_block: u32) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let file = std::env::var_os("SYNC_CHAIN").map_or_else(|| dir.path().join("chain"), Into::into);
-    if !file.exists() {
-        generate(&file, blocks, names_per_block);
-    }
-    let this = std::env::current_exe().expect("a running program has a path");
-    let status = Command::new(this).arg("--sync").arg(&file).status().expect("starts");
-    assert!(status.success());
-}
-
-/// Lives as long as on the main network; work costs one evaluation.
+/// Main's rules and work function with so little work that a chain can be made in minutes.
 fn params() -> &'static Params {
     params_with(|p| {
+        let local = Network::Local.params();
         *p = Params {
-            network: p.network,
+            network: Network::Simulated,
             algorithm: Algorithm::Argon2d,
+            pow_limit: local.pow_limit,
+            genesis_target: local.pow_limit,
             p_commit: 1,
-            pow_limit: !primitive_types::U256::zero() >> 1,
-            genesis_target: !primitive_types::U256::zero() >> 1,
-            min_target: !primitive_types::U256::zero() >> 1,
-            ..ledger::params::Network::Main.params().clone()
-        };
+            genesis_time: local.genesis_time,
+            block_interval: 30,
+            ..Network::Main.params().clone()
+        }
     })
 }
 
-fn late() -> u64 {
-    u64::MAX / 2
+fn parent(blocks: u32, names: u32) {
+    println!("making {blocks} blocks with {names} names …");
+    let (chain, writes) = make(blocks, names);
+    let parts = Parts::measure(&chain, &writes, blocks, names);
+    drop(writes);
+    parts.print();
+    let dir = tempfile::tempdir().unwrap();
+    let seconds = import(&chain, &dir.path().join("server"));
+    println!("import   {seconds:7.1} s  {:6.0} blocks/s without a network", f64::from(blocks) / seconds);
+    drop(chain);
+    sync(dir.path(), blocks, &parts);
 }
 
-fn options() -> ServiceOptions {
-    ServiceOptions { clock: late, ..ServiceOptions::default() }
-}
-
-/// Lets a node make its own chain, each block with commits of new names and the reveals of older ones.
-fn generate(file: &Path, blocks: u32, names_per_block: u32) {
-    let started = Instant::now();
-    let runtime = Runtime::new().expect("a runtime");
-    let store = Store::in_memory(params()).expect("memory opens");
-    let service = ChainService::start(store, params(), options()).expect("starts");
-    let chain = service.handle();
-    let mut out = BufWriter::new(File::create(file).expect("creates"));
-    runtime.block_on(async {
-        for height in 1..=blocks {
-            for n in 0..names_per_block {
-                offer(&chain, height, n).await;
-            }
-            let block = mine(&chain).await;
-            let bytes = encode(&block);
-            out.write_all(&(bytes.len() as u32).to_le_bytes()).and_then(|()| out.write_all(&bytes)).expect("writes");
+/// The chain, and what each block writes to the tree.
+fn make(blocks: u32, names: u32) -> (TestChain, Writes) {
+    let mut chain = TestChain::new(params());
+    let (mut committed, mut revealed, mut writes) = (0, 0, Vec::new());
+    let spread = blocks - REVEAL_AFTER - 1;
+    let due = |at: u32| (u64::from(names) * u64::from(at.min(spread)) / u64::from(spread)) as u32;
+    for height in 1..=blocks {
+        let maker = chain.maker();
+        let mut transactions = Vec::new();
+        for index in committed..due(height) {
+            transactions.push(maker.commit(&name(index), u64::from(index)));
         }
-        service.shutdown().await;
-    });
-    out.flush().expect("writes");
-    println!("made: {blocks} blocks in {:.0} s", started.elapsed().as_secs_f64());
-}
-
-async fn offer(chain: &ChainHandle, height: u32, n: u32) {
-    let maker = maker(&chain.tip());
-    let named = |height: u32| Name::new(&format!("name-{height}-{n}")).expect("spelled right");
-    let owner = |height: u32| u64::from(height * 10 + n);
-    let submit = |transaction| chain.submit_transaction(transaction, TxOrigin::Local);
-    submit(maker.commit(&named(height), owner(height))).await.expect("a new commit is valid");
-    if let Some(height) = height.checked_sub(params().maturity).filter(|height| *height > 0) {
-        submit(maker.reveal(&named(height), owner(height), Records::empty())).await.expect("the commit is ripe");
+        committed = due(height);
+        let ripe = due(height.saturating_sub(REVEAL_AFTER));
+        for index in revealed..ripe {
+            transactions.push(maker.reveal(&name(index), u64::from(index), records(index)));
+        }
+        revealed = ripe;
+        let delta = chain.extend(transactions).unwrap();
+        writes.push(delta.changes.into_iter().map(|c| (c.key, c.after.map(|leaf| encode(&leaf)))).collect());
     }
+    assert_eq!(chain.tip().header().ext.name_count, u64::from(names));
+    (chain, writes)
 }
 
-fn maker(tip: &Tip) -> Maker<'static> {
-    let anchor = AnchorBlock { hash: tip.hash, prices: tip.prices };
-    Maker { params: params_once(), chain_id: params_once().chain_id(), height: tip.height, anchor }
+fn name(index: u32) -> Name {
+    Name::new(&format!("benchmark-{index}")).unwrap()
 }
 
-fn params_once() -> &'static Params {
-    static ONCE: std::sync::LazyLock<&'static Params> = std::sync::LazyLock::new(params);
-    &ONCE
+fn records(index: u32) -> Records {
+    let address = Record { sub: vec![], rtype: 1, ttl: 3_600, rdata: index.to_be_bytes().to_vec() };
+    Records::new(vec![address]).unwrap()
 }
 
-async fn mine(chain: &ChainHandle) -> Block {
-    let template = chain.template(Hash::ZERO).await.expect("runs");
-    let mut core = template.header.core;
-    let parent = chain.reader().header(&core.prev).expect("reads").expect("is there").header.core;
-    core.time = parent.time + 120;
-    core.vtime = ledger::difficulty::vtime_after(params_once(), &parent, core.time);
-    core.bits = ledger::difficulty::expected_bits(params_once(), &parent, core.time);
-    let target = ledger::pow::from_compact(core.bits).expect("canonical");
-    search(params_once(), &params_once().chain_id(), &mut core, |value| value <= target);
-    let block = template.with_core(core);
-    chain.submit_block(Arc::new(block.clone()), Arrival::Sync).await.expect("runs");
-    assert_eq!(chain.tip().hash, block.hash());
-    block
+/// Seconds that the unavoidable parts take on one core.
+struct Parts {
+    work: f64,
+    signatures: f64,
+    tree: f64,
 }
 
-/// Measures in this process.
-fn sync(file: &Path) {
-    let blocks = load(file);
-    let transactions: usize = blocks.iter().map(|block| block.transactions.len()).sum();
-    println!("chain: {} blocks, {transactions} transactions", blocks.len());
-    let unavoidable = unavoidable(&blocks);
-    println!("unavoidable: {unavoidable:.1} s of one core for signatures and work");
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let before = (resident("VmRSS"), cpu_seconds());
-    let started = Instant::now();
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let runtime = Runtime::new().expect("a runtime");
-    let store = Store::open(dir.path(), params()).expect("opens");
-    let service = ChainService::start(store.clone(), params(), options()).expect("starts");
-    runtime.block_on(take_all(&service.handle(), blocks));
-    let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - before.1);
-    let stats = service.handle().stats();
-    println!("sync: {wall:.1} s on {cores} cores, {:.0} % of the ideal", 100.0 * unavoidable / cores as f64 / wall);
-    println!("sync: {cpu:.1} s of processor time, {:.0} % of it unavoidable", 100.0 * unavoidable / cpu);
-    let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
-    println!(
-        "writer: {:.1} s connecting, of which {:.1} s writing; pages {} cached, {} read",
-        seconds(stats.connect_nanoseconds),
-        seconds(stats.write_nanoseconds),
-        stats.page_cache_hits,
-        stats.page_cache_misses
-    );
-    println!("memory: {} MiB resident before with the blocks, {} MiB at the peak", before.0 >> 10, resident("VmHWM") >> 10);
-    println!("memory: {} MiB in RocksDB", store.memory_bytes() >> 20);
-    let report = runtime.block_on(async {
-        service.shutdown().await;
-        let started = Instant::now();
-        let core = ChainService::start(store.clone(), params(), options()).expect("starts");
-        println!("reopened: {:.2} s", started.elapsed().as_secs_f64());
-        core.shutdown().await;
-        let started = Instant::now();
-        let report = node::chain::verify(&store, params()).expect("verifies");
-        println!("verified: {:.1} s", started.elapsed().as_secs_f64());
-        report
-    });
-    println!("{report:?}");
-}
-
-async fn take_all(chain: &ChainHandle, blocks: Vec<Block>) {
-    for batch in blocks.chunks(2_000) {
-        let headers = batch.iter().map(|block| block.header).collect();
-        let report = chain.submit_headers(headers).await.expect("runs");
-        assert_eq!(report.outcome, HeadersOutcome::Ok);
-    }
-    let window = Arc::new(tokio::sync::Semaphore::new(WINDOW));
-    let count = blocks.len();
-    for block in blocks {
-        let permit = window.clone().acquire_owned().await.expect("is never closed");
-        let chain = chain.clone();
-        tokio::spawn(async move {
-            chain.submit_block(Arc::new(block), Arrival::Sync).await.expect("runs");
-            drop(permit);
+impl Parts {
+    fn measure(chain: &TestChain, writes: &Writes, blocks: u32, names: u32) -> Self {
+        let params = chain.params();
+        let (chain_id, header, mut scratch) = (chain.chain_id(), chain.tip().header().core, Scratch::default());
+        let mut sink = 0;
+        let one_work = each(3_000, || {
+            sink ^= pow_value(params.algorithm, &chain_id, &header, &mut scratch).low_u64();
         });
-    }
-    let _all = window.acquire_many(WINDOW as u32).await.expect("is never closed");
-    assert_eq!(chain.tip().height as usize, count);
-}
-
-/// Seconds of one core for the work of every header and transaction and for every signature.
-fn unavoidable(blocks: &[Block]) -> f64 {
-    let (p, chain_id, mut scratch) = (params_once(), params_once().chain_id(), Scratch::default());
-    let genesis = p.genesis();
-    let anchors: Vec<_> = std::iter::once(&genesis)
-        .chain(blocks.iter().map(|block| &block.header))
-        .map(|header| AnchorBlock { hash: header.hash(), prices: Prices::from(&header.ext) })
-        .collect();
-    let started = cpu_seconds();
-    for block in blocks {
-        work_meets_target(p, &chain_id, &block.header.core, &mut scratch).expect("was mined");
-        for transaction in &block.transactions {
-            let anchor = &anchors[transaction.anchor().height as usize];
-            check(p, &chain_id, transaction.clone(), anchor, &mut scratch).expect("was accepted");
+        std::hint::black_box(sink);
+        let digest = hash(Tag::Signature, &[b"benchmark"]);
+        let (public, signature) = (key(1).public(), key(1).sign(&digest));
+        let one_signature = each(10_000, || assert!(public.verifies(&digest, &signature)));
+        let started = Instant::now();
+        let mut pages = MemoryPages::new();
+        for block in writes {
+            let hashes: Vec<_> = block.iter().map(|(key, leaf)| (*key, leaf.as_deref().map(value_hash))).collect();
+            pages.change(&hashes).unwrap();
+        }
+        assert_eq!(pages.root(), chain.root());
+        Self {
+            work: one_work * f64::from(blocks + names),
+            signatures: one_signature * f64::from(names),
+            tree: started.elapsed().as_secs_f64(),
         }
     }
-    cpu_seconds() - started
-}
 
-fn load(file: &Path) -> Vec<Block> {
-    let mut input = BufReader::new(File::open(file).expect("opens"));
-    let (mut blocks, mut len) = (Vec::new(), [0; 4]);
-    while input.read_exact(&mut len).is_ok() {
-        let mut bytes = vec![0; u32::from_le_bytes(len) as usize];
-        input.read_exact(&mut bytes).expect("a whole block");
-        blocks.push(decode(&bytes).expect("a block"));
+    /// The least time on two cores: everything spread evenly.
+    fn floor(&self) -> f64 {
+        ((self.work + self.signatures + self.tree) / 2.0).max(self.tree)
     }
-    blocks
+
+    fn print(&self) {
+        println!("work     {:7.1} s of one core (Argon2d, one evaluation per header and commit)", self.work);
+        println!("signing  {:7.1} s of one core (one ECDSA verification per reveal)", self.signatures);
+        println!("tree     {:7.1} s of one core (values, leaves and nodes)", self.tree);
+        println!("floor    {:7.1} s on two cores", self.floor());
+    }
 }
 
-/// A line of `/proc/self/status`, in KiB; 0 where there is none.
-fn resident(line: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-    found.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+/// Mean seconds of one call.
+fn each(times: u32, mut call: impl FnMut()) -> f64 {
+    let started = Instant::now();
+    (0..times).for_each(|_| call());
+    started.elapsed().as_secs_f64() / f64::from(times)
 }
 
-/// Processor time of this process, in seconds: what other processes do does not disturb it.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<f64> = after.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    // Behind the name and the state (not a number): utime and stime are the 11th and 12th of the rest.
-    fields.get(10..12).map_or(0.0, |times| (times[0] + times[1]) / 100.0)
+/// Puts the chain into a store through the chain service; seconds.
+fn import(chain: &TestChain, dir: &Path) -> f64 {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        std::fs::create_dir_all(dir).unwrap();
+        let service = service(dir);
+        let handle = service.handle();
+        let started = Instant::now();
+        let headers: Vec<_> = chain.blocks().map(|block| block.header).collect();
+        for batch in headers.chunks(2_000) {
+            handle.submit_headers(batch.to_vec()).await.unwrap();
+        }
+        let mut under_way = VecDeque::new();
+        for block in chain.blocks() {
+            let (handle, block) = (handle.clone(), Arc::new(block.clone()));
+            under_way.push_back(tokio::spawn(async move { handle.submit_block(block, Arrival::Sync).await.unwrap() }));
+            if under_way.len() == 32 {
+                under_way.pop_front().unwrap().await.unwrap();
+            }
+        }
+        for task in under_way {
+            task.await.unwrap();
+        }
+        assert_eq!(handle.tip().hash, chain.tip().hash(), "the whole chain was connected");
+        let seconds = started.elapsed().as_secs_f64();
+        handle.shutdown().await;
+        drop(service);
+        seconds
+    })
+}
+
+fn service(dir: &Path) -> ChainService {
+    let store = Store::open(dir.join("db"), params()).unwrap();
+    let mut options = ServiceOptions::default();
+    options.chain.retention = Retention::Archive;
+    ChainService::start(store, params(), options).unwrap()
+}
+
+/// Starts both children and reports on the second.
+fn sync(dir: &Path, blocks: u32, parts: &Parts) {
+    let mut server = child(&["serve", dir.join("server").to_str().unwrap()]);
+    let mut address = String::new();
+    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut address).unwrap();
+    let target = dir.join("client");
+    let mut client = child(&["fetch", target.to_str().unwrap(), address.trim(), &blocks.to_string()]);
+    let mut report = String::new();
+    client.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+    assert!(client.wait().unwrap().success(), "{report}");
+    let server_cpu = cpu_seconds(server.id());
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let seconds: f64 = report.split_whitespace().next().unwrap().parse().unwrap();
+    println!("sync     {seconds:7.1} s  {:6.0} blocks/s over TCP: {}", f64::from(blocks) / seconds, report.trim());
+    println!("         the server used {server_cpu:.1} CPU-seconds of the same cores meanwhile");
+    println!("ratio    {:7.2} of the floor's rate", parts.floor() / seconds);
+}
+
+fn child(args: &[&str]) -> Child {
+    let this = env::current_exe().unwrap();
+    Command::new(this).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// A chain service and what the network needs to run on it, alone or with one peer.
+fn network(dir: &Path, peer: Option<&str>) -> (p2p::Config, p2p::Deps, ChainService) {
+    std::fs::create_dir_all(dir).unwrap();
+    let service = service(dir);
+    let loopback = p2p::config::tcp(std::net::Ipv4Addr::LOCALHOST.into(), 0);
+    let config = p2p::Config {
+        listen: if peer.is_none() { vec![loopback] } else { vec![] },
+        peers: peer.iter().map(|peer| peer.parse().unwrap()).collect(),
+        mdns: Some(false),
+        ..p2p::Config::default()
+    };
+    let company = if peer.is_none() { Company::Solo } else { Company::Needed };
+    let deps = p2p::Deps { params: params(), chain: service.handle(), data_dir: dir.to_owned(), company };
+    (config, deps, service)
+}
+
+/// Child: serves until its standard input closes.
+fn serve(dir: &Path) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (config, deps, _service) = network(dir, None);
+        let handle = p2p::spawn(config, deps).await.unwrap();
+        println!("{}", handle.listen_addresses().await[0]);
+        std::io::stdout().flush().unwrap();
+        let closed = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+        closed.await.unwrap().unwrap();
+    });
+}
+
+/// Child: syncs to `blocks` and prints seconds, CPU and memory.
+fn fetch(dir: &Path, peer: &str, blocks: u32) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let started = Instant::now();
+    runtime.block_on(async {
+        let (config, deps, service) = network(dir, Some(peer));
+        let chain = deps.chain.clone();
+        let handle = p2p::spawn(config, deps).await.unwrap();
+        let mut tips = chain.watch();
+        let wait = tips.wait_for(|tip| tip.height >= blocks);
+        tokio::time::timeout(Duration::from_secs(1_200), wait).await.expect("synced in time").unwrap();
+        let (cpu, peak) = (cpu_seconds(std::process::id()), peak_mib());
+        println!("{:.2} s wall, {cpu:.1} CPU-seconds, {peak} MiB resident at most", started.elapsed().as_secs_f64());
+        handle.shutdown(Duration::from_secs(5)).await;
+        chain.shutdown().await;
+        drop(service);
+    });
+}
+
+/// CPU time of a process so far, in seconds.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks / 100.0
+}
+
+/// Most memory that this process ever had resident, in MiB.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }

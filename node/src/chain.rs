@@ -16,6 +16,7 @@ mod headers;
 mod index;
 mod known;
 mod open;
+mod pooling;
 mod precheck;
 mod reader;
 mod service;

@@ -93,7 +93,8 @@ impl Config {
     }
 
     fn assemble(file: File, overrides: Overrides) -> Result<Self, String> {
-        let named = file.network.map(|name| name.parse::<Network>().map_err(|e| format!("network: {e}"))).transpose()?;
+        let named =
+            file.network.map(|name| name.parse::<Network>().map_err(|e| format!("network: {e}"))).transpose()?;
         let network = overrides.network.or(named).unwrap_or(Network::Main);
         let data_dir = overrides.data_dir.or(file.data_dir).unwrap_or_else(|| default_data_dir(network));
         let mut p2p = file.p2p;

@@ -121,7 +121,7 @@ metrics! {
     /// Price of commits at the tip; 256 is the base price.
     chain_price_commit: IntGauge,
     /// Expected evaluations in the whole chain.
-    chain_work_total: Gauge,
+    chain_work_hashes: Gauge,
     /// Checks of signatures and work of transactions, by whether they were made or saved by an earlier one.
     chain_transaction_checks_total: IntCounterVec ["result"],
     /// State tree pages by where they were found.

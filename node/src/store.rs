@@ -21,7 +21,7 @@ pub use batch::{Batch, Durability};
 pub use error::StoreError;
 pub use identity::FORMAT;
 pub use kv::{Kv, Space};
-pub use read::{Direction, Flow, Read, Snapshot};
+pub use read::{Direction, Flow, Read, Snapshot, Visit};
 pub(crate) use rows::{TIP_KEY, fixed, parse, place_row, row};
 pub use rows::{BodyKey, HeaderRow, PoolRow, Rows, TipRow, expiry_key, history_key, owner_key};
 pub use schema::{TABLES, Table};
@@ -46,6 +46,7 @@ pub struct Store {
 struct Inner {
     db: Db,
     path: PathBuf,
+    stall: batch::Stall,
     /// The memory that a database without a disk lives in; must outlive `db`, and fields drop in this order.
     env: Option<Env>,
 }
@@ -73,7 +74,7 @@ impl Store {
         let tables = TABLES.iter().map(|spec| ColumnFamilyDescriptor::new(spec.name, shared.table(spec)));
         let db = Db::open_cf_descriptors(&shared.database(), path, tables)
             .map_err(|error| StoreError::opening(path, &error))?;
-        Ok(Self { inner: Arc::new(Inner { db, path: path.to_owned(), env }) })
+        Ok(Self { inner: Arc::new(Inner { db, path: path.to_owned(), stall: batch::Stall::default(), env }) })
     }
 
     /// Where the database is. Meaningless for one in memory.

@@ -77,6 +77,8 @@ pub struct Sync<P> {
     clock: ClockWatch,
     view: View,
     refresh: Refresh,
+    /// The view is older than the chain, and the next tick will ask for another.
+    view_is_stale: bool,
     deferred: VecDeque<Deferred<P>>,
     was_synced: bool,
 }
@@ -109,6 +111,7 @@ impl<P: PeerKey> Sync<P> {
             clock: ClockWatch::default(),
             view: View::default(),
             refresh: Refresh::Idle,
+            view_is_stale: false,
             deferred: VecDeque::new(),
             was_synced: false,
         }
@@ -129,7 +132,7 @@ impl<P: PeerKey> Sync<P> {
             }
             Input::BlockJudged { source, block, judged } => self.block_judged(now, source, block, judged, &mut out),
             Input::View(view) => self.view_came(view, &mut out),
-            Input::ChainMoved => self.refresh_view(&mut out),
+            Input::ChainMoved => self.view_is_old(&mut out),
             Input::Misbehaved { peer, offence } => self.punish(now, peer, offence, &mut out),
             Input::Tick { unix_now } => self.tick(now, unix_now, &mut out),
         }
@@ -227,6 +230,7 @@ impl<P: PeerKey> Sync<P> {
 
     /// Asks for a fresh [`View`]; at most one question is open at any time.
     fn refresh_view(&mut self, out: &mut Vec<Output<P>>) {
+        self.view_is_stale = false;
         self.refresh = match self.refresh {
             Refresh::Idle => {
                 out.push(Output::RefreshView);
@@ -234,6 +238,15 @@ impl<P: PeerKey> Sync<P> {
             }
             Refresh::Asked | Refresh::AskedAndStale => Refresh::AskedAndStale,
         };
+    }
+
+    /// The chain has moved on. While much is left to ask for, looking again can wait for the next tick.
+    fn view_is_old(&mut self, out: &mut Vec<Output<P>>) {
+        if self.bodies.free() > bodies::PER_PEER * 16 {
+            self.view_is_stale = true;
+        } else {
+            self.refresh_view(out);
+        }
     }
 
     fn punish(&mut self, now: Millis, peer: P, offence: Offence, out: &mut Vec<Output<P>>) {
@@ -251,6 +264,9 @@ impl<P: PeerKey> Sync<P> {
 
     fn tick(&mut self, now: Millis, unix_now: u64, out: &mut Vec<Output<P>>) {
         self.retry_deferred(unix_now, out);
+        if self.view_is_stale {
+            self.refresh_view(out);
+        }
         for (peer, entry) in self.peers.iter_mut().filter(|(_, entry)| entry.status_due <= now) {
             entry.status_due = now.after(self.config.status_interval_ms);
             out.push(Output::AskStatus { peer: *peer });

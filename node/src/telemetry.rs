@@ -1,11 +1,14 @@
 //! Logging: one subscriber for the process, writing to standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Two `info` lines per DNS request are not for operators.
-const QUIET: &str = "hickory_server=warn";
+/// Libraries whose lines are not for operators: two per DNS request, each message that arrives twice, each start
+/// without peers.
+const QUIET: &str = "hickory_server=warn,libp2p_gossipsub=error,libp2p_kad=error,libp2p_swarm=warn";
 
 /// The filter that a level or a list of directives stands for.
 pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
@@ -15,9 +18,10 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
 /// Installs the subscriber. A second call (in tests) changes nothing.
 pub fn init(config: &LogConfig) -> Result<(), String> {
     let registry = tracing_subscriber::registry().with(filter(&config.level)?);
+    let stderr = std::io::stderr;
     let installed = match config.format {
-        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => registry.with(fmt::layer().with_ansi(stderr().is_terminal()).with_writer(stderr)).try_init(),
+        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(stderr)).try_init(),
     };
     // Already installed is the only reason to fail.
     drop(installed);

@@ -14,6 +14,8 @@
 //! is printed reads back to the same bytes. Existing readers did not serve: they lack LOC, URI and SMIMEA, give no
 //! columns, and stop at the first mistake. Their agreement is tested instead (the tests compare with `domain`).
 
+#[cfg(test)]
+mod compared;
 mod diff;
 mod lexer;
 mod lint;

@@ -6,6 +6,7 @@ height not below the last one it told, with every registration it had acknowledg
 left it must replay to the state root it claims. In the end every acknowledged registration is finished.
 """
 
+import http.client
 import random
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import threading
 import time
 
 from common import Net, main, no_panics, parser, require, state_root, until, workspace
+from harness.client import ApiError
 from harness.node import BIN
 from harness.wallet import CommandFailed, Wallet
 
@@ -44,7 +46,8 @@ class Load:
             name = f"load-{number:05}"
             try:
                 self.acknowledged[self._wallet.register(name)["id"]] = name
-            except (CommandFailed, subprocess.TimeoutExpired, ValueError):
+                self._wallet.sign_again()
+            except (ApiError, CommandFailed, OSError, http.client.HTTPException, subprocess.TimeoutExpired):
                 pass  # the node was just killed: it acknowledged nothing
 
 
@@ -90,7 +93,9 @@ def one_round(net, load, scratch, rng):
     return took, again
 
 
-def all_done(node, acknowledged):
+def all_done(wallet, acknowledged):
+    wallet.sign_again()
+    node = wallet.node
     states = [node.api().get(f"/v1/operations/{id}")["state"] for id in acknowledged]
     return all(state == "done" for state in states)
 
@@ -99,6 +104,7 @@ def run(args):
     rng = random.Random(args.seed)
     with workspace(args, "kill9") as directory, Net.plan(3, directory) as net:
         net.up()
+        net[1].write_config(peers=[net[2].p2p, net[3].p2p])  # when it comes back, the network is there: it must not go alone
         wallet = Wallet(directory / "wallet", net[1]).create()
         results = []
         with Load(wallet, pause=0.5) as load:
@@ -106,7 +112,7 @@ def run(args):
                 results.append(one_round(net, load, directory, rng))
                 if number % 10 == 0:
                     print(f"  {number} of {args.rounds} kills, {len(load.acknowledged)} registrations", flush=True)
-        until(lambda: all_done(net[1], load.acknowledged), 180, "see every acknowledged registration finished", pause=2)
+        until(lambda: all_done(wallet, load.acknowledged), 180, "see every acknowledged registration finished", pause=2)
         height = net.wait_for_one_tip(30)["node1"]["height"] - 1
         require(len({state_root(node, height) for node in net.nodes}) == 1, f"state roots differ at height {height}")
         no_panics(net)

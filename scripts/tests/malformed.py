@@ -37,7 +37,7 @@ def bad_requests():
                   {"kind": "register", "name": "ok", "commit": {"class": 300, "commit_hash": "0", "anchor_height": -1}, "reveal_hex": ""}]
     for body in operations:
         yield "POST", "/v1/operations", json.dumps(body).encode(), {}
-    names = ["UPPER", "-a", "a-", "a" * 64, "a.b", "%00", "%ff%fe", "..%2f..%2fetc%2fpasswd", "ab--c", "%F0%9F%92%A9", "a" * 6000]
+    names = ["-a", "a-", "a" * 64, "a.b", "%00", "%ff%fe", "..%2f..%2fetc%2fpasswd", "ab--c", "%F0%9F%92%A9", "a" * 6000]
     for name in names:
         yield "GET", f"/v1/names/{name}", None, {}
     for path in ["/v1/nothing", "/v1/blocks/99999999999", "/v1/blocks/-1", "/v1/blocks/xyz", "/v1/transactions/00",
@@ -52,6 +52,14 @@ def bad_requests():
     yield "POST", "/v1/operations", b"{}", {"Origin": "https://attacker.example"}
 
 
+def is_error_object(answer):
+    try:
+        error = json.loads(answer)["error"]
+        return bool(error["code"] and error["message"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def api_refuses(node):
     token = pathlib.Path(node.token_file).read_text().strip()
     sent = 0
@@ -61,9 +69,7 @@ def api_refuses(node):
         status, _, answer = node.api().raw(method, path, body, headers)
         label = f"{method} {path[:60]} {extra or ''} {(body or b'')[:40]!r}"
         require(400 <= status < 500, f"{label}: answered {status} {answer[:200]!r}")
-        if status != 431:  # headers too large: refused before there is a router to write JSON
-            error = json.loads(answer)["error"]
-            require(error["code"] and error["message"], f"{label}: no code or message in {answer!r}")
+        require(is_error_object(answer), f"{label}: {status} without an error object: {answer[:200]!r}")
         sent += 1
     return sent
 
@@ -186,7 +192,7 @@ def p2p_survives(node, rng):
 def bad_configs(good):
     yield "unknown key", good + "\nunknown_key_here = 1\n", None
     yield "misspelt key", good.replace("[mining]", "[minning]"), "minning"
-    yield "wrong type", good.replace("threads = 1", 'threads = "one"'), "threads"
+    yield "wrong type", good.replace("threads = 1", 'threads = "one"'), "bad.toml:"
     yield "wrong network", good.replace('network = "local"', 'network = "mars"'), "mars"
     yield "bad address", good.replace("/ip4/127.0.0.1/tcp/", "/ip4/999.0.0.1/tcp/", 1), None
     yield "not TOML", "\0\1\2{{{{", None

@@ -57,16 +57,9 @@ def look(wallets, operations):
     ]
 
 
-def sign_again(wallets, operations):
-    """Gives the signatures that are asked for; how many."""
-    asked = [(wallet, o["id"]) for wallet, _, o in look(wallets, operations) if o["state"] == "needs_signature"]
-    for wallet, id in asked:
-        wallet.json("ops", "resume", id)
-    return len(asked)
-
-
 def all_final(wallets, operations):
-    sign_again(wallets, operations)
+    for wallet in wallets:
+        wallet.sign_again()
     seen = look(wallets, operations)
     return seen if all(o["state"] in ("done", "failed", "cancelled") for _, _, o in seen) else None
 

@@ -75,3 +75,9 @@ class Wallet:
         if not wait:
             command.append("--no-wait")
         return self.json(*command, seconds=seconds)["operations"][0]
+
+    def sign_again(self):
+        """Gives the signatures that the node asks for: a reorganisation replaced the anchor they were bound to."""
+        for operation in self.node.api().get("/v1/operations")["operations"]:
+            if operation["state"] == "needs_signature":
+                self.json("ops", "resume", operation["id"])

@@ -2,7 +2,10 @@
 //!
 //! Each function judges one sentence of the protocol; [`crate::state::apply`] calls them in order.
 
-use super::{transaction::CheckedTransaction, violation::{GotExpected, Violation}};
+use super::{
+    transaction::CheckedTransaction,
+    violation::{GotExpected, Violation},
+};
 use crate::{
     hash::{self, CommitHash, PolicyHash, Tag},
     name::Name,
@@ -51,7 +54,11 @@ pub fn commit_to_spend(class: u8, hash: &CommitHash, standing: Option<&Leaf>) ->
     match standing {
         None => Err(Violation::CommitMissing),
         Some(Leaf::Commit(c)) if c.class == class && c.commit_hash == *hash => {
-            if c.spent { Err(Violation::CommitSpent) } else { Ok(*c) }
+            if c.spent {
+                Err(Violation::CommitSpent)
+            } else {
+                Ok(*c)
+            }
         }
         Some(_) => Err(Violation::KeyCollision { what: format!("commit {hash}") }),
     }
@@ -263,9 +270,7 @@ fn revoke(params: &Params, height: u32, state: &mut NameState, mode: RevokeMode)
     state.operator = PolicyHash::ZERO;
     state.records = Records::empty();
     state.expires_at = match mode {
-        RevokeMode::Burn => {
-            state.expires_at.saturating_add(params.grace).max(height.saturating_add(params.burn_lock))
-        }
+        RevokeMode::Burn => state.expires_at.saturating_add(params.grace).max(height.saturating_add(params.burn_lock)),
         RevokeMode::Release => height.saturating_add(params.release_delay),
     };
 }

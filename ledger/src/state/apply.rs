@@ -11,11 +11,7 @@ use crate::{
     hash::{BlockHash, Hash, Key},
     params::Params,
     price::Prices,
-    rules::{
-        context,
-        transaction::CheckedTransaction,
-        violation::Violation,
-    },
+    rules::{context, transaction::CheckedTransaction, violation::Violation},
     transaction::{Body, Transaction, commit_hash},
 };
 
@@ -187,4 +183,3 @@ impl Delta {
             .filter(|pair| pair.0.is_some() || pair.1.is_some())
     }
 }
-

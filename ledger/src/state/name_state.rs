@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(revoked.status(p, 12), Status::Revoked);
         assert_eq!(revoked.status(p, 49), Status::Revoked);
         assert_eq!(revoked.status(p, 50), Status::Released);
-        assert_eq!(Leaf::Name(revoked).deletion_height(p), 110);
+        assert_eq!(Leaf::Name(revoked).deletion_height(p), 50 + p.delete_after);
     }
 
     #[test]

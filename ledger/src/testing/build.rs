@@ -173,12 +173,7 @@ fn blank_core(params: &Params, share_commit: Hash) -> HeaderCore {
 }
 
 /// Raises the nonce until the work value is `good`. At once on the simulated network, where nonce 0 meets everything.
-pub fn search(
-    params: &Params,
-    chain_id: &Hash,
-    core: &mut HeaderCore,
-    good: impl Fn(primitive_types::U256) -> bool,
-) {
+pub fn search(params: &Params, chain_id: &Hash, core: &mut HeaderCore, good: impl Fn(primitive_types::U256) -> bool) {
     let mut scratch = Scratch::default();
     while !good(pow_value(params.algorithm, chain_id, core, &mut scratch)) {
         core.nonce += 1;
@@ -187,7 +182,8 @@ pub fn search(
 
 /// The smallest nonce whose value on the simulated network does not show `work` expected evaluations.
 pub fn nonce_just_missing(work: u64) -> u64 {
-    (primitive_types::U256::MAX / primitive_types::U256::from(work.max(1)) >> 192).low_u64().saturating_add(1)
+    let largest = primitive_types::U256::MAX / primitive_types::U256::from(work.max(1));
+    (largest >> 192).low_u64().saturating_add(1)
 }
 
 /// Prices as they are at genesis.

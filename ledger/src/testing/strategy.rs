@@ -39,9 +39,8 @@ pub fn any_record() -> impl Strategy<Value = Record> {
 }
 
 fn labels() -> impl Strategy<Value = Vec<u8>> {
-    vec("[a-z0-9_]{1,9}", 1..5).prop_map(|labels| {
-        labels.iter().flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat()).collect()
-    })
+    vec("[a-z0-9_]{1,9}", 1..5)
+        .prop_map(|labels| labels.iter().flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat()).collect())
 }
 
 /// A canonical record set.
@@ -94,18 +93,34 @@ pub fn any_witness() -> impl Strategy<Value = Witness> {
 pub fn any_body() -> impl Strategy<Value = Body> {
     let owner = || any_hash::<PolicyHash>();
     let update = (any_name(), any::<u64>(), option::of(owner()), option::of(any_records()))
-        .prop_filter("an update changes something", |(_, _, operator, records)| operator.is_some() || records.is_some());
+        .prop_filter("an update changes something", |(_, _, operator, records)| {
+            operator.is_some() || records.is_some()
+        });
     prop_oneof![
         (any::<u8>(), any_hash::<CommitHash>()).prop_map(|(class, commit_hash)| Body::Commit { class, commit_hash }),
         (any::<u8>(), any_name(), any::<[u8; 16]>(), owner(), owner(), any_records()).prop_map(
-            |(class, name, salt, owner, operator, records)| Body::Reveal { class, name, salt, owner, operator, records }
+            |(class, name, salt, owner, operator, records)| Body::Reveal {
+                class,
+                name,
+                salt,
+                owner,
+                operator,
+                records
+            }
         ),
         update.prop_map(|(name, seq, operator, records)| Body::Update { name, seq, operator, records }),
-        (any_name(), any::<u64>(), owner(), owner())
-            .prop_map(|(name, seq, owner, operator)| Body::Transfer { name, seq, owner, operator }),
+        (any_name(), any::<u64>(), owner(), owner()).prop_map(|(name, seq, owner, operator)| Body::Transfer {
+            name,
+            seq,
+            owner,
+            operator
+        }),
         (any_name(), any::<u64>()).prop_map(|(name, seq)| Body::Cancel { name, seq }),
-        (any_name(), any::<u64>(), any::<u32>())
-            .prop_map(|(name, seq, expires_at)| Body::Renew { name, seq, expires_at }),
+        (any_name(), any::<u64>(), any::<u32>()).prop_map(|(name, seq, expires_at)| Body::Renew {
+            name,
+            seq,
+            expires_at
+        }),
         (any_name(), any::<u64>(), select(vec![RevokeMode::Burn, RevokeMode::Release]))
             .prop_map(|(name, seq, mode)| Body::Revoke { name, seq, mode }),
         (any_name(), "[a-z.]{0,40}", owner(), owner(), any_records(), vec(any::<u8>(), 0..300)).prop_map(
@@ -192,10 +207,12 @@ pub fn any_block() -> impl Strategy<Value = Block> {
 /// The entry of a name, of random content.
 pub fn any_name_state() -> impl Strategy<Value = NameState> {
     let owner = || any_hash::<PolicyHash>();
-    let pending =
-        (owner(), owner(), any::<u32>()).prop_map(|(owner, operator, at)| Pending { owner, operator, at });
-    let claim = (any::<u64>(), any::<u32>(), any::<u32>())
-        .prop_map(|(valid_from, anchor, height)| Claim { valid_from, anchor, height });
+    let pending = (owner(), owner(), any::<u32>()).prop_map(|(owner, operator, at)| Pending { owner, operator, at });
+    let claim = (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(valid_from, anchor, height)| Claim {
+        valid_from,
+        anchor,
+        height,
+    });
     let head = (any_name(), 0u8..8, any::<u64>(), any::<[u8; 16]>(), any::<[u32; 6]>());
     (head, owner(), owner(), option::of(pending), option::of(claim), any_records()).prop_map(
         |((name, flags, seq, tie, heights), owner, operator, pending, claim, records)| NameState {

@@ -156,7 +156,15 @@ impl World<'_> {
         let expected = copy.apply(&mut writes, &meaning(tx));
         let got = self.chain.judge(std::slice::from_ref(tx));
         let h = self.now.next_height();
-        prop_assert_eq!(expected.is_ok(), got.is_ok(), "at {}: {:?} and {:?}: {:?}", h, expected, got.as_ref().err(), tx.body());
+        prop_assert_eq!(
+            expected.is_ok(),
+            got.is_ok(),
+            "at {}: {:?} and {:?}: {:?}",
+            h,
+            expected,
+            got.as_ref().err(),
+            tx.body()
+        );
         if let Err(violation) = got {
             self.meet(violation.code());
         }
@@ -254,7 +262,8 @@ impl World<'_> {
             Some(e) => {
                 let moving = e.moving.map_or(h, |(_, _, at)| at);
                 let renewal = e.expires_at.saturating_sub(reference::RENEW_WINDOW);
-                let heights = [e.active_from, renewal, renewal, e.expires_at, e.release(), e.deletion(), moving, moving];
+                let heights =
+                    [e.active_from, renewal, renewal, e.expires_at, e.release(), e.deletion(), moving, moving];
                 heights[usize::from(event) % heights.len()]
             }
         };

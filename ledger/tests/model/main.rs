@@ -4,6 +4,8 @@
 //! A history is a list of small numbers. What they mean depends on the state that they meet, so that most steps are
 //! near a rule: a sequence number one too high, a block just before a height that matters, yesterday's owner.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
 mod history;
 mod reference;
 
@@ -26,11 +28,35 @@ proptest! {
 
 /// What the fixed histories below must have met, or this file tests less than it says.
 const MUST_MEET: [&str; 29] = [
-    "COMMIT", "REVEAL", "UPDATE", "TRANSFER", "CANCEL", "RENEW", "REVOKE", "disconnect", "deleted name",
-    "deleted commit", "won contest", "took released name", "matured transfer", "operator signed", "whole block",
-    "key_touched_twice", "commit_missing", "commit_spent", "commit_unripe", "name_taken", "later_commit",
-    "commit_before_release", "name_missing", "wrong_status", "not_authorised", "sequence", "no_pending_transfer",
-    "renewal_early", "renewal_term",
+    "COMMIT",
+    "REVEAL",
+    "UPDATE",
+    "TRANSFER",
+    "CANCEL",
+    "RENEW",
+    "REVOKE",
+    "disconnect",
+    "deleted name",
+    "deleted commit",
+    "won contest",
+    "took released name",
+    "matured transfer",
+    "operator signed",
+    "whole block",
+    "key_touched_twice",
+    "commit_missing",
+    "commit_spent",
+    "commit_unripe",
+    "name_taken",
+    "later_commit",
+    "commit_before_release",
+    "name_missing",
+    "wrong_status",
+    "not_authorised",
+    "sequence",
+    "no_pending_transfer",
+    "renewal_early",
+    "renewal_term",
 ];
 
 #[test]

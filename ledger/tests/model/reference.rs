@@ -224,9 +224,10 @@ impl Reference {
 
     /// Every entry as (key, bytes), by the layouts of §5.1.
     pub fn leaves(&self) -> BTreeMap<Bytes32, Vec<u8>> {
-        let names = self.names.iter().map(|(name, entry)| {
-            (hash(Tag::Key, &[&[1], name.as_bytes()]).0, entry_bytes(name, entry))
-        });
+        let names = self
+            .names
+            .iter()
+            .map(|(name, entry)| (hash(Tag::Key, &[&[1], name.as_bytes()]).0, entry_bytes(name, entry)));
         let commits = self.commits.iter().map(|((class, commit), paid)| {
             let mut bytes = vec![2, *class];
             bytes.extend(commit);

@@ -105,7 +105,10 @@ fn sized(bytes: usize) -> Outcome {
 }
 
 fn commits(count: usize) -> Vec<Transaction> {
-    let body = |n: usize| Body::Commit { class: 0, commit_hash: ledger::hash::hash(ledger::hash::Tag::Commit, &[&n.to_le_bytes()]).into_other() };
+    let body = |n: usize| Body::Commit {
+        class: 0,
+        commit_hash: ledger::hash::hash(ledger::hash::Tag::Commit, &[&n.to_le_bytes()]).into_other(),
+    };
     let anchor = Anchor { height: 0, tag: [0; 8] };
     let mut txs: Vec<_> =
         (0..count).map(|n| Transaction::new(anchor, body(n), Some(no_share()), None).expect("complete")).collect();

@@ -27,11 +27,21 @@ pub const CASES: &[Case] = &[
     case("not_authorised", "an operator revokes", || at(operated, revoke(3), 5), || at(operated, revoke(3), 1)),
     case("not_authorised", "an operator's flags = 1", || at(operated, operator(3), 5), || at(operated, update(3), 5)),
     case("not_authorised", "an operator's flags = 3", || at(operated, both(3), 5), || at(operated, both(3), 1)),
-    case("not_authorised", "an operator cancels", || at(operated_moving, cancel(4), 5), || at(operated_moving, cancel(4), 1)),
+    case(
+        "not_authorised",
+        "an operator cancels",
+        || at(operated_moving, cancel(4), 5),
+        || at(operated_moving, cancel(4), 1),
+    ),
     case("not_authorised", "the next owner too early", || at(moving, update(3), 2), || at(moved, update(3), 2)),
     case("not_authorised", "the last owner too late", || at(moved, update(3), 1), || at(moving, update(3), 1)),
     case("not_authorised", "the last owner cancels late", || at(moved, cancel(3), 1), || at(moving, cancel(3), 1)),
-    case("not_authorised", "the last operator too late", || at(operated_moved, update(4), 5), || at(operated_moved, update(4), 2)),
+    case(
+        "not_authorised",
+        "the last operator too late",
+        || at(operated_moved, update(4), 5),
+        || at(operated_moved, update(4), 2),
+    ),
     case("sequence", "the same", || at(active, update(1), 1), || at(active, update(2), 1)),
     case("sequence", "too far", || at(active, update(1 + STEP + 1), 1), || at(active, update(1 + STEP), 1)),
     case("sequence", "an operator skips one", || at(operated, update(4), 5), || at(operated, update(3), 5)),
@@ -62,7 +72,12 @@ fn operator(seq: u64) -> Make {
 
 fn both(seq: u64) -> Make {
     let records = Some(Records::empty());
-    Box::new(move |name, _| Body::Update { name: name.clone(), seq, operator: Some(owner(6)), records: records.clone() })
+    Box::new(move |name, _| Body::Update {
+        name: name.clone(),
+        seq,
+        operator: Some(owner(6)),
+        records: records.clone(),
+    })
 }
 
 fn transfer(seq: u64) -> Make {
@@ -192,12 +207,8 @@ fn released_moving() -> TestChain {
 
 /// Seed 5 is operator. The sequence number is 2.
 fn operated() -> TestChain {
-    let appoint: Make = Box::new(|name, _| Body::Update {
-        name: name.clone(),
-        seq: 2,
-        operator: Some(owner(5)),
-        records: None,
-    });
+    let appoint: Make =
+        Box::new(|name, _| Body::Update { name: name.clone(), seq: 2, operator: Some(owner(5)), records: None });
     then(active(), appoint, 1)
 }
 
@@ -230,12 +241,16 @@ fn nobody_is_not_an_operator() {
     let chain = active();
     let state = chain.state(&alice()).expect("registered");
     assert!(state.operator.is_zero());
-    let removed = then(operated(), Box::new(|name, _| Body::Update {
-        name: name.clone(),
-        seq: 3,
-        operator: Some(PolicyHash::ZERO),
-        records: None,
-    }), 1);
+    let removed = then(
+        operated(),
+        Box::new(|name, _| Body::Update {
+            name: name.clone(),
+            seq: 3,
+            operator: Some(PolicyHash::ZERO),
+            records: None,
+        }),
+        1,
+    );
     assert!(judge(&removed, &alice(), update(4), 5).is_err());
 }
 
@@ -268,12 +283,13 @@ fn burning_and_releasing_end_a_transfer_and_set_the_height_of_freedom() {
         (RevokeMode::Release, (|h, _| h + tiny_params().release_delay) as fn(u32, u32) -> u32),
         (RevokeMode::Burn, |h, expires_at| (expires_at + tiny_params().grace).max(h + tiny_params().burn_lock)),
     ] {
-        let mut chain = moving();
+        let mut chain = then(then(operated(), update(3), 1), transfer(4), 1);
         let before = chain.state(&alice()).cloned().unwrap();
-        chain.mine(vec![chain.transaction(Body::Revoke { name: alice(), seq: 3, mode }, 1)]).unwrap();
+        assert!(before.pending.is_some() && !before.operator.is_zero() && !before.records.is_empty());
+        chain.mine(vec![chain.transaction(Body::Revoke { name: alice(), seq: 5, mode }, 1)]).unwrap();
         let state = chain.state(&alice()).cloned().unwrap();
         assert_eq!((state.pending, state.operator, state.records.is_empty()), (None, PolicyHash::ZERO, true));
-        assert_eq!((state.flags, state.seq, state.last_update), (1, 3, chain.height()));
+        assert_eq!((state.flags, state.seq, state.last_update), (1, 5, chain.height()));
         assert_eq!(state.expires_at, free(chain.height(), before.expires_at));
         assert_eq!(state.status(p, state.expires_at - 1), Status::Revoked);
         assert_eq!(state.status(p, state.expires_at), Status::Released);

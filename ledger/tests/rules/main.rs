@@ -3,6 +3,8 @@
 //! The list of violations is the list of rules; [`every_violation_has_a_case`] reads it from the source and fails when
 //! a rule has no case here.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
 mod block;
 mod change;
 mod header;
@@ -27,9 +29,10 @@ const fn case(code: &'static str, what: &'static str, broken: fn() -> Outcome, n
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    [header::CASES, block::CASES, transaction::CASES, reveal::CASES, change::CASES].into_iter().flatten().map(
-        |Case { code, what, broken, neighbour }| Case { code, what, broken: *broken, neighbour: *neighbour },
-    )
+    [header::CASES, block::CASES, transaction::CASES, reveal::CASES, change::CASES]
+        .into_iter()
+        .flatten()
+        .map(|Case { code, what, broken, neighbour }| Case { code, what, broken: *broken, neighbour: *neighbour })
 }
 
 #[test]
@@ -53,8 +56,10 @@ const RAISED_BY_THE_SHELL: [&str; 1] = ["known_invalid"];
 /// Every `=> "code",` in the source of [`Violation::code`].
 fn all_codes() -> Vec<&'static str> {
     let source = include_str!("../../src/rules/violation.rs");
-    let codes: Vec<&str> =
-        source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split_once("=> \"").map(|(_, c)| c)).collect();
+    let codes: Vec<&str> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix("\",")?.split_once("=> \"").map(|(_, c)| c))
+        .collect();
     assert!(codes.len() > 40, "the source of Violation::code was rearranged: adapt this test");
     codes
 }

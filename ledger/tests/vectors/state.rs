@@ -38,8 +38,7 @@ fn name_state(text: &str) -> NameState {
 /// Entries in every form.
 fn leaves() -> Vec<(&'static str, Leaf)> {
     let plain = name_state("alice");
-    let pending =
-        Some(Pending { owner: PolicyHash([0x81; 32]), operator: PolicyHash::ZERO, at: 0x8283_8485 });
+    let pending = Some(Pending { owner: PolicyHash([0x81; 32]), operator: PolicyHash::ZERO, at: 0x8283_8485 });
     let claim = Some(Claim { valid_from: 0x9192_9394_9596_9798, anchor: 0xa1a2_a3a4, height: 0xb1b2_b3b4 });
     let moving = NameState { pending, ..name_state("moving") };
     let claimed = NameState { flags: 6, claim, records: Records::empty(), ..name_state("claimed") };
@@ -71,7 +70,8 @@ pub fn vectors() -> Vectors {
     company.sort();
     pages.change(&company).unwrap();
     let path_ends = |key: &Key, end: PathEnd| prove(&pages, pages.root(), key).unwrap().end == end;
-    let into_nothing = (0..9_999).map(|n| name(&format!("n{n}")).key()).find(|key| path_ends(key, PathEnd::Empty)).unwrap();
+    let into_nothing =
+        (0..9_999).map(|n| name(&format!("n{n}")).key()).find(|key| path_ends(key, PathEnd::Empty)).unwrap();
     let absent = [name("nobody").key(), into_nothing, Key([0; 32]), Key([0xff; 32])];
     let proof = |key: &Key, value: Option<&[u8]>| {
         prove(&pages, pages.root(), key).unwrap().into_proof(value).unwrap().to_bytes()

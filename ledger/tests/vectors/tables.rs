@@ -57,16 +57,30 @@ pub fn compact() -> Vectors {
     let mut targets: Vec<U256> = (0..256u32).step_by(5).map(|shift| one << shift).collect();
     targets.extend([one * 0x7f_ffff, one * 0x80_0000, one * 0xff_ffff, one * 0x1234_5678, U256::MAX, U256::MAX >> 1]);
     targets.extend([168u32, 238, 240, 242, 244, 246, 255].map(|shift| one << shift));
-    targets.extend((0..32u32).map(|n| (U256::MAX >> n * 8) / (one * 3)));
+    targets.extend((0..32u32).map(|n| (U256::MAX >> (n * 8)) / (one * 3)));
     for target in targets.into_iter().filter(|target| !target.is_zero()) {
         let bits = to_compact(target);
         let effective = from_compact(bits).unwrap();
         v.text(&format!("{target:064x}"), format!("{bits:08x} {effective:064x} {}", work_of_target(effective)));
     }
     v.title("not canonical");
-    for bits in [0u32, 1, 0x0100_0000, 0x0100_ffff, 0x0380_0000, 0x0400_0001, 0x1f80_0000, 0x1f00_8000, 0x1f00_7fff,
-        0x2180_0000, 0x2101_0000, 0x2200_0001, 0x2300_0001, 0xff00_0001, 0xffff_ffff]
-    {
+    for bits in [
+        0u32,
+        1,
+        0x0100_0000,
+        0x0100_ffff,
+        0x0380_0000,
+        0x0400_0001,
+        0x1f80_0000,
+        0x1f00_8000,
+        0x1f00_7fff,
+        0x2180_0000,
+        0x2101_0000,
+        0x2200_0001,
+        0x2300_0001,
+        0xff00_0001,
+        0xffff_ffff,
+    ] {
         let text = from_compact(bits).map_or("none".to_owned(), |target| format!("{target:064x}"));
         v.text(&format!("{bits:08x}"), text);
     }
@@ -90,9 +104,19 @@ pub fn prices() -> Vectors {
             (u32::MAX, u32::MAX, u64::MAX),
         ] {
             let (price_bytes, price_commit) = (price.min(4_096), price);
-            let ext = HeaderExt { price_bytes, price_commit, weight, commit_count: commits, name_count: names, ..HeaderExt::default() };
+            let ext = HeaderExt {
+                price_bytes,
+                price_commit,
+                weight,
+                commit_count: commits,
+                name_count: names,
+                ..HeaderExt::default()
+            };
             let next = prices_after(&ext);
-            v.text(&format!("{price_bytes} {price_commit} {weight} {commits} {names}"), format!("{} {}", next.bytes, next.commit));
+            v.text(
+                &format!("{price_bytes} {price_commit} {weight} {commits} {names}"),
+                format!("{} {}", next.bytes, next.commit),
+            );
         }
     }
     v

@@ -28,15 +28,12 @@ mod transactions;
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::{
-    Router, middleware,
+    Router,
     extract::DefaultBodyLimit,
+    middleware,
     routing::{get, post},
 };
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 pub use monitor::MonitorServer;
 pub use state::{ApiState, Parts};

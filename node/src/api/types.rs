@@ -38,10 +38,7 @@ pub fn rfc3339(unix: u64) -> String {
     use time::{OffsetDateTime, format_description::well_known::Rfc3339};
     // Beyond the year 9999 there is no RFC 3339 form; header times from outside may claim anything.
     let seconds = i64::try_from(unix).unwrap_or(i64::MAX).min(253_402_300_799);
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_default()
+    OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl ChainCore {
         let tip = self.index.tip();
         let height = self.index.height(tip);
         let live = (fork_height + 1..=height).filter_map(|at| self.index.active_at(at));
-        let span = height.min(AVERAGE_OVER).max(1);
+        let span = height.clamp(1, AVERAGE_OVER);
         let start = self.index.active_at(height - span.min(height)).map_or(0, |id| self.index.work(id));
         Fork {
             current_work: self.index.work(tip),
@@ -212,7 +212,7 @@ impl ChainCore {
             Ok(staged) => staged,
             Err(violation) => return Ok(Err(Broken::Rule(violation))),
         };
-        let written = self.write_connected(id, &prechecked, arrival, &staged);
+        let written = self.write_connected(id, &prechecked, &staged);
         if let Err(error) = written {
             // The write may be repeated later; nothing but this held block has been consumed.
             self.hold(id, prechecked, arrival)?;
@@ -248,7 +248,6 @@ impl ChainCore {
         &mut self,
         id: Id,
         prechecked: &Prechecked,
-        arrival: Arrival,
         staged: &Staged,
     ) -> Result<(), StoreError> {
         let (header, hash) = (&prechecked.block.header, prechecked.hash);
@@ -270,7 +269,7 @@ impl ChainCore {
         batch.put(Table::Heights, height.to_be_bytes(), hash);
         stage_tip(&mut batch, header, hash);
         self.stage_pruning(&mut batch, height)?;
-        let durability = self.durability(id, arrival);
+        let durability = self.durability(id);
         let written = write_step(batch, durability, &self.stats)?;
         self.note_written(written);
         Ok(())

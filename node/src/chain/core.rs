@@ -49,6 +49,8 @@ pub enum Retention {
     /// Those of the last 14,400 blocks (20 days), with what takes them back. Undo data for fewer blocks would make the
     /// deep reorganisations that §7 allows impossible, and it is smaller than the bodies.
     Recent,
+    /// Those of the last so many blocks: for small disks and for tests. A reorganisation cannot go deeper than that.
+    Last(u32),
 }
 
 impl Retention {
@@ -57,6 +59,7 @@ impl Retention {
         match self {
             Self::Archive => u32::MAX,
             Self::Recent => 14_400,
+            Self::Last(blocks) => blocks,
         }
     }
 }
@@ -144,6 +147,9 @@ pub struct ChainCore {
     /// Blocks written since the database was last made durable.
     pub(super) unsynced: u32,
 }
+
+/// A stored body, checked; or the rule that it breaks.
+type Body = Result<(Prechecked, Arrival), Violation>;
 
 /// Checked blocks that wait for their turn.
 #[derive(Default)]
@@ -355,7 +361,7 @@ impl ChainCore {
     }
 
     /// A stored body, checked again if it was not kept in memory. `None` if it is not stored after all.
-    pub(super) fn checked_body(&mut self, id: Id) -> Result<Option<Result<(Prechecked, Arrival), Violation>>, StoreError> {
+    pub(super) fn checked_body(&mut self, id: Id) -> Result<Option<Body>, StoreError> {
         if let Some(held) = self.waiting.take(id) {
             return Ok(Some(Ok(held)));
         }
@@ -480,9 +486,9 @@ impl ChainCore {
     }
 
     /// How durable the next block has to be: at the tip, at once.
-    pub(super) fn durability(&self, id: Id, arrival: Arrival) -> Durability {
-        let at_tip = arrival == Arrival::Live && self.index.work(id) >= self.index.work(self.index.best());
-        if at_tip || self.unsynced + 1 >= SYNC_EVERY { Durability::Synced } else { Durability::Buffered }
+    pub(super) fn durability(&self, id: Id) -> Durability {
+        let is_best = self.index.work(id) >= self.index.work(self.index.best());
+        if is_best || self.unsynced + 1 >= SYNC_EVERY { Durability::Synced } else { Durability::Buffered }
     }
 }
 

@@ -58,7 +58,8 @@ struct Shared {
     queue: mpsc::Sender<super::service::Message>,
     permits: Permits,
     tip: watch::Receiver<Arc<Tip>>,
-    events: broadcast::Sender<Arc<ChainEvent>>,
+    /// Weak, so that the channel closes when the chain thread ends.
+    events: broadcast::WeakSender<Arc<ChainEvent>>,
     reader: ChainReader,
     stats: Arc<ChainStats>,
     fatal: Arc<OnceLock<StoreError>>,
@@ -100,7 +101,7 @@ impl ChainHandle {
     pub(super) fn new(
         queue: mpsc::Sender<super::service::Message>,
         tip: watch::Receiver<Arc<Tip>>,
-        events: broadcast::Sender<Arc<ChainEvent>>,
+        events: broadcast::WeakSender<Arc<ChainEvent>>,
         reader: ChainReader,
         stats: Arc<ChainStats>,
         fatal: Arc<OnceLock<StoreError>>,
@@ -167,9 +168,12 @@ impl ChainHandle {
         self.shared.tip.clone()
     }
 
-    /// Everything that happens from now on.
+    /// Everything that happens from now on. Closed when the chain thread has ended.
     pub fn events(&self) -> broadcast::Receiver<Arc<ChainEvent>> {
-        self.shared.events.subscribe()
+        match self.shared.events.upgrade() {
+            Some(events) => events.subscribe(),
+            None => broadcast::channel(1).1,
+        }
     }
 
     /// Reads that do not wait for the chain thread.

@@ -134,10 +134,9 @@ impl ChainReader {
         let to = next.saturating_add(lag).saturating_add(blocks).to_be_bytes();
         let mut names = Vec::new();
         view.scan(Table::Expiry, (&from, &to), Direction::Up, &mut |key, _| {
-            if let Some(Leaf::Name(state)) = view.leaf(&Key(fixed("an expiry entry", &key[4..])?))? {
-                if !state.is_revoked() {
-                    names.push(state);
-                }
+            match view.leaf(&Key(fixed("an expiry entry", &key[4..])?))? {
+                Some(Leaf::Name(state)) if !state.is_revoked() => names.push(state),
+                Some(Leaf::Name(_) | Leaf::Commit(_)) | None => {}
             }
             Ok(go_on_while(names.len() < limit))
         })?;

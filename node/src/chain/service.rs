@@ -7,7 +7,7 @@
 //! on; anything else stops the thread, because after a failed write nothing more may be written.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     ops::ControlFlow,
     sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
@@ -16,42 +16,32 @@ use std::{
 
 use ledger::{
     block::{Block, Header},
-    codec::encode,
     hash::{BlockHash, TxId},
     params::Params,
-    rules::{
-        Violation,
-        context::anchor_is_in_window,
-        transaction::{AnchorBlock, CheckedTransaction, check},
-    },
-    state::apply::touched_keys,
+    rules::{Violation, transaction::CheckedTransaction},
     transaction::Transaction,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    mempool::{Admission, Limits, Mempool, PoolRefusal, PoolTransaction, Removal, work_ratio},
-    store::{Direction, Durability, PoolRow, Read, Rows, Store, StoreError, Table, parse},
+    mempool::{Limits, Mempool},
+    store::{Store, StoreError},
 };
 
 use super::{
     Alarm, Arrival, BlockOutcome, BlockReport, ChainCore, ChainError, ChainEvent, ChainHandle, ChainOptions,
     ChainReader, HeadersReport, Prechecked, Tip, TxOrigin, TxRejection,
     handle::{Permit, QUEUE, Request},
-    precheck::{BodyFault, PrecheckContext, precheck, with_scratch},
-    stats::{add, set},
+    pooling::OWN_CHECKS,
+    precheck::{BodyFault, PrecheckContext, precheck},
+    stats::set,
     template::Draft,
     workers::{Urgency, Workers},
 };
 
-/// Events kept for a slow receiver: half an hour of full blocks and their transactions on a busy local network.
-const EVENTS: usize = 4_096;
-/// Own checks under way (transactions that a reorganisation released, the mempool of the last run).
-const OWN_CHECKS: usize = 256;
-/// Own checks waiting: two full blocks. Transactions beyond that are dropped; their senders still have them.
-const OWN_QUEUE: usize = 4_096;
-/// Transactions asked about again after each block, those that the block touched first: some 40 ms.
-const RECHECK: usize = 2_048;
+/// Events kept for a slow receiver. A block's event takes some ten kilobytes, so ten megabytes while syncing; whoever
+/// falls behind further reads the state anew.
+const EVENTS: usize = 1_024;
 /// How often a write is tried again while the disk is full.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -59,7 +49,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Message {
     Request(Request, Permit),
     BlockChecked(BlockChecked),
-    TransactionChecked(TransactionChecked),
+    TransactionChecked(Box<TransactionChecked>),
     Retry,
 }
 
@@ -76,7 +66,7 @@ pub(super) struct BlockChecked {
 }
 
 /// Who waits for a transaction to be judged.
-enum Waiter {
+pub(super) enum Waiter {
     /// A caller, with its permit.
     Caller(TransactionReply, #[allow(dead_code)] Permit),
     /// Nobody: the node itself puts it back.
@@ -85,9 +75,9 @@ enum Waiter {
 
 /// A worker's word on a transaction.
 pub(super) struct TransactionChecked {
-    result: Result<(CheckedTransaction, u64), Violation>,
-    origin: TxOrigin,
-    waiter: Waiter,
+    pub(super) result: Result<(CheckedTransaction, u64), Violation>,
+    pub(super) origin: TxOrigin,
+    pub(super) waiter: Waiter,
 }
 
 /// How the service is set up.
@@ -132,7 +122,7 @@ impl ChainService {
         let reader = ChainReader::new(store, params, pool.view());
         let fatal = Arc::new(OnceLock::new());
         let back = queue.downgrade();
-        let handle = ChainHandle::new(queue, tips, events.clone(), reader, core.stats(), fatal.clone());
+        let handle = ChainHandle::new(queue, tips, events.downgrade(), reader, core.stats(), fatal.clone());
         let workers = Workers::start(options.workers);
         let chain = Chain {
             core,
@@ -168,21 +158,21 @@ impl ChainService {
 }
 
 /// What the thread owns.
-struct Chain {
-    core: ChainCore,
-    pool: Mempool,
-    workers: Workers,
-    back: mpsc::WeakSender<Message>,
+pub(super) struct Chain {
+    pub(super) core: ChainCore,
+    pub(super) pool: Mempool,
+    pub(super) workers: Workers,
+    pub(super) back: mpsc::WeakSender<Message>,
     tip: watch::Sender<Arc<Tip>>,
     events: broadcast::Sender<Arc<ChainEvent>>,
     fatal: Arc<OnceLock<StoreError>>,
-    clock: fn() -> u64,
+    pub(super) clock: fn() -> u64,
     draft: Option<Draft>,
     /// Counts changes of the mempool.
-    revision: u64,
+    pub(super) revision: u64,
     /// Transactions that the node itself puts back into the mempool.
-    own: VecDeque<Transaction>,
-    own_under_way: usize,
+    pub(super) own: VecDeque<Transaction>,
+    pub(super) own_under_way: usize,
     retry_is_set: bool,
 }
 
@@ -207,7 +197,7 @@ impl Chain {
         match message {
             Message::Request(request, permit) => return self.answer(request, permit),
             Message::BlockChecked(checked) => self.block_checked(checked),
-            Message::TransactionChecked(checked) => self.transaction_checked(checked),
+            Message::TransactionChecked(checked) => self.transaction_checked(*checked),
             Message::Retry => self.retry(),
         }
         ControlFlow::Continue(())
@@ -249,7 +239,7 @@ impl Chain {
     }
 
     /// Takes note of what a database error means for this thread.
-    fn checked<T>(&mut self, result: Result<T, StoreError>) -> Result<T, ChainError> {
+    pub(super) fn checked<T>(&mut self, result: Result<T, StoreError>) -> Result<T, ChainError> {
         match result {
             Ok(value) => {
                 set(&self.core.stats.disk_full, 0);
@@ -262,7 +252,7 @@ impl Chain {
         }
     }
 
-    fn note(&mut self, error: &StoreError) {
+    pub(super) fn note(&mut self, error: &StoreError) {
         match error {
             StoreError::DiskFull => {
                 set(&self.core.stats.disk_full, 1);
@@ -344,108 +334,6 @@ impl Chain {
         drop(reply.send(report));
     }
 
-    /// Looks at a transaction, cheapest first, and gives it to a worker.
-    fn transaction(&mut self, transaction: Transaction, origin: TxOrigin, waiter: Waiter) {
-        let anchor = match self.admissible(&transaction, origin) {
-            Ok(anchor) => anchor,
-            Err(rejection) => return self.reject(rejection, waiter),
-        };
-        let (params, chain_id, known) = (self.core.params, self.core.chain_id, self.core.known.clone());
-        let back = self.back.clone();
-        let job = move || {
-            let checked = match known.find(&transaction, &anchor) {
-                Some(checked) => Ok(checked),
-                None => with_scratch(|scratch| check(params, &chain_id, transaction, &anchor, scratch)),
-            };
-            let result = checked.map(|checked| {
-                let ratio = with_scratch(|s| work_ratio(params, &chain_id, &checked, anchor.prices, s));
-                (checked, ratio)
-            });
-            send_back(&back, Message::TransactionChecked(TransactionChecked { result, origin, waiter }));
-        };
-        self.workers.submit(Urgency::Transaction, Box::new(job));
-    }
-
-    /// What can be said of a transaction without signatures and work. Returns its anchor.
-    fn admissible(&mut self, transaction: &Transaction, origin: TxOrigin) -> Result<AnchorBlock, TxRejection> {
-        let txid = transaction.txid();
-        self.pool.has_room_for(&txid, transaction.body(), origin)?;
-        let place = self.core.store.transaction_place(&txid);
-        if let Some((height, _)) = self.checked(place)? {
-            return Err(TxRejection::Mined { height });
-        }
-        let at = transaction.anchor();
-        let next = self.core.tip().height + 1;
-        anchor_is_in_window(self.core.params, next, at.height).map_err(TxRejection::Violation)?;
-        let anchor = self.core.active_anchor(at.height).filter(|anchor| at.matches(&anchor.hash));
-        anchor.ok_or(TxRejection::UnknownAnchor { height: at.height })
-    }
-
-    fn transaction_checked(&mut self, checked: TransactionChecked) {
-        let TransactionChecked { result, origin, waiter } = checked;
-        let admitted = match result {
-            Ok((checked, ratio)) => self.admit_checked(checked, ratio, origin),
-            Err(violation) => Err(TxRejection::Violation(violation)),
-        };
-        match admitted {
-            Ok(txid) => {
-                add(&self.core.stats.transactions_accepted, 1);
-                if let Waiter::Caller(reply, _permit) = waiter {
-                    drop(reply.send(Ok(txid)));
-                } else {
-                    self.own_under_way -= 1;
-                }
-            }
-            Err(rejection) => {
-                self.own_under_way -= usize::from(matches!(waiter, Waiter::Own));
-                self.reject(rejection, waiter);
-            }
-        }
-    }
-
-    /// Judges a checked transaction against the tip, which may have moved meanwhile, and takes it in.
-    fn admit_checked(&mut self, checked: CheckedTransaction, ratio: u64, origin: TxOrigin) -> Result<TxId, TxRejection> {
-        let judged = self.core.judge_next(&checked);
-        let standing = self.checked(judged)?.map_err(TxRejection::Violation)?;
-        let admission = Admission { origin, now: (self.clock)(), standing, work_ratio: ratio };
-        let txid = checked.txid();
-        let (entry, evicted) = self.pool.insert(checked, admission)?;
-        self.persist(Some(&entry), &evicted);
-        for gone in evicted {
-            self.send_event(ChainEvent::TransactionRemoved { txid: gone.txid(), reason: Removal::Evicted });
-        }
-        self.send_event(ChainEvent::TransactionAdded(entry));
-        Ok(txid)
-    }
-
-    fn reject(&mut self, rejection: TxRejection, waiter: Waiter) {
-        add(&self.core.stats.transactions_rejected, 1);
-        tracing::debug!(code = rejection.code(), %rejection, "transaction_rejected");
-        if let Waiter::Caller(reply, _permit) = waiter {
-            drop(reply.send(Err(rejection)));
-        }
-    }
-
-    /// Writes what entered and what left. Losing this in a crash costs some gossip, so an error is only reported.
-    fn persist(&mut self, entered: Option<&PoolTransaction>, left: &[Arc<PoolTransaction>]) {
-        self.revision += 1;
-        set(&self.core.stats.mempool_transactions, self.pool.count() as u64);
-        set(&self.core.stats.mempool_bytes, self.pool.bytes() as u64);
-        let mut batch = self.core.store.batch();
-        left.iter().for_each(|entry| batch.delete(Table::Pool, entry.wtxid()));
-        if let Some(entry) = entered {
-            let row = PoolRow {
-                added_at: entry.added_at,
-                is_local: u8::from(entry.origin == TxOrigin::Local),
-                transaction: encode(entry.transaction()),
-            };
-            batch.put(Table::Pool, entry.wtxid(), encode(&row));
-        }
-        if let Err(error) = batch.write(Durability::Buffered) {
-            tracing::warn!(%error, "mempool_not_persisted");
-        }
-    }
-
     /// Tells everybody what the core did, and brings the mempool up to date with it.
     fn publish(&mut self) {
         let events = self.core.take_events();
@@ -463,113 +351,14 @@ impl Chain {
         }
     }
 
-    /// Takes mined transactions out of the mempool, queues those that came free, and returns all that blocks touched.
-    fn follow_events(&mut self, events: &[ChainEvent]) -> Touched {
-        let mut touched = Touched::default();
-        for event in events {
-            match event {
-                ChainEvent::Connected(connected) => {
-                    let transactions = &connected.block.transactions;
-                    touched.keys.extend(touched_keys(transactions, &self.core.chain_id));
-                    let height = connected.tip.height;
-                    for entry in transactions.iter().filter_map(|tx| self.pool.remove(&tx.txid())) {
-                        touched.removed.push((entry, Removal::Mined { height }));
-                    }
-                }
-                ChainEvent::Disconnected(gone) => {
-                    touched.keys.extend(touched_keys(&gone.transactions, &self.core.chain_id));
-                    let room = OWN_QUEUE.saturating_sub(self.own.len());
-                    self.own.extend(gone.transactions.iter().take(room).cloned());
-                }
-                ChainEvent::TransactionAdded(_)
-                | ChainEvent::TransactionRemoved { .. }
-                | ChainEvent::Alarm(_) => {}
-            }
-        }
-        touched
-    }
-
-    fn bring_pool_up_to_date(&mut self, touched: &Touched) -> Vec<(TxId, Removal)> {
-        let mut removed = touched.removed.clone();
-        let next = self.core.tip().height + 1;
-        removed.extend(self.pool.expire(next).into_iter().map(|entry| (entry, Removal::AnchorGone)));
-        let due = self.core.next_height_and_due();
-        if let Ok((height, due)) = self.checked(due) {
-            let (core, mut failed) = (&self.core, None);
-            removed.extend(self.pool.recheck(&touched.keys, RECHECK, |checked| {
-                core.judge_at(checked, height, &due).unwrap_or_else(|error| {
-                    failed = Some(error);
-                    Ok(crate::mempool::Standing::Ready)
-                })
-            }));
-            failed.iter().for_each(|error| self.note(error));
-        }
-        let left: Vec<_> = removed.iter().map(|(entry, _)| entry.clone()).collect();
-        if !left.is_empty() {
-            self.persist(None, &left);
-        }
-        removed.into_iter().map(|(entry, reason)| (entry.txid(), reason)).collect()
-    }
-
-    fn send_event(&self, event: ChainEvent) {
+    pub(super) fn send_event(&self, event: ChainEvent) {
         // Nobody listening is not an error.
         let _ = self.events.send(Arc::new(event));
     }
-
-    /// Judges transactions that the node itself puts back, a few at a time.
-    fn put_back(&mut self) {
-        while self.own_under_way < OWN_CHECKS {
-            let Some(transaction) = self.own.pop_front() else { break };
-            match self.admissible(&transaction, TxOrigin::Local) {
-                Ok(_) => {
-                    self.own_under_way += 1;
-                    self.transaction(transaction, TxOrigin::Local, Waiter::Own);
-                }
-                Err(rejection) => self.drop_row(&transaction, &rejection),
-            }
-        }
-    }
-
-    /// Forgets the row of a transaction of the last run that has no place any more.
-    fn drop_row(&self, transaction: &Transaction, rejection: &TxRejection) {
-        tracing::debug!(code = rejection.code(), "transaction_not_put_back");
-        if matches!(rejection, TxRejection::Pool(PoolRefusal::Known)) {
-            return;
-        }
-        let mut batch = self.core.store.batch();
-        batch.delete(Table::Pool, transaction.wtxid());
-        if let Err(error) = batch.write(Durability::Buffered) {
-            tracing::warn!(%error, "mempool_not_persisted");
-        }
-    }
-
-    /// Queues the mempool of the last run. It is judged like anything from outside.
-    fn reload_pool(&mut self) {
-        let mut rows: Vec<(u64, Transaction)> = Vec::new();
-        let read = self.core.store.scan(Table::Pool, (&[], &[]), Direction::Up, &mut |_, bytes| {
-            let row: PoolRow = parse("a transaction of the mempool", bytes)?;
-            if let Ok(transaction) = ledger::codec::decode(&row.transaction) {
-                rows.push((row.added_at, transaction));
-            }
-            Ok(ControlFlow::Continue(()))
-        });
-        if let Err(error) = read {
-            tracing::warn!(%error, "mempool_not_reloaded");
-        }
-        rows.sort_by_key(|(added_at, _)| *added_at);
-        self.own.extend(rows.into_iter().map(|(_, transaction)| transaction));
-    }
-}
-
-/// What blocks did to the mempool.
-#[derive(Default)]
-struct Touched {
-    keys: BTreeSet<ledger::hash::Key>,
-    removed: Vec<(Arc<PoolTransaction>, Removal)>,
 }
 
 /// Hands a result to the chain thread. The queue has a place for everything under way, so this does not wait.
-fn send_back(back: &mpsc::WeakSender<Message>, message: Message) {
+pub(super) fn send_back(back: &mpsc::WeakSender<Message>, message: Message) {
     if let Some(queue) = back.upgrade() {
         // A closed queue means that the chain has stopped; whoever waits sees that.
         let _ = queue.blocking_send(message);

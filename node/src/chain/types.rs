@@ -220,6 +220,7 @@ pub struct PlacedHeader {
 
 /// Where a transaction is.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // One at a time, for one answer.
 pub enum TransactionStatus {
     /// Waiting in the mempool.
     Pooled(Arc<crate::mempool::PoolTransaction>),

@@ -53,7 +53,8 @@ impl<'de> Deserialize<'de> for Toggle<SocketAddr> {
         if text == "off" {
             return Ok(Self::Off);
         }
-        let wrong = || D::Error::custom(format!("{text:?} is neither \"off\" nor an address such as \"127.0.0.1:8353\""));
+        let wrong =
+            || D::Error::custom(format!("{text:?} is neither \"off\" nor an address such as \"127.0.0.1:8353\""));
         text.parse().map(Self::On).map_err(|_| wrong())
     }
 }

@@ -220,17 +220,20 @@ impl Mempool {
         self.by_anchor.remove(&(entry.transaction().anchor().height, *txid));
         self.by_rank.remove(&entry.rank());
         if let TxOrigin::Peer(peer) = entry.origin {
-            if let Some((count, bytes)) = self.by_peer.get_mut(&peer) {
-                *count -= 1;
-                *bytes -= entry.bytes;
-                if *count == 0 {
-                    self.by_peer.remove(&peer);
-                }
-            }
+            self.release_share(peer, entry.bytes);
         }
         self.bytes -= entry.bytes;
         self.view.take(txid, self.bytes);
         Some(entry)
+    }
+
+    fn release_share(&mut self, peer: u64, length: usize) {
+        let Some((count, bytes)) = self.by_peer.get_mut(&peer) else { return };
+        *count -= 1;
+        *bytes -= length;
+        if *count == 0 {
+            self.by_peer.remove(&peer);
+        }
     }
 
     /// Takes out every transaction whose anchor is too old for a block at `next_height`.

@@ -102,7 +102,7 @@ impl Metrics {
         self.chain_names.set(gauge(tip.name_count));
         self.chain_price_bytes.set(tip.prices.bytes.into());
         self.chain_price_commit.set(tip.prices.commit.into());
-        self.chain_work_total.set(tip.total_work as f64);
+        self.chain_work_hashes.set(tip.total_work as f64);
         self.clock_offset_seconds.set(verdict.clock_offset_s.unwrap_or(0) as f64);
         self.clock_alarm.set(verdict.clock_alarm.into());
     }

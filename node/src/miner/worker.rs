@@ -134,9 +134,8 @@ pub(super) fn date(params: &Params, parent: &HeaderCore, core: &mut HeaderCore, 
 
 /// Where to begin. Without randomness the clock's fine digits still differ between nodes and threads.
 fn random_start() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as u64)
-    })
+    getrandom::u64()
+        .unwrap_or_else(|_| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as u64))
 }
 
 /// Seconds since 1970.

@@ -94,11 +94,7 @@ pub(super) fn resigned(
     }
 }
 
-fn checked_reveal(
-    rules: &Rules,
-    reveal: &Transaction,
-    block_at: BlockAt<'_>,
-) -> Result<sight::AnchorBlock, OpsError> {
+fn checked_reveal(rules: &Rules, reveal: &Transaction, block_at: BlockAt<'_>) -> Result<sight::AnchorBlock, OpsError> {
     if !matches!(reveal.body(), Body::Reveal { .. }) {
         return Err(invalid("not_a_reveal", "the transaction is not a REVEAL", ""));
     }
@@ -111,11 +107,7 @@ fn checked_reveal(
     }
 }
 
-fn checked_change(
-    rules: &Rules,
-    change: &Transaction,
-    block_at: BlockAt<'_>,
-) -> Result<sight::AnchorBlock, OpsError> {
+fn checked_change(rules: &Rules, change: &Transaction, block_at: BlockAt<'_>) -> Result<sight::AnchorBlock, OpsError> {
     let (true, Some(witness)) = (change.body().needs_work(), change.witness()) else {
         return Err(invalid("not_a_change", "the transaction is not a signed change that needs work", ""));
     };

@@ -36,6 +36,16 @@ impl Failure {
         )
     }
 
+    /// A reorganisation took back what was done, and it cannot be done again.
+    pub(super) fn lost_to_reorg(name: &str, because: &Self) -> Self {
+        Self::new(
+            "lost_to_reorg",
+            format!("the chain was reorganised, and the operation on {name} is no longer part of it"),
+            format!("It cannot be repeated: {}.", because.message),
+            format!("namectl lookup {name}"),
+        )
+    }
+
     pub(super) fn commit_expired(name: &str, until: u32) -> Self {
         Self::new(
             "commit_expired",

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::RwLock;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::{
-    OpId, OpsError, Record, Request, ResumeRequest, State,
-    failure::Failure,
-};
+use super::{OpId, OpsError, Record, Request, ResumeRequest, State, failure::Failure};
 use crate::miner::WorkProgress;
 
 /// Requests waiting for the runner; each is answered within a few reads and one synced write.

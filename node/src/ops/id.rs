@@ -54,11 +54,12 @@ impl FromStr for OpId {
         if text.len() != LENGTH || text.as_bytes()[0] > b'7' {
             return Err(NotAnId);
         }
-        text.bytes().try_fold(0u128, |value, byte| {
-            let digit = ALPHABET.iter().position(|c| *c == byte.to_ascii_uppercase()).ok_or(NotAnId)?;
-            Ok(value << 5 | digit as u128)
-        })
-        .map(Self)
+        text.bytes()
+            .try_fold(0u128, |value, byte| {
+                let digit = ALPHABET.iter().position(|c| *c == byte.to_ascii_uppercase()).ok_or(NotAnId)?;
+                Ok(value << 5 | digit as u128)
+            })
+            .map(Self)
     }
 }
 

@@ -86,6 +86,7 @@ pub struct AnchorRef {
 }
 
 /// What shall be done.
+#[allow(clippy::large_enum_variant)] // There are a few hundred at most, nearly all of them registrations.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Plan {

@@ -13,8 +13,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    MAX_ACTIVE, MAX_FINISHED, OpId, OpsError, OpsHandle, Plan, Record, Request, ResumeRequest, State, View,
-    admit,
+    MAX_ACTIVE, MAX_FINISHED, OpId, OpsError, OpsHandle, Plan, Record, Request, ResumeRequest, State, View, admit,
     failure::Failure,
     handle::{COMMANDS, Command, Published},
     journal::Journal,
@@ -24,8 +23,8 @@ use super::{
 };
 use crate::{
     chain::{ChainHandle, TxOrigin, TxRejection},
-    miner::MinerHandle,
     mempool::PoolRefusal,
+    miner::MinerHandle,
     store::{Kv, StoreError},
 };
 use active::{Active, Worked, unix_ms, unix_now};
@@ -363,8 +362,7 @@ impl Runner {
     /// Drops the oldest finished operations beyond what is kept.
     fn forget_oldest(&self) {
         let mut views = self.published.views.write();
-        let finished: Vec<OpId> =
-            views.iter().filter(|(_, view)| view.record.is_settled).map(|(id, _)| *id).collect();
+        let finished: Vec<OpId> = views.iter().filter(|(_, view)| view.record.is_settled).map(|(id, _)| *id).collect();
         for id in finished.iter().take(finished.len().saturating_sub(MAX_FINISHED)) {
             views.remove(id);
             if let Err(error) = self.journal.delete(*id) {

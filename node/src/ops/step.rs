@@ -71,10 +71,14 @@ impl Rules {
 
 /// The next step of `record`.
 pub fn step(rules: &Rules, record: &Record, sight: &Sight) -> Step {
-    match &record.plan {
+    let mut step = match &record.plan {
         Plan::Register(plan) => register::step(rules, plan, sight),
         Plan::Change(plan) => change::step(rules, plan, sight),
+    };
+    if record.state == State::Done && step.state == State::Failed {
+        step.failure = step.failure.map(|cause| Failure::lost_to_reorg(record.name().as_str(), &cause));
     }
+    step
 }
 
 impl Step {

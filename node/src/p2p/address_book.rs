@@ -268,17 +268,14 @@ mod tests {
     /// Protocol §12, eclipse: 1,000 hostile addresses in four groups against ten honest groups.
     #[test]
     fn hostile_groups_cannot_take_all_outbound_places() {
-        let mut rng = rng();
+        let (mut book, mut rng, mut hostile) = (AddressBook::default(), rng(), BTreeSet::new());
+        for index in 0..1_000u32 {
+            let peer = PeerId::random();
+            hostile.insert(peer);
+            book.learn(peer, &address(60 + (index % 4) as u8, 1, (index / 4) as u8), Origin::Hearsay);
+        }
+        (0..10).for_each(|group| book.learn(PeerId::random(), &address(80 + group, 1, 1), Origin::Hearsay));
         for _ in 0..100 {
-            let (mut book, mut hostile) = (AddressBook::default(), BTreeSet::new());
-            for index in 0..1_000u32 {
-                let peer = PeerId::random();
-                hostile.insert(peer);
-                book.learn(peer, &address(60 + (index % 4) as u8, 1, (index / 4) as u8), Origin::Hearsay);
-            }
-            for group in 0..10 {
-                book.learn(PeerId::random(), &address(80 + group, 1, 1), Origin::Hearsay);
-            }
             let (mut busy, mut taken) = (BTreeSet::new(), BTreeSet::new());
             while let Some((peer, addresses)) = book.next_to_dial(0, &mut rng, &busy, &taken) {
                 busy.insert(peer);

@@ -16,6 +16,9 @@ pub enum Direction {
 /// Whether a scan goes on.
 pub type Flow = std::ops::ControlFlow<()>;
 
+/// Called with each entry of a scan: key and value.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Flow, StoreError> + 'a;
+
 /// Something entries can be read from.
 pub trait Read {
     /// The entry at `key`.
@@ -30,7 +33,7 @@ pub trait Read {
         table: Table,
         range: (&[u8], &[u8]),
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Flow, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
 
     /// Visits the entries whose key starts with `prefix`.
@@ -38,7 +41,7 @@ pub trait Read {
         &self,
         table: Table,
         prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Flow, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         self.scan(table, (prefix, &after_prefix(prefix)), Direction::Up, visit)
     }
@@ -82,7 +85,7 @@ impl Read for Store {
         table: Table,
         range: (&[u8], &[u8]),
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Flow, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         let options = bounded(ReadOptions::default(), range);
         walk(self.inner.db.raw_iterator_cf_opt(self.family(table), options), direction, visit)
@@ -105,7 +108,7 @@ impl Read for Snapshot<'_> {
         table: Table,
         range: (&[u8], &[u8]),
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Flow, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         let mut options = bounded(ReadOptions::default(), range);
         options.set_snapshot(&self.frozen);
@@ -130,7 +133,7 @@ fn bounded(mut options: ReadOptions, (from, to): (&[u8], &[u8])) -> ReadOptions 
 fn walk(
     mut entries: DBRawIteratorWithThreadMode<'_, Db>,
     direction: Direction,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Flow, StoreError>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StoreError> {
     match direction {
         Direction::Up => entries.seek_to_first(),

@@ -29,12 +29,10 @@ const PATIENCE_MAX_MS: u64 = 64_000;
 const MAX_STALLS: u32 = 3;
 
 #[derive(Debug)]
-enum State<P> {
+enum State {
     Free,
-    Asked {
-        batch: u64,
-        peer: P,
-    },
+    /// Asked for, in this batch.
+    Asked(u64),
     /// Here, not judged yet.
     InHand,
 }
@@ -42,7 +40,7 @@ enum State<P> {
 #[derive(Debug)]
 struct Slot<P> {
     height: u32,
-    state: State<P>,
+    state: State,
     failed: Vec<P>,
 }
 
@@ -119,7 +117,7 @@ impl<P: PeerKey> Bodies<P> {
     }
 
     fn release_asked(&mut self, batch: u64, hash: BlockHash, failed: Option<P>) {
-        let asked_here = |slot: &Slot<P>| matches!(slot.state, State::Asked { batch: b, .. } if b == batch);
+        let asked_here = |slot: &Slot<P>| matches!(slot.state, State::Asked(b) if b == batch);
         if self.slots.get(&hash).is_some_and(asked_here) {
             self.release(hash, failed);
         }
@@ -136,13 +134,18 @@ impl<P: PeerKey> Bodies<P> {
         }
     }
 
-    fn in_flight(&self) -> usize {
-        self.slots.values().filter(|slot| !matches!(slot.state, State::Free)).count()
+    /// Blocks that nobody was asked for yet.
+    pub fn free(&self) -> usize {
+        self.slots.values().filter(|slot| matches!(slot.state, State::Free)).count()
     }
 
-    fn asked_of(&self, peer: &P) -> usize {
-        let is_asked = |slot: &&Slot<P>| matches!(slot.state, State::Asked { peer: p, .. } if p == *peer);
-        self.slots.values().filter(is_asked).count()
+    /// How many blocks each peer was asked for and has not given.
+    fn asked(&self) -> BTreeMap<P, usize> {
+        let mut asked = BTreeMap::new();
+        for batch in self.batches.values() {
+            *asked.entry(batch.peer).or_default() += batch.hashes.len();
+        }
+        asked
     }
 
     /// The lowest free blocks that `peer` can be asked for.
@@ -161,7 +164,7 @@ impl<P: PeerKey> Bodies<P> {
         self.next_batch += 1;
         for hash in hashes {
             if let Some(slot) = self.slots.get_mut(hash) {
-                slot.state = State::Asked { batch, peer };
+                slot.state = State::Asked(batch);
             }
         }
         let deadline = now.after(self.patience_ms);
@@ -173,19 +176,20 @@ impl<P: PeerKey> Bodies<P> {
 impl<P: PeerKey> Sync<P> {
     /// Spreads the missing bodies over the peers that claim to have them.
     pub(super) fn ask_for_bodies(&mut self, now: Millis, rng: &mut dyn RngCore, out: &mut Vec<Output<P>>) {
-        let mut room = IN_FLIGHT.saturating_sub(self.bodies.in_flight());
-        if room == 0 || self.bodies.order.is_empty() {
+        let free = self.bodies.free();
+        let mut room = IN_FLIGHT.saturating_sub(self.bodies.order.len() - free);
+        if room == 0 || free == 0 {
             return;
         }
-        for peer in self.body_peers(now, rng) {
-            let share = self.share_per_question();
-            while room > 0 {
-                let free = PER_PEER.saturating_sub(self.bodies.asked_of(&peer)).min(share).min(room);
-                let hashes = self.next_bodies(peer, free);
+        let share = self.share_per_question();
+        for (peer, mut asked) in self.body_peers(now, rng) {
+            while room > 0 && asked < PER_PEER {
+                let hashes = self.next_bodies(peer, (PER_PEER - asked).min(share).min(room));
                 if hashes.is_empty() {
                     break;
                 }
                 room -= hashes.len();
+                asked += hashes.len();
                 let batch = self.bodies.open_batch(now, peer, &hashes);
                 out.push(Output::AskBodies { peer, batch, hashes });
             }
@@ -198,17 +202,18 @@ impl<P: PeerKey> Sync<P> {
         self.bodies.free_for(&peer, up_to, max, all_failed)
     }
 
-    /// Peers that can be asked, the least busy first and otherwise in random order.
-    fn body_peers(&self, now: Millis, rng: &mut dyn RngCore) -> Vec<P> {
+    /// Peers that can be asked, with what they were asked for: the least busy first and otherwise in random order.
+    fn body_peers(&self, now: Millis, rng: &mut dyn RngCore) -> Vec<(P, usize)> {
+        let asked = self.bodies.asked();
         let can = |peer: &Peer| peer.claim.is_some() && peer.is_rested(now);
         let mut able: Vec<_> = self
             .peers
             .iter()
             .filter(|(_, peer)| can(peer))
-            .map(|(key, peer)| (peer.stalls, self.bodies.asked_of(key), rng.random::<u32>(), *key))
+            .map(|(key, peer)| (peer.stalls, asked.get(key).copied().unwrap_or(0), rng.random::<u32>(), *key))
             .collect();
         able.sort();
-        able.into_iter().map(|(_, _, _, key)| key).collect()
+        able.into_iter().map(|(_, asked, _, key)| (key, asked)).collect()
     }
 
     /// Few missing blocks are spread thin, so that no single peer can hold them up.

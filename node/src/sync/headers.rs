@@ -139,7 +139,7 @@ impl<P: PeerKey> Sync<P> {
             Judged::Accepted => {
                 self.bodies.done(hash);
                 self.raise_claim(peer, Some(&block.header));
-                self.refresh_view(out);
+                self.view_is_old(out);
             }
             Judged::Known => self.bodies.done(hash),
             Judged::UnknownParent(_) => {

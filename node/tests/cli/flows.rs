@@ -91,6 +91,27 @@ fn waiting_ends_and_the_node_goes_on() {
 }
 
 #[test]
+fn ctrl_c_is_safe() {
+    let world = World::with_keys();
+    world.node.with(|node| node.stuck = true);
+    let mut child = world.command(&["register", "alice", "--yes"]);
+    let mut child = child.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut stderr = std::io::BufReader::new(child.stderr.take().expect("piped"));
+    let mut hint = String::new();
+    std::io::BufRead::read_line(&mut stderr, &mut hint).expect("a line");
+    assert!(hint.contains("Ctrl-C is safe"), "{hint}");
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut rest).expect("text");
+    assert_eq!(child.wait().expect("ends").code(), Some(130), "{rest}");
+    assert!(rest.contains("fix: namectl ops wait 01J9ZZZZ"), "{rest}");
+    world.node.with(|node| node.stuck = false);
+    world.run(&["ops", "wait", "01J9"]).expect(0);
+    world.run(&["lookup", "alice"]).expect(0);
+}
+
+#[test]
 fn records_are_set_and_removed() {
     let world = World::with_keys();
     world.run(&["register", "alice", "--yes"]).expect(0);

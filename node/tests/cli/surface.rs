@@ -84,6 +84,10 @@ fn exit_codes() {
     let no_file =
         world.command(&["keys", "list"]).env_remove("NAMECTL_PASSPHRASE_FILE").output().map(crate::world::Run::from);
     no_file.expect("starts").expect(8).says("--passphrase-file");
+    let garbage = world.write("garbage", "nsproof1 and so on");
+    world.run(&["verify", &garbage]).expect(9).says("proves nothing");
+    world.run(&["verify", "/nowhere"]).expect(3);
+    world.run(&["lookup", "alice", "--light"]).expect(2).says("--peer");
     world.node.with(|node| node.synced = false);
     world.run(&["status"]).expect(6).says("no peers");
     world.run(&["register", "alice", "--yes"]).expect(6);
@@ -148,7 +152,7 @@ fn progress_is_one_object_per_line() {
         .collect();
     assert_eq!(states, ["broadcast", "maturing", "revealing", "contest", "done"]);
     let plain = world.run(&["register", "bob", "--yes"]).expect(0);
-    assert_eq!(plain.stderr.lines().count(), 5, "{}", plain.stderr);
+    assert_eq!(plain.stderr.lines().count(), 6, "{}", plain.stderr);
     assert!(!plain.stderr.contains('\x1b') && !plain.stdout.contains('\x1b'));
 }
 

@@ -31,7 +31,7 @@ enum Event {
     Answer { from: usize, to: usize, id: u64, answer: Answer },
     Timeout { asker: usize, peer: usize, id: u64 },
     Block { from: usize, to: usize, block: Arc<Block> },
-    Transaction { to: usize, tx: Transaction },
+    Transaction { to: usize, tx: Box<Transaction> },
     Reveal { host: usize, name: Name, seed: u64 },
 }
 
@@ -214,7 +214,7 @@ impl World {
                 }
             }
             Event::Block { from, to, block } => self.block_announced(from, to, &block),
-            Event::Transaction { to, tx } => self.transaction(to, tx),
+            Event::Transaction { to, tx } => self.transaction(to, *tx),
             Event::Reveal { host, name, seed } => self.try_reveal(host, name, seed),
         }
     }
@@ -370,7 +370,7 @@ impl World {
         self.note(5, host, 0, tx.txid().as_ref());
         self.hosts[host].pool.insert(tx.txid(), tx.clone());
         for to in (0..self.hosts.len()).filter(|to| *to != host) {
-            self.send(host, to, Event::Transaction { to, tx: tx.clone() });
+            self.send(host, to, Event::Transaction { to, tx: Box::new(tx.clone()) });
         }
     }
 

@@ -88,8 +88,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let broken = |error: hyper::Error| unreachable(endpoint, &error);
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // The connection ends with the answer's body; an error of its own reaches the caller through that body.
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(broken)

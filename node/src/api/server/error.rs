@@ -2,7 +2,8 @@
 
 use axum::{
     Json,
-    extract::rejection::{PathRejection, QueryRejection},
+    body::Bytes,
+    extract::rejection::{BytesRejection, PathRejection, QueryRejection},
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
 };
@@ -99,11 +100,13 @@ impl From<OpsError> for Refusal {
             OpsError::NotSynced => Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_synced", message)
                 .why("Until it knows the end of the chain it cannot tell whether this is possible.")
                 .fix("namectl status --watch"),
-            OpsError::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_operations", message)
-                .fix("namectl ops list"),
+            OpsError::TooMany => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_operations", message).fix("namectl ops list")
+            }
             OpsError::NotFound(_) => Self::not_found("operation_not_found", message).fix("namectl ops list"),
-            OpsError::Ambiguous(_) => Self::new(StatusCode::BAD_REQUEST, "operation_ambiguous", message)
-                .fix("namectl ops list"),
+            OpsError::Ambiguous(_) => {
+                Self::new(StatusCode::BAD_REQUEST, "operation_ambiguous", message).fix("namectl ops list")
+            }
             OpsError::WrongState(_) => Self::new(StatusCode::CONFLICT, "operation_state", message),
             OpsError::Store(error) => error.into(),
             OpsError::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", message),
@@ -120,6 +123,17 @@ impl From<PathRejection> for Refusal {
 impl From<QueryRejection> for Refusal {
     fn from(rejection: QueryRejection) -> Self {
         Self::bad_request(rejection.body_text())
+    }
+}
+
+/// A body as it was received, or not: too long, or broken off.
+pub(super) type Body = Result<Bytes, BytesRejection>;
+
+impl From<BytesRejection> for Refusal {
+    fn from(rejection: BytesRejection) -> Self {
+        let status = rejection.status();
+        let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "body_too_large" } else { "bad_request" };
+        Self::new(status, code, rejection.body_text())
     }
 }
 

@@ -93,7 +93,9 @@ pub(super) async fn time_and_count(State(state): State<ApiState>, request: Reque
     let started = Instant::now();
     let response = match timeout(REQUEST_TIME, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Refusal::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the node did not answer in time").into_response(),
+        Err(_) => {
+            Refusal::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the node did not answer in time").into_response()
+        }
     };
     state.parts().metrics.api_request(&route, response.status().as_u16(), started.elapsed().as_secs_f64());
     response

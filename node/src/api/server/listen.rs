@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::serve::Listener;
@@ -15,10 +16,15 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep},
 };
 
 /// Connections per listener: enough for pages, wallets and readers of events of one machine.
 const CONNECTIONS: usize = 128;
+
+/// How long a connection may neither send nor receive: longer than any request takes, and than the pause between two
+/// signs of life in a stream of events.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Listens on a unix socket that only this user can open. A socket that nobody listens on any more is replaced.
 pub(super) fn unix(path: &Path) -> io::Result<Limited<UnixListener>> {
@@ -60,7 +66,7 @@ impl<L: Listener> Listener for Limited<L> {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (io, address) = self.listener.accept().await;
-        (Counted { io, _permit: permit }, address)
+        (Counted::new(io, permit, IDLE), address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -68,21 +74,45 @@ impl<L: Listener> Listener for Limited<L> {
     }
 }
 
-/// A connection that gives its place back when it is dropped.
+/// A connection that gives its place back when it is dropped, and that ends when it is idle for too long: nobody can
+/// keep others out by opening connections and saying nothing.
 pub(super) struct Counted<S> {
     io: S,
+    allowed: Duration,
+    idle: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl<S> Counted<S> {
+    fn new(io: S, permit: OwnedSemaphorePermit, allowed: Duration) -> Self {
+        Self { io, allowed, idle: Box::pin(sleep(allowed)), _permit: permit }
+    }
+
+    /// Passes a result on; movement puts the end off, waiting for too long is an error.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match result {
+            Poll::Ready(Ok(done)) => {
+                let end = Instant::now() + self.allowed;
+                self.idle.as_mut().reset(end);
+                Poll::Ready(Ok(done))
+            }
+            Poll::Pending if self.idle.as_mut().poll(cx).is_ready() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            other @ (Poll::Ready(Err(_)) | Poll::Pending) => other,
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let result = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.watch(cx, result)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let result = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.watch(cx, result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -91,5 +121,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn a_silent_connection_ends_and_frees_its_place() {
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = permits.clone().acquire_owned().await.expect("free");
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut counted = Counted::new(ours, permit, Duration::from_millis(20));
+        theirs.write_all(b"x").await.expect("open");
+        assert_eq!(counted.read_u8().await.expect("one byte"), b'x');
+        assert_eq!(counted.read_u8().await.expect_err("silence").kind(), io::ErrorKind::TimedOut);
+        drop(counted);
+        assert_eq!(permits.available_permits(), 1);
     }
 }

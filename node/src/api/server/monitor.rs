@@ -2,13 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use axum::{
-    Router,
-    extract::State,
-    http::header,
-    response::IntoResponse,
-    routing::get,
-};
+use axum::{extract::State, http::header, response::IntoResponse, routing::get};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{ApiError, error::Refusal, health, listen, serve, state::ApiState};
@@ -28,7 +22,7 @@ impl MonitorServer {
         let local_addr = listener.local_addr().ok();
         let (stop, stopped) = watch::channel(false);
         let router = health::routes().route("/metrics", get(metrics)).with_state(state);
-        Ok(Self { local_addr, stop, task: serve(listen::limited(listener), Router::from(router), stopped) })
+        Ok(Self { local_addr, stop, task: serve(listen::limited(listener), router, stopped) })
     }
 
     /// Where it listens.

@@ -2,7 +2,10 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::{PathRejection, QueryRejection}},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
 };
 use ledger::{
     codec::{decode, encode},
@@ -22,9 +25,7 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    api::types::{
-        HistoryEntry, NameAnswer, NameHistory, NameList, NamePrice, NameProof, NameStatus, VERSION, rfc3339,
-    },
+    api::types::{HistoryEntry, NameAnswer, NameHistory, NameList, NamePrice, NameProof, NameStatus, VERSION, rfc3339},
     chain::{self, ChainReader, HistoryCause, TransactionStatus},
     store::StoreError,
 };
@@ -136,7 +137,9 @@ impl Selection {
         let owner = query.owner.map(|text| from_address(params, &text)).transpose();
         let after = query.after.map(|text| parse_name(&text)).transpose()?;
         let prefix = query.prefix.unwrap_or_default();
-        if prefix.len() > ledger::name::MAX_NAME_BYTES || !prefix.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
+        if prefix.len() > ledger::name::MAX_NAME_BYTES
+            || !prefix.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        {
             return Err(Refusal::bad_request("a prefix is made of a-z, 0-9 and '-'"));
         }
         Ok(Self {
@@ -153,7 +156,8 @@ impl Selection {
         const MAX_PAGES: usize = 16;
         if let (Some(blocks), None) = (self.expiring_within, self.owner) {
             let mut names = reader.expiring(blocks, MAX_LIMIT)?;
-            names.retain(|entry| self.takes(entry, next) && self.after.as_ref().is_none_or(|after| entry.name > *after));
+            names
+                .retain(|entry| self.takes(entry, next) && self.after.as_ref().is_none_or(|after| entry.name > *after));
             names.sort_by(|a, b| a.name.cmp(&b.name));
             let next = (names.len() > limit).then(|| names[limit - 1].name.clone());
             names.truncate(limit);
@@ -210,7 +214,11 @@ pub(super) async fn history(
     Ok(Json(NameHistory { v: VERSION, name: name.to_string(), entries }))
 }
 
-fn history_entry(params: &Params, reader: &ChainReader, entry: &chain::HistoryEntry) -> Result<HistoryEntry, StoreError> {
+fn history_entry(
+    params: &Params,
+    reader: &ChainReader,
+    entry: &chain::HistoryEntry,
+) -> Result<HistoryEntry, StoreError> {
     let placed = reader.header_at(entry.height)?;
     let mut shown = HistoryEntry {
         height: entry.height,
@@ -240,7 +248,9 @@ fn describe(params: &Params, transaction: &Transaction, shown: &mut HistoryEntry
         Body::Reveal { owner, .. } | Body::Transfer { owner, .. } | Body::Claim { owner, .. } => {
             Some(to_address(params, owner))
         }
-        Body::Commit { .. } | Body::Update { .. } | Body::Cancel { .. } | Body::Renew { .. } | Body::Revoke { .. } => None,
+        Body::Commit { .. } | Body::Update { .. } | Body::Cancel { .. } | Body::Renew { .. } | Body::Revoke { .. } => {
+            None
+        }
     };
 }
 

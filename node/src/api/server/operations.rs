@@ -2,14 +2,13 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
 use ledger::hash::CommitHash;
 
 use super::{
-    error::{Refusal, from_json},
+    error::{Body, Refusal, from_json},
     names::{parse_name, parse_transaction},
     present::hex_of,
     state::ApiState,
@@ -28,11 +27,8 @@ use crate::{
     responses((status = 202, body = Operation), (status = 400, body = crate::api::types::ErrorEnvelope),
     (status = 409, body = crate::api::types::ErrorEnvelope), (status = 503, body = crate::api::types::ErrorEnvelope)),
     security(("token" = [])))]
-pub(super) async fn start(
-    State(state): State<ApiState>,
-    body: Bytes,
-) -> Result<(StatusCode, Json<Operation>), Refusal> {
-    let request = parse_request(from_json(&body)?)?;
+pub(super) async fn start(State(state): State<ApiState>, body: Body) -> Result<(StatusCode, Json<Operation>), Refusal> {
+    let request = parse_request(from_json(&body?)?)?;
     let view = state.parts().ops.start(request).await?;
     Ok((StatusCode::ACCEPTED, Json(operation_of(&state, &view))))
 }
@@ -55,10 +51,14 @@ fn parse_request(request: NewOperation) -> Result<Request, Refusal> {
     })
 }
 
-/// Operations kept, newest first.
+/// Operations in a list: each is up to some 6 KiB.
+const MAX_LISTED: usize = 1_000;
+
+/// Operations kept, newest first, a thousand at most.
 #[utoipa::path(get, path = "/v1/operations", tag = "operations", responses((status = 200, body = OperationList)))]
 pub(super) async fn list(State(state): State<ApiState>) -> Json<OperationList> {
-    let operations = state.parts().ops.list().iter().map(|view| operation_of(&state, view)).collect();
+    let views = state.parts().ops.list();
+    let operations = views.iter().take(MAX_LISTED).map(|view| operation_of(&state, view)).collect();
     Json(OperationList { v: VERSION, operations })
 }
 
@@ -91,9 +91,12 @@ pub(super) async fn cancel(
 pub(super) async fn resume(
     State(state): State<ApiState>,
     path: Result<Path<String>, PathRejection>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Operation>, Refusal> {
-    let request: ResumeOperation = if body.is_empty() { ResumeOperation::default() } else { from_json(&body)? };
+    let request: ResumeOperation = match body? {
+        empty if empty.is_empty() => ResumeOperation::default(),
+        bytes => from_json(&bytes)?,
+    };
     let transaction = request.transaction_hex.as_deref().map(parse_transaction).transpose()?.map(Box::new);
     let ops = &state.parts().ops;
     let view = ops.resume(ops.find(&path?.0)?.record.id, ResumeRequest { transaction }).await?;
@@ -120,7 +123,7 @@ pub(super) fn operation_of(state: &ApiState, view: &View) -> Operation {
         reveal_height: milestones.reveal_height,
         active_from: milestones.active_from,
         next_height: milestones.next_height,
-        signature_valid_until: (!record.is_settled)
+        signature_valid_until: (!record.is_settled && record.state != OpState::Done)
             .then(|| record.signed_anchor_height().saturating_add(window)),
         transaction_hex: Some(hex_of(record.signed())),
         progress: view.progress.map(|progress| progress_of(progress, view.expected_hashes)),

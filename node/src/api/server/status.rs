@@ -1,16 +1,11 @@
 //! `GET /v1/status`.
 
 use axum::{Json, extract::State};
-use ledger::{
-    block::Header,
-    params::Params,
-};
+use ledger::{block::Header, params::Params};
 
 use super::{error::Refusal, state::ApiState};
 use crate::{
-    api::types::{
-        MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, VERSION, rfc3339,
-    },
+    api::types::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, VERSION, rfc3339},
     chain::Tip,
     miner,
     sync::Verdict,

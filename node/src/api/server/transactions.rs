@@ -2,7 +2,6 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{Path, State, rejection::PathRejection},
 };
 use ledger::{
@@ -12,7 +11,7 @@ use ledger::{
 };
 
 use super::{
-    error::{Refusal, from_json},
+    error::{Body, Refusal, from_json},
     names::parse_transaction,
     present::{hex_of, transaction_summary},
     state::ApiState,
@@ -26,8 +25,8 @@ use crate::{
 #[utoipa::path(post, path = "/v1/transactions", tag = "transactions", request_body = SubmitTransaction,
     responses((status = 200, body = Submitted), (status = 409, body = crate::api::types::ErrorEnvelope),
     (status = 422, body = crate::api::types::ErrorEnvelope)), security(("token" = [])))]
-pub(super) async fn submit(State(state): State<ApiState>, body: Bytes) -> Result<Json<Submitted>, Refusal> {
-    let request: SubmitTransaction = from_json(&body)?;
+pub(super) async fn submit(State(state): State<ApiState>, body: Body) -> Result<Json<Submitted>, Refusal> {
+    let request: SubmitTransaction = from_json(&body?)?;
     let transaction = parse_transaction(&request.hex)?;
     let txid = state.parts().chain.submit_transaction(transaction, TxOrigin::Local).await?;
     Ok(Json(Submitted { v: VERSION, txid: txid.to_string() }))

@@ -1,6 +1,10 @@
 //! Following operations to their end. Leaving early is always safe: the node goes on.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use node::{
@@ -70,7 +74,7 @@ impl Until {
     }
 }
 
-/// The end of an id that people need to type: the first eight characters are its time to some seconds.
+/// As much of an id as people need to type: its time, to a fraction of a second.
 pub fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
@@ -82,48 +86,22 @@ pub fn follow(
     started: Vec<Operation>,
     until: Until,
 ) -> Result<Vec<Operation>, Failure> {
-    let mut board = Board::new(context, &started);
-    let mut operations = started;
-    let began = Instant::now();
-    let mut away_since: Option<Instant> = None;
-    loop {
-        for operation in &mut operations {
-            if until.is_reached(operation) {
-                board.show(operation);
-                continue;
-            }
-            match refresh(context, keys, operation) {
-                Ok(()) => away_since = None,
-                Err(failure) if failure.exit == Exit::Unreachable => {
-                    let since = *away_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > PATIENCE {
-                        return Err(going_on(failure, operation));
-                    }
-                    board.away();
-                }
-                Err(failure) => return Err(going_on(failure, operation)),
-            }
-            board.show(operation);
-        }
-        let Some(open) = operations.iter().find(|operation| !until.is_reached(operation)) else { break };
-        if context.globals.timeout.is_some_and(|limit| began.elapsed() >= limit) {
-            let failure = Failure::new(
-                Exit::Continuing,
-                "timed_out",
-                format!("{} of {} is not finished yet", open.action, open.name),
-            );
-            return Err(going_on(failure.why("the time to wait is over; the node goes on"), open));
-        }
-        if interrupted(context) {
-            let failure = Failure::new(Exit::Interrupted, "interrupted", "stopped waiting");
-            return Err(going_on(failure.why("the node goes on by itself"), open));
-        }
+    if until == Until::Started {
+        return Ok(started);
     }
-    board.finish();
-    match operations
-        .iter()
-        .find(|operation| matches!(operation.state, OperationState::Failed | OperationState::Cancelled))
-    {
+    let mut following = Following::new(context, keys, &started, until);
+    let mut operations = started;
+    loop {
+        for operation in operations.iter_mut().filter(|operation| !until.is_reached(operation)) {
+            following.look(operation).map_err(|failure| going_on(failure, operation))?;
+        }
+        operations.iter().for_each(|operation| following.board.show(operation));
+        let Some(open) = operations.iter().find(|operation| !until.is_reached(operation)) else { break };
+        following.pause(open).map_err(|failure| going_on(failure, open))?;
+    }
+    drop(following);
+    let ended = |operation: &&Operation| matches!(operation.state, OperationState::Failed | OperationState::Cancelled);
+    match operations.iter().find(ended) {
         Some(failed) => Err(failure_of(failed)),
         None => Ok(operations),
     }
@@ -133,36 +111,87 @@ fn going_on(failure: Failure, operation: &Operation) -> Failure {
     failure.fix(format!("namectl ops wait {}", short(&operation.id)))
 }
 
-/// Waits for the next look; says whether Ctrl-C came instead.
-fn interrupted(context: &Context) -> bool {
-    let [fastest, slowest] = POLL_EVERY;
-    let pause = (Duration::from_secs(u64::from(context.params().block_interval)) / 20).clamp(fastest, slowest);
-    context.wait(async {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => true,
-            () = tokio::time::sleep(pause) => false,
-        }
-    })
+/// What stays the same from one look to the next.
+struct Following<'a> {
+    context: &'a Context,
+    keys: Option<&'a KeyFile>,
+    board: Board,
+    began: Instant,
+    away_since: Option<Instant>,
+    /// Listens from the beginning, so that a Ctrl-C while the node is being asked is not lost.
+    ctrl_c: Pin<Box<dyn Future<Output = io::Result<()>>>>,
 }
 
-fn refresh(context: &Context, keys: Option<&KeyFile>, operation: &mut Operation) -> Result<(), Failure> {
-    *operation = context.wait(context.client.operation(&operation.id))?;
-    if operation.state != OperationState::NeedsSignature {
-        return Ok(());
+impl<'a> Following<'a> {
+    fn new(context: &'a Context, keys: Option<&'a KeyFile>, operations: &[Operation], until: Until) -> Self {
+        let mut ctrl_c: Pin<Box<dyn Future<Output = io::Result<()>>>> = Box::pin(tokio::signal::ctrl_c());
+        // The first poll installs the handler.
+        context.wait(async { futures::poll!(&mut ctrl_c) }).is_ready();
+        let open: Vec<Operation> =
+            operations.iter().filter(|operation| !until.is_reached(operation)).cloned().collect();
+        Self { context, keys, board: Board::new(context, &open), began: Instant::now(), away_since: None, ctrl_c }
     }
-    match keys {
-        Some(keys) => {
-            *operation = resume(context, keys, operation)?;
-            Ok(())
+
+    /// Asks the node how far an operation is. A node that is away for a moment is waited for.
+    fn look(&mut self, operation: &mut Operation) -> Result<(), Failure> {
+        match self.refresh(operation) {
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                let since = *self.away_since.get_or_insert_with(Instant::now);
+                self.board.away();
+                if since.elapsed() > PATIENCE { Err(failure) } else { Ok(()) }
+            }
+            other => {
+                self.away_since = None;
+                other
+            }
         }
-        None => Err(Failure::new(
-            Exit::Locked,
-            "needs_signature",
-            format!("{} of {} needs a new signature", operation.action, operation.name),
-        )
-        .why("it took longer than a signature is valid")
-        .fix(format!("namectl ops resume {}", short(&operation.id)))),
     }
+
+    fn refresh(&mut self, operation: &mut Operation) -> Result<(), Failure> {
+        let (context, id) = (self.context, operation.id.clone());
+        *operation = self.or_ctrl_c(context.client.operation(&id))??;
+        match (operation.state, self.keys) {
+            (OperationState::NeedsSignature, Some(keys)) => *operation = resume(context, keys, operation)?,
+            (OperationState::NeedsSignature, None) => return Err(needs_signature(operation)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Waits until the next look.
+    fn pause(&mut self, open: &Operation) -> Result<(), Failure> {
+        if self.context.globals.timeout.is_some_and(|limit| self.began.elapsed() >= limit) {
+            let message = format!("{} of {} is not finished yet", open.action, open.name);
+            return Err(
+                Failure::new(Exit::Continuing, "timed_out", message).why("the time to wait is over; the node goes on")
+            );
+        }
+        let [fastest, slowest] = POLL_EVERY;
+        let block = Duration::from_secs(u64::from(self.context.params().block_interval));
+        let pause = (block / 20).clamp(fastest, slowest);
+        self.or_ctrl_c(async { tokio::time::sleep(pause).await })
+    }
+
+    /// Runs a future, unless Ctrl-C comes first.
+    fn or_ctrl_c<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let (context, ctrl_c) = (self.context, &mut self.ctrl_c);
+        let done = context.wait(async {
+            tokio::select! {
+                _ = ctrl_c => None,
+                done = work => Some(done),
+            }
+        });
+        done.ok_or_else(|| {
+            Failure::new(Exit::Interrupted, "interrupted", "stopped waiting").why("the node goes on by itself")
+        })
+    }
+}
+
+fn needs_signature(operation: &Operation) -> Failure {
+    let message = format!("{} of {} needs a new signature", operation.action, operation.name);
+    Failure::new(Exit::Locked, "needs_signature", message)
+        .why("it took longer than a signature is valid")
+        .fix(format!("namectl ops resume {}", short(&operation.id)))
 }
 
 /// Signs the transaction of an operation again and hands it over.

@@ -74,21 +74,28 @@ fn failure(error: &LightError) -> Failure {
     }
 }
 
-/// Refuses an answer whose headers do not contain the block that the user knows.
+/// Refuses an answer whose headers do not contain the block that the user knows. The headers kept begin with the
+/// proven block, so older blocks cannot be compared.
 fn contains(context: &Context, answer: &LightAnswer, checkpoint: Checkpoint) -> Result<(), Failure> {
-    verify(&answer.proof.to_bytes(), context.params(), Some(checkpoint.hash)).map(drop).map_err(|error| {
+    let Checkpoint { height, hash } = checkpoint;
+    let refused = |why: String| {
         Failure::new(
             Exit::BadProof,
             "other_chain",
-            format!(
-                "block {} of height {} is not among the proven headers",
-                checkpoint.hash.short(),
-                checkpoint.height
-            ),
+            format!("block {} at height {height} is not confirmed", hash.short()),
         )
-        .why(error.to_string())
-        .fix("compare the block with another source: namectl lookup without --checkpoint shows the proven one")
-    })
+        .why(why)
+        .fix("leave --checkpoint out, and compare the proven block with a source you trust")
+    };
+    if height < answer.height {
+        let why = format!(
+            "it is older than the proven block {}; only that one and later ones can be compared",
+            answer.height
+        );
+        return Err(refused(why));
+    }
+    let kept = verify(&answer.proof.to_bytes(), context.params(), Some(hash));
+    kept.map(drop).map_err(|error| refused(error.to_string()))
 }
 
 fn show(

@@ -213,13 +213,22 @@ pub fn span(seconds: u64) -> String {
 /// A table with aligned columns; the last column is not padded.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| visible(cell)).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
+    let pad = |(cell, width): (&String, &usize)| format!("{cell}{}", " ".repeat(width.saturating_sub(visible(cell))));
+    let line =
+        |row: &Vec<String>| row.iter().zip(&widths).map(pad).collect::<Vec<_>>().join("  ").trim_end().to_owned();
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Characters that take a place on the screen: colours take none.
+fn visible(text: &str) -> usize {
+    let (count, _) = text.chars().fold((0, false), |(count, in_colour), c| match (in_colour, c) {
+        (false, '\x1b') => (count, true),
+        (false, _) => (count + 1, false),
+        (true, c) => (count, c != 'm'),
+    });
+    count
 }
 
 #[cfg(test)]
@@ -237,6 +246,8 @@ mod tests {
     fn tables_align() {
         let rows = [vec!["a".into(), "b".into()], vec!["long".into(), "c".into()]];
         assert_eq!(table(&rows), "a     b\nlong  c");
+        let coloured = [vec!["\x1b[1ma\x1b[0m".into(), "b".into()], vec!["long".into(), "c".into()]];
+        assert_eq!(table(&coloured), "\x1b[1ma\x1b[0m     b\nlong  c");
     }
 
     #[test]

@@ -27,20 +27,22 @@ pub struct Board {
     maturity: u32,
     contest: u32,
     lines: Option<MultiProgress>,
-    bars: HashMap<String, ProgressBar>,
+    bars: Vec<(String, ProgressBar)>,
     last: HashMap<String, (OperationState, Instant)>,
     widest: usize,
 }
 
 impl Board {
     pub fn new(context: &Context, operations: &[Operation]) -> Self {
+        let ids: Vec<&str> = operations.iter().map(|operation| follow::short(&operation.id)).collect();
+        context.out.note(&format!("Ctrl-C is safe, the node goes on: namectl ops wait {}", ids.join(" ")));
         Self {
             out: context.out.clone(),
             block_seconds: u64::from(context.params().block_interval),
             maturity: context.params().maturity,
             contest: context.params().contest,
             lines: context.out.is_live().then(MultiProgress::new),
-            bars: HashMap::new(),
+            bars: Vec::new(),
             last: HashMap::new(),
             widest: operations.iter().map(|operation| operation.name.len()).max().unwrap_or(0),
         }
@@ -60,8 +62,11 @@ impl Board {
         let text = format!("{:<width$}  {}", operation.name, self.text(operation), width = self.widest);
         match &self.lines {
             Some(lines) => {
-                let bar = self.bars.entry(operation.id.clone()).or_insert_with(|| lines.add(new_bar()));
-                bar.set_message(text);
+                if !self.bars.iter().any(|(id, _)| *id == operation.id) {
+                    self.bars.push((operation.id.clone(), lines.add(new_bar())));
+                }
+                let bar = self.bars.iter().find(|(id, _)| *id == operation.id);
+                bar.into_iter().for_each(|(_, bar)| bar.set_message(text.clone()));
             }
             None if due => self.out.note(&text),
             None => {}
@@ -70,12 +75,7 @@ impl Board {
 
     /// Says that the node is away for the moment.
     pub fn away(&self) {
-        self.bars.values().for_each(|bar| bar.set_message("the node does not answer; waiting for it to come back"));
-    }
-
-    /// Leaves the last lines standing.
-    pub fn finish(&self) {
-        self.bars.values().for_each(ProgressBar::abandon);
+        self.bars.iter().for_each(|(_, bar)| bar.set_message("the node does not answer; waiting for it to come back"));
     }
 
     fn text(&self, operation: &Operation) -> String {
@@ -83,12 +83,9 @@ impl Board {
             OperationKind::Register => 4,
             OperationKind::Change => 2,
         };
-        let id = follow::short(&operation.id);
         let step = |number: u32, text: String| format!("{}/{steps} {text}", number.min(steps));
         match operation.state {
-            OperationState::Working => {
-                step(1, format!("working    {}   (Ctrl-C is safe: namectl ops wait {id})", self.work(operation)))
-            }
+            OperationState::Working => step(1, format!("working    {}", self.work(operation))),
             OperationState::Broadcast => step(1, "published, waiting for a block".into()),
             OperationState::Maturing => {
                 let at = operation.commit_height.unwrap_or(0);
@@ -122,6 +119,9 @@ impl Board {
 
     fn work(&self, operation: &Operation) -> String {
         let Some(progress) = &operation.progress else { return String::new() };
+        if progress.hashes_done == 0 {
+            return "waits its turn".into();
+        }
         // The search has no memory: the bar shows how likely it would have ended by now.
         let share = 1.0 - (-(progress.hashes_done as f64) / (progress.expected_hashes.max(1) as f64)).exp();
         let eta = progress.eta_seconds.map(|seconds| format!("  ETA {}", span(seconds))).unwrap_or_default();
@@ -132,6 +132,16 @@ impl Board {
         let done = operation.height.saturating_sub(from).min(need);
         let left = u64::from(need - done) * self.block_seconds;
         format!("{} {done}/{need} blocks  ~{}", bar(f64::from(done) / f64::from(need.max(1))), span(left))
+    }
+}
+
+/// Turns the live lines into plain ones, however the following ended.
+impl Drop for Board {
+    fn drop(&mut self) {
+        for (_, bar) in &self.bars {
+            bar.finish_and_clear();
+            self.out.note(&format!("  {}", bar.message().trim_end()));
+        }
     }
 }
 

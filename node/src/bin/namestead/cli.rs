@@ -4,11 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::params::Network;
-use node::{
-    config::Overrides,
-    miner::MiningMode,
-    p2p::Multiaddr,
-};
+use node::{config::Overrides, miner::MiningMode, p2p::Multiaddr};
 
 /// Namestead daemon: keeps the name ledger with its peers and answers names over DNS.
 ///

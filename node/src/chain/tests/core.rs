@@ -10,10 +10,13 @@ use ledger::{
     testing::{TestChain, name, owner},
 };
 
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+
 use super::*;
 use crate::{
-    chain::{Arrival, BlockOutcome, ChainEvent, ChainOptions, ChainReader, HeadersOutcome, verify},
-    chain::ChainCore,
+    chain::{
+        Alarm, Arrival, BlockOutcome, ChainCore, ChainEvent, ChainOptions, ChainReader, HeadersOutcome, Retention, verify,
+    },
     mempool::MempoolView,
     store::{Durability, Store, Table},
 };
@@ -63,23 +66,60 @@ fn taking_back_leaves_no_trace() {
 }
 
 #[test]
-fn hundreds_of_blocks_there_and_back() {
+fn thousands_of_blocks_there_and_back() {
     let mut shared = TestChain::new(params());
     grow(&mut shared, 30, 1);
     let (mut a, mut b) = (shared.clone(), shared);
-    grow(&mut a, 300, 2);
-    grow(&mut b, 301, 3);
+    grow_sparsely(&mut a, 2_200, 2);
+    grow_sparsely(&mut b, 2_201, 3);
     let mut core = fresh();
     feed(&mut core, &blocks(&a));
     feed(&mut core, &blocks(&b)[30..]);
     assert_same(&core, &b);
     grow(&mut a, 2, 2);
-    feed(&mut core, &blocks(&a)[330..]);
+    feed(&mut core, &blocks(&a)[2_230..]);
     assert_same(&core, &a);
-    assert_eq!(core.stats().snapshot().reorgs, 2);
+    let stats = core.stats().snapshot();
+    assert_eq!((stats.reorgs, stats.reorg_depth_max), (2, 2_201));
     let mut straight = fresh();
     feed(&mut straight, &blocks(&a));
     assert_eq!(dump(core.store()), dump(straight.store()));
+}
+
+/// Several branches, their blocks in any order and some twice: the heaviest wins, and nothing shows how it came.
+#[test]
+fn any_order_of_any_tree_ends_at_the_heaviest_branch() {
+    for seed in 0..12 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut branches = vec![TestChain::new(params())];
+        grow(&mut branches[0], 12, 1);
+        for n in 0..4 {
+            let from = branches[rng.random_range(0..branches.len())].clone();
+            let mut branch = TestChain::new(params());
+            let fork = rng.random_range(0..=from.height()) as usize;
+            from.blocks().take(fork).for_each(|block| drop(branch.connect(block).expect("valid")));
+            grow(&mut branch, rng.random_range(1..10), 100 + n);
+            branches.push(branch);
+        }
+        let mut all: Vec<Block> = branches.iter().flat_map(blocks).collect();
+        all.shuffle(&mut rng);
+        let mut core = fresh();
+        while !all.is_empty() {
+            all.retain(|block| match offer(&mut core, block) {
+                BlockOutcome::UnknownParent => true,
+                BlockOutcome::Connected { .. } | BlockOutcome::Stored | BlockOutcome::Known => false,
+                other => panic!("{other:?}"),
+            });
+        }
+        let most = branches.iter().map(|branch| branch.tip().total_work()).max();
+        assert_eq!(Some(core.tip().total_work), most, "seed {seed}");
+        let winner = branches.iter().find(|branch| branch.tip().hash() == core.tip().hash).expect("one of them");
+        assert_same(&core, winner);
+        let mut straight = fresh();
+        feed(&mut straight, &blocks(winner));
+        assert_eq!(dump(core.store()), dump(straight.store()), "seed {seed}");
+        verify(core.store(), params()).expect("verifies");
+    }
 }
 
 #[test]
@@ -415,4 +455,33 @@ fn damage_in_an_entry_is_found_by_verify() {
     batch.put(Table::Names, key, ledger::codec::encode(&ledger::state::Leaf::Name(state)));
     batch.write(Durability::Buffered).expect("writes");
     assert!(verify(core.store(), params()).is_err());
+}
+
+#[test]
+fn old_bodies_go_and_what_is_left_still_verifies() {
+    let mut shared = TestChain::new(params());
+    grow(&mut shared, 40, 1);
+    let (mut ours, mut theirs) = (shared.clone(), shared);
+    grow(&mut ours, 12, 2);
+    grow(&mut theirs, 13, 3);
+    let store = Store::in_memory(params()).expect("memory opens");
+    let options = ChainOptions { retention: Retention::Last(10), ..ChainOptions::single_threaded() };
+    let mut core = ChainCore::open(store.clone(), params(), options).expect("opens");
+    feed(&mut core, &blocks(&ours));
+    assert_same(&core, &ours);
+    let reader = ChainReader::new(store.clone(), params(), MempoolView::default());
+    assert_eq!(reader.block_at(42).expect("reads"), None);
+    assert_eq!(reader.block_at(43).expect("reads").as_ref(), blocks(&ours).get(42));
+    assert_eq!(reader.block_at(0).expect("reads").map(|genesis| genesis.header), Some(params().genesis()));
+    let report = verify(&store, params()).expect("verifies");
+    assert_eq!((report.height, report.headers), (52, 52));
+    assert!(report.blocks < 52 && report.entries > 0);
+
+    // The other chain forks off below what can be taken back: it is refused, with an alarm, and nothing breaks.
+    core.take_events();
+    feed(&mut core, &blocks(&theirs)[40..]);
+    assert_same(&core, &ours);
+    assert!(core.take_events().iter().any(|event| matches!(event, ChainEvent::Alarm(Alarm::BelowUndo { .. }))));
+    drop(core);
+    assert_same(&ChainCore::open(store, params(), options).expect("opens"), &ours);
 }

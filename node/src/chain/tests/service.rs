@@ -82,7 +82,7 @@ async fn a_name_lives_through_mempool_and_templates() {
     assert_eq!(pooled.standing, Standing::WaitsUntil(4));
     assert_eq!(mine(&chain, &mut model).await.transactions.len(), 0);
     assert_eq!(chain.mempool().get(&reveal.txid()).expect("is there").standing, Standing::Ready);
-    assert_eq!(mine(&chain, &mut model).await.transactions, [reveal.clone()]);
+    assert_eq!(mine(&chain, &mut model).await.transactions, std::slice::from_ref(&reveal));
     let reader = chain.reader();
     assert_eq!(reader.name_state(&alice).expect("reads").as_ref(), model.state(&alice));
     let status = reader.transaction(&reveal.txid()).expect("reads");

@@ -34,6 +34,18 @@ pub fn grow(chain: &mut TestChain, count: u32, seed: u64) {
     }
 }
 
+/// Adds `count` blocks, most of them empty.
+pub fn grow_sparsely(chain: &mut TestChain, count: u32, seed: u64) {
+    for n in 0..count {
+        if n % 40 < 5 {
+            grow(chain, 1, seed);
+        } else {
+            let block = chain.build(Vec::new()).expect("an empty block is valid");
+            chain.connect(&block).expect("the block is valid");
+        }
+    }
+}
+
 fn transactions(chain: &TestChain, seed: u64) -> Vec<Transaction> {
     let (p, next) = (chain.params(), chain.height() + 1);
     let named = |height: u32| name(&format!("name-{seed}-{height}"));

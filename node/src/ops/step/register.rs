@@ -64,9 +64,7 @@ fn spent(rules: &Rules, terms: &Terms<'_>, sight: &Sight, commit: &CommitState) 
     let milestones = at_commit(commit);
     match &sight.name {
         // Another reveal of the same commit, signed by the same owner: the name is theirs all the same.
-        Some(name) if name.owner == *terms.owner && name.commit_height == commit.height => {
-            held(rules, sight, name)
-        }
+        Some(name) if name.owner == *terms.owner && name.commit_height == commit.height => held(rules, sight, name),
         Some(_) | None => Step::fail(Failure::name_taken(terms.name.as_str()), milestones),
     }
 }
@@ -98,13 +96,7 @@ fn committed(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sigh
 }
 
 /// Why the reveal would be refused at `height`, as far as the name's present entry tells.
-fn cannot_take(
-    rules: &Rules,
-    terms: &Terms<'_>,
-    sight: &Sight,
-    commit: &CommitState,
-    height: u32,
-) -> Option<Failure> {
+fn cannot_take(rules: &Rules, terms: &Terms<'_>, sight: &Sight, commit: &CommitState, height: u32) -> Option<Failure> {
     let block = sight.commit_block?;
     let digest = hash::hash(Tag::Tie, &[commit.commit_hash.as_ref(), block.as_ref()]);
     let tie = digest.0[..16].try_into().expect("half of 32 bytes");

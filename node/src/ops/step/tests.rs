@@ -178,11 +178,8 @@ fn an_outdated_signature_is_asked_for_as_soon_as_it_is_certain() {
 #[test]
 fn a_reveal_waits_out_its_contest() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
-    let mine = |next| Sight {
-        name: entry(owner(1), 45, 48),
-        main_place: Place::Block(48),
-        ..with_commit(next, 45, true)
-    };
+    let mine =
+        |next| Sight { name: entry(owner(1), 45, 48), main_place: Place::Block(48), ..with_commit(next, 45, true) };
     check(&worked, &mine(49), State::Contest, "wait", None);
     check(&worked, &mine(50), State::Contest, "wait", None);
     check(&worked, &mine(51), State::Done, "wait", None);
@@ -224,9 +221,7 @@ fn whoever_is_earlier_takes_the_name() {
 #[test]
 fn a_commit_cannot_prepare_for_a_release_and_dies_unrevealed() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
-    let released = |expires_at| {
-        entry(owner(2), 1, 1).map(|state| NameState { flags: 1, expires_at, ..state })
-    };
+    let released = |expires_at| entry(owner(2), 1, 1).map(|state| NameState { flags: 1, expires_at, ..state });
     let sight = Sight { name: released(46), ..with_commit(48, 45, false) };
     check(&worked, &sight, State::Failed, "settle", Some("commit_before_release"));
     check(&worked, &Sight { name: released(45), ..sight }, State::Revealing, "reveal", None);
@@ -263,6 +258,19 @@ fn a_change_fails_or_asks_as_the_chain_says() {
     check(&change(true), &late, State::NeedsSignature, "wait", Some("needs_signature"));
     let reorganised = Sight { signed_anchor: Some(block(41)), ..seen(name.clone()) };
     check(&change(true), &reorganised, State::NeedsSignature, "wait", Some("needs_signature"));
+}
+
+#[test]
+fn what_was_done_can_be_lost_to_a_reorganisation() {
+    let done = |record: Record| Record { state: State::Done, ..record };
+    let worked = || done(registration(ANCHOR, Some(commit(ANCHOR))));
+    let theirs = Sight { name: entry(owner(2), 30, 35), ..chain(60) };
+    check(&worked(), &theirs, State::Failed, "settle", Some("lost_to_reorg"));
+    // Nobody has it: the commit goes out again.
+    check(&worked(), &chain(60), State::Broadcast, "commit", None);
+    check(&worked(), &with_commit(60, 52, false), State::Revealing, "reveal", None);
+    check(&done(change(true)), &chain(60), State::Failed, "settle", Some("lost_to_reorg"));
+    check(&done(change(true)), &Sight { name: entry(owner(1), 1, 5), ..chain(60) }, State::Broadcast, "change", None);
 }
 
 #[test]

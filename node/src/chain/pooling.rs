@@ -1,0 +1,241 @@
+//! The chain thread's care for the mempool: taking transactions in, bringing the pool up to date with the chain, and
+//! keeping it across restarts.
+
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
+
+use ledger::{
+    codec::encode,
+    hash::{Key, TxId},
+    rules::{
+        context::anchor_is_in_window,
+        transaction::{AnchorBlock, CheckedTransaction, check},
+    },
+    state::apply::touched_keys,
+    transaction::Transaction,
+};
+
+use crate::{
+    mempool::{Admission, PoolRefusal, PoolTransaction, Removal, Standing, work_ratio},
+    store::{Direction, Durability, PoolRow, Read, Rows, Table, parse},
+};
+
+use super::{
+    ChainEvent, TxOrigin, TxRejection,
+    precheck::with_scratch,
+    service::{Chain, Message, TransactionChecked, Waiter, send_back},
+    stats::{add, set},
+    workers::Urgency,
+};
+
+/// Own checks under way (transactions that a reorganisation released, the mempool of the last run).
+pub(super) const OWN_CHECKS: usize = 256;
+/// Own checks waiting: two full blocks. Transactions beyond that are dropped; their senders still have them.
+const OWN_QUEUE: usize = 4_096;
+/// Transactions asked about again after each block, those that the block touched first: some 40 ms.
+const RECHECK: usize = 2_048;
+
+impl Chain {
+    /// Looks at a transaction, cheapest first, and gives it to a worker.
+    pub(super) fn transaction(&mut self, transaction: Transaction, origin: TxOrigin, waiter: Waiter) {
+        match self.admissible(&transaction, origin) {
+            Ok(anchor) => self.dispatch(transaction, anchor, origin, waiter),
+            Err(rejection) => self.reject(rejection, waiter),
+        }
+    }
+
+    fn dispatch(&self, transaction: Transaction, anchor: AnchorBlock, origin: TxOrigin, waiter: Waiter) {
+        let (params, chain_id, known) = (self.core.params, self.core.chain_id, self.core.known.clone());
+        let back = self.back.clone();
+        let job = move || {
+            let checked = match known.find(&transaction, &anchor) {
+                Some(checked) => Ok(checked),
+                None => with_scratch(|scratch| check(params, &chain_id, transaction, &anchor, scratch)),
+            };
+            let result = checked.map(|checked| {
+                let ratio = with_scratch(|s| work_ratio(params, &chain_id, &checked, anchor.prices, s));
+                (checked, ratio)
+            });
+            send_back(&back, Message::TransactionChecked(Box::new(TransactionChecked { result, origin, waiter })));
+        };
+        self.workers.submit(Urgency::Transaction, Box::new(job));
+    }
+
+    /// What can be said of a transaction without signatures and work. Returns its anchor.
+    fn admissible(&mut self, transaction: &Transaction, origin: TxOrigin) -> Result<AnchorBlock, TxRejection> {
+        let txid = transaction.txid();
+        self.pool.has_room_for(&txid, transaction.body(), origin)?;
+        let place = self.core.store.transaction_place(&txid);
+        if let Some((height, _)) = self.checked(place)? {
+            return Err(TxRejection::Mined { height });
+        }
+        let at = transaction.anchor();
+        let next = self.core.tip().height + 1;
+        anchor_is_in_window(self.core.params, next, at.height).map_err(TxRejection::Violation)?;
+        let anchor = self.core.active_anchor(at.height).filter(|anchor| at.matches(&anchor.hash));
+        anchor.ok_or(TxRejection::UnknownAnchor { height: at.height })
+    }
+
+    pub(super) fn transaction_checked(&mut self, checked: TransactionChecked) {
+        let TransactionChecked { result, origin, waiter } = checked;
+        let admitted = match result {
+            Ok((checked, ratio)) => self.admit_checked(checked, ratio, origin),
+            Err(violation) => Err(TxRejection::Violation(violation)),
+        };
+        match admitted {
+            Ok(txid) => {
+                add(&self.core.stats.transactions_accepted, 1);
+                if let Waiter::Caller(reply, _permit) = waiter {
+                    drop(reply.send(Ok(txid)));
+                } else {
+                    self.own_under_way -= 1;
+                }
+            }
+            Err(rejection) => {
+                self.own_under_way -= usize::from(matches!(waiter, Waiter::Own));
+                self.reject(rejection, waiter);
+            }
+        }
+    }
+
+    /// Judges a checked transaction against the tip, which may have moved meanwhile, and takes it in.
+    fn admit_checked(&mut self, checked: CheckedTransaction, ratio: u64, origin: TxOrigin) -> Result<TxId, TxRejection> {
+        let judged = self.core.judge_next(&checked);
+        let standing = self.checked(judged)?.map_err(TxRejection::Violation)?;
+        let admission = Admission { origin, now: (self.clock)(), standing, work_ratio: ratio };
+        let txid = checked.txid();
+        let (entry, evicted) = self.pool.insert(checked, admission)?;
+        self.persist(Some(&entry), &evicted);
+        for gone in evicted {
+            self.send_event(ChainEvent::TransactionRemoved { txid: gone.txid(), reason: Removal::Evicted });
+        }
+        self.send_event(ChainEvent::TransactionAdded(entry));
+        Ok(txid)
+    }
+
+    fn reject(&mut self, rejection: TxRejection, waiter: Waiter) {
+        add(&self.core.stats.transactions_rejected, 1);
+        tracing::debug!(code = rejection.code(), %rejection, "transaction_rejected");
+        if let Waiter::Caller(reply, _permit) = waiter {
+            drop(reply.send(Err(rejection)));
+        }
+    }
+
+    /// Writes what entered and what left. Losing this in a crash costs some gossip, so an error is only reported.
+    fn persist(&mut self, entered: Option<&PoolTransaction>, left: &[Arc<PoolTransaction>]) {
+        self.revision += 1;
+        set(&self.core.stats.mempool_transactions, self.pool.count() as u64);
+        set(&self.core.stats.mempool_bytes, self.pool.bytes() as u64);
+        let mut batch = self.core.store.batch();
+        left.iter().for_each(|entry| batch.delete(Table::Pool, entry.wtxid()));
+        if let Some(entry) = entered {
+            let row = PoolRow {
+                added_at: entry.added_at,
+                is_local: u8::from(entry.origin == TxOrigin::Local),
+                transaction: encode(entry.transaction()),
+            };
+            batch.put(Table::Pool, entry.wtxid(), encode(&row));
+        }
+        if let Err(error) = batch.write(Durability::Buffered) {
+            tracing::warn!(%error, "mempool_not_persisted");
+        }
+    }
+
+    /// Takes mined transactions out of the mempool, queues those that came free, and returns all that blocks touched.
+    pub(super) fn follow_events(&mut self, events: &[ChainEvent]) -> Touched {
+        let mut touched = Touched::default();
+        for event in events {
+            match event {
+                ChainEvent::Connected(connected) => {
+                    let transactions = &connected.block.transactions;
+                    touched.keys.extend(touched_keys(transactions, &self.core.chain_id));
+                    let height = connected.tip.height;
+                    for entry in transactions.iter().filter_map(|tx| self.pool.remove(&tx.txid())) {
+                        touched.removed.push((entry, Removal::Mined { height }));
+                    }
+                }
+                ChainEvent::Disconnected(gone) => {
+                    touched.keys.extend(touched_keys(&gone.transactions, &self.core.chain_id));
+                    let room = OWN_QUEUE.saturating_sub(self.own.len());
+                    self.own.extend(gone.transactions.iter().take(room).cloned());
+                }
+                ChainEvent::TransactionAdded(_)
+                | ChainEvent::TransactionRemoved { .. }
+                | ChainEvent::Alarm(_) => {}
+            }
+        }
+        touched
+    }
+
+    pub(super) fn bring_pool_up_to_date(&mut self, touched: &Touched) -> Vec<(TxId, Removal)> {
+        let mut removed = touched.removed.clone();
+        let next = self.core.tip().height + 1;
+        removed.extend(self.pool.expire(next).into_iter().map(|entry| (entry, Removal::AnchorGone)));
+        let due = self.core.next_height_and_due();
+        if let Ok((height, due)) = self.checked(due) {
+            let (core, mut failed) = (&self.core, None);
+            removed.extend(self.pool.recheck(&touched.keys, RECHECK, |checked| {
+                core.judge_at(checked, height, &due).unwrap_or_else(|error| {
+                    failed = Some(error);
+                    Ok(Standing::Ready)
+                })
+            }));
+            failed.iter().for_each(|error| self.note(error));
+        }
+        let left: Vec<_> = removed.iter().map(|(entry, _)| entry.clone()).collect();
+        if !left.is_empty() {
+            self.persist(None, &left);
+        }
+        removed.into_iter().map(|(entry, reason)| (entry.txid(), reason)).collect()
+    }
+
+    /// Judges transactions that the node itself puts back, a few at a time.
+    pub(super) fn put_back(&mut self) {
+        while self.own_under_way < OWN_CHECKS {
+            let Some(transaction) = self.own.pop_front() else { break };
+            match self.admissible(&transaction, TxOrigin::Local) {
+                Ok(anchor) => {
+                    self.own_under_way += 1;
+                    self.dispatch(transaction, anchor, TxOrigin::Local, Waiter::Own);
+                }
+                Err(rejection) => self.drop_row(&transaction, &rejection),
+            }
+        }
+    }
+
+    /// Forgets the row of a transaction of the last run that has no place any more.
+    fn drop_row(&self, transaction: &Transaction, rejection: &TxRejection) {
+        tracing::debug!(code = rejection.code(), "transaction_not_put_back");
+        if matches!(rejection, TxRejection::Pool(PoolRefusal::Known)) {
+            return;
+        }
+        let mut batch = self.core.store.batch();
+        batch.delete(Table::Pool, transaction.wtxid());
+        if let Err(error) = batch.write(Durability::Buffered) {
+            tracing::warn!(%error, "mempool_not_persisted");
+        }
+    }
+
+    /// Queues the mempool of the last run. It is judged like anything from outside.
+    pub(super) fn reload_pool(&mut self) {
+        let mut rows: Vec<(u64, Transaction)> = Vec::new();
+        let read = self.core.store.scan(Table::Pool, (&[], &[]), Direction::Up, &mut |_, bytes| {
+            let row: PoolRow = parse("a transaction of the mempool", bytes)?;
+            if let Ok(transaction) = ledger::codec::decode(&row.transaction) {
+                rows.push((row.added_at, transaction));
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "mempool_not_reloaded");
+        }
+        rows.sort_by_key(|(added_at, _)| *added_at);
+        self.own.extend(rows.into_iter().map(|(_, transaction)| transaction));
+    }
+}
+
+/// What blocks did to the mempool.
+#[derive(Default)]
+pub(super) struct Touched {
+    keys: BTreeSet<Key>,
+    removed: Vec<(Arc<PoolTransaction>, Removal)>,
+}

@@ -1,0 +1,119 @@
+//! The daemon as a process: its commands, what it tells a service manager, how it stops.
+
+use std::{
+    os::unix::net::UnixDatagram,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+fn namestead(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_namestead"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for name in ["NAMESTEAD_CONFIG", "NAMESTEAD_NETWORK", "NAMESTEAD_DATA_DIR", "NAMESTEAD_LOG", "NOTIFY_SOCKET"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn output(args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = namestead(args).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("utf-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn config_in(dir: &Path) -> String {
+    let path = dir.join("n.toml");
+    let text = format!(
+        "network = 'local'\ndata_dir = '{}/data'\n[p2p]\nlisten = ['/ip4/127.0.0.1/tcp/0']\nmdns = false\n\
+         [mining]\nmode = 'on'\nthreads = 1\n[dns]\nlisten = ['127.0.0.1:0']\n[api]\nlisten = 'off'\n\
+         [metrics]\nlisten = 'off'\n",
+        dir.display()
+    );
+    std::fs::write(&path, text).expect("written");
+    path.display().to_string()
+}
+
+#[test]
+fn commands_that_end_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    assert_eq!(output(&["version"]), (Some(0), "namestead 0.1.0\n".to_owned(), String::new()));
+    assert_eq!(output(&["example-config"]).1, node::config::EXAMPLE);
+    assert_eq!(output(&["check-config", "--config", &config]), (Some(0), "OK\n".to_owned(), String::new()));
+    std::fs::write(&config, "[minign]").expect("written");
+    let (code, _, stderr) = output(&["check-config", "--config", &config]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("n.toml:1: ") && stderr.contains("did you mean `mining`?"), "{stderr}");
+    assert_eq!(output(&["run", "--network", "moon"]).0, Some(2));
+    assert_eq!(output(&["frobnicate"]).0, Some(2));
+    let data = dir.path().join("none").display().to_string();
+    assert_eq!(output(&["db", "verify", "--data-dir", &data]).0, Some(1));
+}
+
+/// How long a node may take for one step on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_service_manager_is_told_and_sigterm_stops_in_order() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(LIMIT)).expect("set");
+    let child = namestead(&["run", "--config", &config]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::null()).spawn();
+    let mut node = Guard(child.expect("started"));
+    assert_eq!(told(&manager), "READY=1");
+    assert!(dir.path().join("data/api.sock").exists());
+    node.signal("TERM");
+    assert_eq!(told(&manager), "STOPPING=1");
+    assert_eq!(node.ended(), Some(0));
+    assert!(!dir.path().join("data/api.sock").exists());
+    let (code, stdout, stderr) = output(&["db", "verify", "--config", &config]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert!(stdout.starts_with("height ") && stdout.ends_with("OK\n"), "{stdout}");
+}
+
+#[test]
+fn a_second_node_on_the_same_data_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(LIMIT)).expect("set");
+    let child = namestead(&["run", "--config", &config]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::null()).spawn();
+    let node = Guard(child.expect("started"));
+    assert_eq!(told(&manager), "READY=1");
+    let (code, _, stderr) = output(&["run", "--config", &config]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("is in use by another process"), "{stderr}");
+    drop(node);
+}
+
+fn told(manager: &UnixDatagram) -> String {
+    let mut buffer = [0; 256];
+    let length = manager.recv(&mut buffer).expect("a message in time");
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+/// Ends the process whatever becomes of the test.
+struct Guard(Child);
+
+impl Guard {
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for the end; the notification socket's deadline has bounded everything before it.
+    fn ended(&mut self) -> Option<i32> {
+        self.0.wait().expect("a child").code()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
