@@ -173,7 +173,11 @@ fn sync(file: &Path) {
         stats.page_cache_hits,
         stats.page_cache_misses
     );
-    println!("memory: {} MiB resident before with the blocks, {} MiB at the peak", before.0 >> 10, resident("VmHWM") >> 10);
+    println!(
+        "memory: {} MiB resident before with the blocks, {} MiB at the peak",
+        before.0 >> 10,
+        resident("VmHWM") >> 10
+    );
     println!("memory: {} MiB in RocksDB", store.memory_bytes() >> 20);
     let report = runtime.block_on(async {
         service.shutdown().await;

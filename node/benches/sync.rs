@@ -37,6 +37,9 @@ use node::{
 
 /// Blocks between a commit and its reveal.
 const REVEAL_AFTER: u32 = 12;
+/// Commits come in every so many blocks. Spread evenly, five in each would be above the target of four, and the price
+/// would rise until making the chain takes an hour.
+const COMMITS_EVERY: u32 = 5;
 
 /// What each block writes to the tree.
 type Writes = Vec<Vec<(Key, Option<Vec<u8>>)>>;
@@ -88,7 +91,10 @@ fn make(blocks: u32, names: u32) -> (TestChain, Writes) {
     let mut chain = TestChain::new(params());
     let (mut committed, mut revealed, mut writes) = (0, 0, Vec::new());
     let spread = blocks - REVEAL_AFTER - 1;
-    let due = |at: u32| (u64::from(names) * u64::from(at.min(spread)) / u64::from(spread)) as u32;
+    let due = |at: u32| {
+        let at = if at < spread { at - at % COMMITS_EVERY } else { spread };
+        (u64::from(names) * u64::from(at) / u64::from(spread)) as u32
+    };
     for height in 1..=blocks {
         let maker = chain.maker();
         let mut transactions = Vec::new();

@@ -22,8 +22,8 @@ pub use error::StoreError;
 pub use identity::FORMAT;
 pub use kv::{Kv, Space};
 pub use read::{Direction, Flow, Read, Snapshot, Visit};
-pub(crate) use rows::{TIP_KEY, fixed, parse, place_row, row};
 pub use rows::{BodyKey, HeaderRow, PoolRow, Rows, TipRow, expiry_key, history_key, owner_key};
+pub(crate) use rows::{TIP_KEY, fixed, parse, place_row, row};
 pub use schema::{TABLES, Table};
 
 use std::{
@@ -110,7 +110,9 @@ impl Store {
         options::MEMORY_PROPERTIES
             .iter()
             .flat_map(|property| TABLES.iter().map(move |spec| (property, spec)))
-            .filter_map(|(property, spec)| self.inner.db.property_int_value_cf(self.family(spec.table), *property).ok()?)
+            .filter_map(|(property, spec)| {
+                self.inner.db.property_int_value_cf(self.family(spec.table), *property).ok()?
+            })
             .sum()
     }
 

@@ -12,14 +12,13 @@ use ledger::{
     fork::{self, Choice, Fork},
     hash::{BlockHash, Hash, Key, PolicyHash},
     name::Name,
-    rules::{Violation, block::results_match},
+    rules::{Violation, block::results_match, transaction::CheckedTransaction},
     state::{
         Leaf, NameState,
         apply::{Change, Delta, apply, touched_keys},
         tree::{TreeDelta, value_hash},
         undo::Undo,
     },
-    transaction::Transaction,
 };
 
 use crate::store::{
@@ -244,12 +243,7 @@ impl ChainCore {
         Ok(results_match(header, &delta, tree.root).map(|()| Staged { delta, tree }))
     }
 
-    fn write_connected(
-        &mut self,
-        id: Id,
-        prechecked: &Prechecked,
-        staged: &Staged,
-    ) -> Result<(), StoreError> {
+    fn write_connected(&mut self, id: Id, prechecked: &Prechecked, staged: &Staged) -> Result<(), StoreError> {
         let (header, hash) = (&prechecked.block.header, prechecked.hash);
         let height = header.core.height;
         let mut peaks = self.peaks_before(id)?;
@@ -257,7 +251,7 @@ impl ChainCore {
         let mut batch = self.store.batch();
         stage_changes(&mut batch, self.params, &staged.delta.changes);
         stage_pages(&mut batch, &staged.tree);
-        stage_index(&mut batch, height, &prechecked.block.transactions, &staged.delta.changes);
+        stage_index(&mut batch, height, &prechecked.checked, &staged.delta.changes);
         batch.put(Table::Undo, height.to_be_bytes(), encode(&Undo::of(&staged.delta)));
         for (position, node) in nodes {
             batch.put(Table::Mmr, position.to_bytes(), encode(&node));
@@ -448,15 +442,15 @@ pub(super) fn stage_pages(batch: &mut Batch<'_>, tree: &TreeDelta) {
 }
 
 /// Where transactions are, and what changed each name.
-fn stage_index(batch: &mut Batch<'_>, height: u32, transactions: &[Transaction], changes: &[Change]) {
+fn stage_index(batch: &mut Batch<'_>, height: u32, transactions: &[CheckedTransaction], changes: &[Change]) {
     for change in changes.iter().filter(|change| change.after.is_none()) {
         changed_name(change).into_iter().for_each(|name| batch.put(Table::History, history_key(name, height), [0]));
     }
-    for (index, transaction) in transactions.iter().enumerate() {
-        let txid = transaction.txid();
+    for (index, checked) in transactions.iter().enumerate() {
+        let (txid, body) = (checked.txid(), checked.transaction().body());
         batch.put(Table::Transactions, txid, crate::store::place_row(height, index as u16));
-        if let Some(name) = transaction.body().name() {
-            let cause = [&[transaction.body().type_id()][..], txid.as_ref(), transaction.wtxid().as_ref()].concat();
+        if let Some(name) = body.name() {
+            let cause = [&[body.type_id()][..], txid.as_ref(), checked.wtxid().as_ref()].concat();
             batch.put(Table::History, history_key(name, height), cause);
         }
     }

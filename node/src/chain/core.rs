@@ -21,11 +21,7 @@ use ledger::{
     history::Peaks,
     params::Params,
     price::Prices,
-    rules::{
-        Violation,
-        header::HeaderContext,
-        transaction::AnchorBlock,
-    },
+    rules::{Violation, header::HeaderContext, transaction::AnchorBlock},
     state::apply::Ancestors,
 };
 
@@ -71,14 +67,14 @@ pub struct ChainOptions {
     pub retention: Retention,
     /// Threads to use inside one call. With 1 nothing is ever spawned, so that a simulation is deterministic.
     pub threads: usize,
-    /// Memory for tree pages and leaves, in bytes. A hundred thousand names fit into 48 MiB whole.
+    /// Memory for tree pages and leaves, in bytes. A hundred thousand names take some 30 MiB.
     pub cache_bytes: usize,
 }
 
 impl Default for ChainOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { retention: Retention::Recent, threads, cache_bytes: 48 << 20 }
+        Self { retention: Retention::Recent, threads, cache_bytes: 64 << 20 }
     }
 }
 
@@ -96,6 +92,7 @@ const SYNC_EVERY: u32 = 500;
 const WAITING_BYTES: usize = 32 << 20;
 /// Header contexts remembered: each some 1 KiB, for the parents of new headers.
 const CONTEXTS: usize = 512;
+
 /// A block as handed over.
 #[derive(Clone, Debug)]
 pub enum BlockInput {

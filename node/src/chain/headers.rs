@@ -166,7 +166,7 @@ impl ChainCore {
 
     /// A known header with what its children need.
     pub(super) fn context(&mut self, id: Id) -> Result<HeaderContext, StoreError> {
-        if let Some(context) = self.contexts.get(&id, |_| 1) {
+        if let Some(context) = self.contexts.get(&id) {
             return Ok(context);
         }
         let peaks = self.peaks_before(id)?;

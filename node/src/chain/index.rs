@@ -176,8 +176,7 @@ impl Index {
     fn push(&mut self, entry: Entry, parent: Id) -> Id {
         let id = self.nodes.len() as Id;
         let Entry { hash, height, work, prices, status, .. } = entry;
-        let mut node =
-            Node { hash, work, parent, first_child: NONE, next_sibling: NONE, height, prices, status };
+        let mut node = Node { hash, work, parent, first_child: NONE, next_sibling: NONE, height, prices, status };
         if let Some(above) = self.nodes.get_mut(parent as usize) {
             node.next_sibling = above.first_child;
             above.first_child = id;

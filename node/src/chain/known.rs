@@ -35,9 +35,10 @@ impl Known {
             let entry = self.pool.get(&transaction.txid())?;
             (entry.transaction() == transaction).then(|| entry.checked.clone())
         };
-        let recent = || self.recent.lock().get(&transaction.wtxid(), |_| 1);
+        let recent = || self.recent.lock().get(&transaction.wtxid());
         let found = pooled().or_else(recent).filter(|checked| checked.anchor() == anchor.hash);
-        let counter = if found.is_some() { &self.stats.transaction_checks_saved } else { &self.stats.transactions_checked };
+        let counter =
+            if found.is_some() { &self.stats.transaction_checks_saved } else { &self.stats.transactions_checked };
         add(counter, 1);
         found
     }

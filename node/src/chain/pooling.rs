@@ -98,7 +98,12 @@ impl Chain {
     }
 
     /// Judges a checked transaction against the tip, which may have moved meanwhile, and takes it in.
-    fn admit_checked(&mut self, checked: CheckedTransaction, ratio: u64, origin: TxOrigin) -> Result<TxId, TxRejection> {
+    fn admit_checked(
+        &mut self,
+        checked: CheckedTransaction,
+        ratio: u64,
+        origin: TxOrigin,
+    ) -> Result<TxId, TxRejection> {
         let judged = self.core.judge_next(&checked);
         let standing = self.checked(judged)?.map_err(TxRejection::Violation)?;
         let admission = Admission { origin, now: (self.clock)(), standing, work_ratio: ratio };
@@ -145,6 +150,8 @@ impl Chain {
         let mut touched = Touched::default();
         for event in events {
             match event {
+                // While catching up the pool is empty, and there is nothing to look for.
+                ChainEvent::Connected(_) if self.pool.count() == 0 => {}
                 ChainEvent::Connected(connected) => {
                     let transactions = &connected.block.transactions;
                     touched.keys.extend(touched_keys(transactions, &self.core.chain_id));
@@ -158,9 +165,7 @@ impl Chain {
                     let room = OWN_QUEUE.saturating_sub(self.own.len());
                     self.own.extend(gone.transactions.iter().take(room).cloned());
                 }
-                ChainEvent::TransactionAdded(_)
-                | ChainEvent::TransactionRemoved { .. }
-                | ChainEvent::Alarm(_) => {}
+                ChainEvent::TransactionAdded(_) | ChainEvent::TransactionRemoved { .. } | ChainEvent::Alarm(_) => {}
             }
         }
         touched

@@ -92,7 +92,11 @@ pub(super) struct PrecheckContext<'a> {
 const TRANSACTIONS_PER_THREAD: usize = 64;
 
 /// Checks a block as far as no state is needed.
-pub(super) fn precheck(cx: &PrecheckContext<'_>, block: Arc<Block>, anchors: &Anchors) -> Result<Prechecked, BodyFault> {
+pub(super) fn precheck(
+    cx: &PrecheckContext<'_>,
+    block: Arc<Block>,
+    anchors: &Anchors,
+) -> Result<Prechecked, BodyFault> {
     check_body(&block.header, &block.transactions).map_err(|violation| classify(&block, violation))?;
     let checked = check_all(cx, &block, anchors).map_err(BodyFault::BreaksRule)?;
     let bytes = encode(&*block);

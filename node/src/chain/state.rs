@@ -58,7 +58,7 @@ impl State {
         let mut absent = Vec::new();
         let mut cache = self.leaves.borrow_mut();
         for key in keys.into_iter().chain(due.iter().copied()) {
-            match cache.get(&key, weigh_leaf) {
+            match cache.get(&key) {
                 Some(leaf) => drop(leaves.insert(key, leaf)),
                 None => absent.push(key),
             }
@@ -95,7 +95,7 @@ impl PageSource for State {
 
     fn page(&self, path: &PagePath) -> Result<Option<Page>, StoreError> {
         let mut cache = self.pages.borrow_mut();
-        if let Some(page) = cache.get(path, weigh_page) {
+        if let Some(page) = cache.get(path) {
             add(&self.stats.page_cache_hits, 1);
             return Ok(Some(page));
         }

@@ -166,9 +166,10 @@ impl<'a> Replay<'a> {
         let names = self.parent.header().ext.name_count;
         let loaded = Loaded { leaves, due };
         let delta = apply(self.params, &self.chain_id, &self.ancestors, height, names, &checked, &loaded)?;
-        let root = self.pages.change(&tree_changes(&delta.changes)).map_err(|never: TreeError<Infallible>| {
-            unreachable!("pages in memory are always sound: {never}")
-        });
+        let root = self
+            .pages
+            .change(&tree_changes(&delta.changes))
+            .map_err(|never: TreeError<Infallible>| unreachable!("pages in memory are always sound: {never}"));
         results_match(&block.header, &delta, root?)?;
         self.take_over(delta);
         self.blocks += 1;
@@ -231,7 +232,8 @@ fn rebuild(view: &Snapshot<'_>, root: &ledger::hash::Hash, report: &mut VerifyRe
     report.entries = stored.len() as u64;
     let hash = |leaf: &Leaf| ledger::state::tree::value_hash(&ledger::codec::encode(leaf));
     let changes: Vec<_> = stored.iter().map(|(key, leaf)| (*key, Some(hash(leaf)))).collect();
-    let built = update(&MemoryPages::new(), ledger::hash::Hash::ZERO, &changes).expect("an empty tree in memory is sound");
+    let built =
+        update(&MemoryPages::new(), ledger::hash::Hash::ZERO, &changes).expect("an empty tree in memory is sound");
     if built.root != *root {
         return Err(VerifyError::Differs { what: "the root over all entries".into() });
     }

@@ -12,7 +12,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Another version of this program wrote it.
-    #[error("{path} has database format {got}, this program reads format {expected}; use the program that wrote it, or move the directory away to sync again")]
+    #[error(
+        "{path} has database format {got}, this program reads format {expected}; use the program that wrote it, or move the directory away to sync again"
+    )]
     OtherFormat {
         /// The directory.
         path: PathBuf,
@@ -32,7 +34,9 @@ pub enum StoreError {
         expected: String,
     },
     /// The network's name fits but its parameters differ: another genesis.
-    #[error("{path} belongs to a {network} network with another genesis ({got}, expected {expected}); choose another data directory")]
+    #[error(
+        "{path} belongs to a {network} network with another genesis ({got}, expected {expected}); choose another data directory"
+    )]
     OtherChain {
         /// The directory.
         path: PathBuf,
@@ -50,7 +54,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// What is stored cannot be what was written.
-    #[error("the database is damaged: {what}. Run `namestead db verify` to see how far it can be trusted, or move the data directory away to sync again")]
+    #[error(
+        "the database is damaged: {what}. Run `namestead db verify` to see how far it can be trusted, or move the data directory away to sync again"
+    )]
     Corrupt {
         /// What was found.
         what: String,

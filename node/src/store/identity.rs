@@ -81,7 +81,12 @@ fn check(store: &Store, params: &Params, format: &[u8]) -> Result<(), StoreError
     let (got, expected) = (store.get(Table::Meta, CHAIN_KEY)?.unwrap_or_default(), params.chain_id());
     if got != expected.as_ref() {
         let got = ledger::hash::to_hex(&got[..got.len().min(4)]);
-        return Err(StoreError::OtherChain { path: path(), network: expected_name(params), got, expected: expected.short() });
+        return Err(StoreError::OtherChain {
+            path: path(),
+            network: expected_name(params),
+            got,
+            expected: expected.short(),
+        });
     }
     Ok(())
 }

@@ -23,7 +23,8 @@ const WAL_BYTES: u64 = 64 << 20;
 const OPEN_FILES: i32 = 256;
 
 /// Properties that add up to RocksDB's memory, per table.
-pub(super) const MEMORY_PROPERTIES: [&str; 2] = ["rocksdb.cur-size-all-mem-tables", "rocksdb.estimate-table-readers-mem"];
+pub(super) const MEMORY_PROPERTIES: [&str; 2] =
+    ["rocksdb.cur-size-all-mem-tables", "rocksdb.estimate-table-readers-mem"];
 
 /// What all tables of one database share.
 pub(super) struct Shared {

@@ -37,12 +37,7 @@ pub trait Read {
     ) -> Result<(), StoreError>;
 
     /// Visits the entries whose key starts with `prefix`.
-    fn scan_prefix(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        visit: &mut Visit<'_>,
-    ) -> Result<(), StoreError> {
+    fn scan_prefix(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
         self.scan(table, (prefix, &after_prefix(prefix)), Direction::Up, visit)
     }
 }

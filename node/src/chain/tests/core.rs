@@ -15,7 +15,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use super::*;
 use crate::{
     chain::{
-        Alarm, Arrival, BlockOutcome, ChainCore, ChainEvent, ChainOptions, ChainReader, HeadersOutcome, Retention, verify,
+        Alarm, Arrival, BlockOutcome, ChainCore, ChainEvent, ChainOptions, ChainReader, HeadersOutcome, Retention,
+        verify,
     },
     mempool::MempoolView,
     store::{Durability, Store, Table},
@@ -246,7 +247,10 @@ fn a_heavier_branch_with_a_rotten_middle_is_left_again() {
 fn extend_blindly(chain: &TestChain, branch: &mut Vec<Block>, count: usize) {
     use ledger::{
         history::Peaks,
-        rules::{block::{Content, assemble}, header::HeaderContext},
+        rules::{
+            block::{Content, assemble},
+            header::HeaderContext,
+        },
     };
     let mut peaks = Peaks::new();
     let mut parent = HeaderContext::genesis(params());
@@ -258,8 +262,7 @@ fn extend_blindly(chain: &TestChain, branch: &mut Vec<Block>, count: usize) {
     for _ in 0..count {
         let time = parent.header().core.time + 2;
         let ext = parent.header().ext;
-        let header =
-            assemble(params(), &parent, time, &Content::of([]), ext.name_count, ext.state_root, Hash::ZERO);
+        let header = assemble(params(), &parent, time, &Content::of([]), ext.name_count, ext.state_root, Hash::ZERO);
         let header = chain.seal(header);
         peaks.clone_from(parent.peaks());
         parent = HeaderContext::stored(header, parent.total_work(), &peaks);
@@ -368,7 +371,10 @@ fn proofs_and_indexes_agree_with_the_model() {
     let names = |states: Vec<ledger::state::NameState>| states.into_iter().map(|s| s.name).collect::<Vec<_>>();
     assert_eq!(names(reader.search("", None, 1_000).expect("searches")), expected);
     assert_eq!(names(reader.names_of_owner(&owner(1), None, 1_000).expect("searches")), expected);
-    assert_eq!(names(reader.search("name-1-4", Some(&name("name-1-41")), 3).expect("searches"))[0].as_str(), "name-1-42");
+    assert_eq!(
+        names(reader.search("name-1-4", Some(&name("name-1-41")), 3).expect("searches"))[0].as_str(),
+        "name-1-42"
+    );
     let mut walked = Vec::new();
     let tip = reader.for_each_name(|state| walked.push(state.name)).expect("walks");
     walked.sort();

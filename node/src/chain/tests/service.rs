@@ -119,17 +119,21 @@ async fn refusals_say_what_is_wrong() {
     assert_eq!(violation(send(&chain, maker.reveal(&alice, 1, records("x"))).await), "commit_missing");
     let update = Body::Update { name: alice.clone(), seq: 1, operator: None, records: Some(records("x")) };
     assert_eq!(violation(send(&chain, maker.make(update, 1)).await), "name_missing");
-    let elsewhere = Maker { anchor: ledger::rules::transaction::AnchorBlock {
-        hash: ledger::hash::BlockHash([7; 32]),
-        ..maker.anchor
-    }, ..maker };
+    let elsewhere = Maker {
+        anchor: ledger::rules::transaction::AnchorBlock { hash: ledger::hash::BlockHash([7; 32]), ..maker.anchor },
+        ..maker
+    };
     let unknown = send(&chain, elsewhere.commit(&alice, 1)).await;
     assert!(matches!(unknown, Err(TxRejection::UnknownAnchor { height: 1 })));
     let commit = maker.commit(&alice, 1);
     send(&chain, commit.clone()).await.expect("taken");
     assert!(matches!(send(&chain, commit).await, Err(TxRejection::Pool(PoolRefusal::Known))));
     let share = maker.work(&maker.commit_body(&alice, 2), 1);
-    let lazy = maker.assemble(maker.commit_body(&alice, 2), Some(ledger::transaction::Share { nonce: u64::MAX, ..share }), None);
+    let lazy = maker.assemble(
+        maker.commit_body(&alice, 2),
+        Some(ledger::transaction::Share { nonce: u64::MAX, ..share }),
+        None,
+    );
     assert_eq!(violation(send(&chain, lazy).await), "share_work");
     within(service.shutdown()).await;
 }
@@ -229,7 +233,8 @@ async fn of_two_reveals_the_earlier_commit_is_taken_first() {
     for _ in 0..params().maturity {
         mine(&chain, &mut model).await;
     }
-    let (first, second) = (model.maker().reveal(&prize, 1, records("1")), model.maker().reveal(&prize, 2, records("2")));
+    let (first, second) =
+        (model.maker().reveal(&prize, 1, records("1")), model.maker().reveal(&prize, 2, records("2")));
     send(&chain, second.clone()).await.expect("taken");
     send(&chain, first.clone()).await.expect("taken");
     assert_eq!(mine(&chain, &mut model).await.transactions, [first]);
