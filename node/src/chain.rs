@@ -5,7 +5,7 @@
 //! - [`ChainService`]: one thread that owns a core and the mempool, and workers that verify signatures and work ahead
 //!   of it.
 //! - [`ChainHandle`], [`ChainReader`], [`ChainEvent`]: how everybody else speaks to it.
-//! - [`verify`]: replays everything stored and compares.
+//! - [`verify()`]: replays everything stored and compares.
 
 mod cache;
 mod connect;

@@ -1,6 +1,6 @@
 //! Metrics of the node, for Prometheus. The doc comment of each is its help text.
 //!
-//! Most are read off the parts at each scrape ([`Metrics::refresh`]): the parts count in plain numbers and know
+//! Most are read off the parts at each scrape (`Metrics::refresh`): the parts count in plain numbers and know
 //! nothing of Prometheus. Base units, `_total` for counters, no rates; label values are bounded by enums in the code.
 
 mod reading;

@@ -1,6 +1,6 @@
 //! The database: the only place that knows RocksDB.
 //!
-//! For: keeping everything that must outlive the process, in the tables that [`schema`] lists, and for reading it back
+//! For: keeping everything that must outlive the process, in the tables that [`TABLES`] lists, and for reading it back
 //! from any thread. Not for: deciding what to keep; the chain writes blocks, other parts write their own key-value
 //! space ([`Kv`]).
 //!

@@ -10,7 +10,7 @@
 //! Owners and targets are relative to the name; `@` is the name itself. Every problem is reported with its line and
 //! column, why it is one, and what to write instead; up to [`MAX_PROBLEMS`] at once, so that a file is mended in one go.
 //!
-//! One table of fields per record type ([`rdata`]) drives reading and printing, so the two cannot drift apart: what
+//! One table of fields per record type (`rdata`) drives reading and printing, so the two cannot drift apart: what
 //! is printed reads back to the same bytes. Existing readers did not serve: they lack LOC, URI and SMIMEA, give no
 //! columns, and stop at the first mistake. Their agreement is tested instead (the tests compare with `domain`).
 

@@ -1,5 +1,7 @@
 //! Transactions that were checked already, so that no signature and no work is verified twice.
 
+use std::sync::Arc;
+
 use ledger::{
     hash::WitnessTxId,
     rules::transaction::{AnchorBlock, CheckedTransaction},
@@ -10,7 +12,6 @@ use parking_lot::Mutex;
 use crate::mempool::MempoolView;
 
 use super::{ChainStats, cache::Cache, stats::add};
-use std::sync::Arc;
 
 /// Transactions of blocks just connected, remembered so that a reorganisation need not verify them again: some 4 MiB,
 /// two full blocks or an hour of ordinary ones.
@@ -49,5 +50,32 @@ impl Known {
         for transaction in checked {
             recent.put(transaction.wtxid(), transaction, 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{
+        hash::BlockHash,
+        testing::{TestChain, name, tiny_params},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_check_against_another_anchor_does_not_count() {
+        let chain = TestChain::new(tiny_params());
+        let maker = chain.maker();
+        let transaction = maker.commit(&name("alice-at-home"), 1);
+        let known = Known::new(MempoolView::default(), Arc::default());
+        assert!(known.find(&transaction, &maker.anchor).is_none());
+        known.remember(vec![chain.check(transaction.clone()).expect("valid by itself")]);
+        assert!(known.find(&transaction, &maker.anchor).is_some());
+        // The transaction's bytes name the first eight bytes of the anchor only.
+        let mut hash = maker.anchor.hash.0;
+        hash[31] ^= 1;
+        let twin = AnchorBlock { hash: BlockHash(hash), ..maker.anchor };
+        assert!(transaction.anchor().matches(&twin.hash));
+        assert!(known.find(&transaction, &twin).is_none());
     }
 }

@@ -46,10 +46,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// `cache_bytes` are shared by pages (two thirds) and leaves.
+    /// Pages take most of `cache_bytes`: every block goes through their top again, while a leaf is needed again when
+    /// its commit is revealed, some blocks later, and then for long not.
     pub(super) fn new(store: Store, stats: Arc<ChainStats>, cache_bytes: usize) -> Self {
-        let leaves = Cache::new(cache_bytes / 3);
-        Self { store, stats, pages: RefCell::new(Cache::new(cache_bytes / 3 * 2)), leaves: RefCell::new(leaves) }
+        let leaves = Cache::new(cache_bytes / 8);
+        Self { store, stats, pages: RefCell::new(Cache::new(cache_bytes / 8 * 7)), leaves: RefCell::new(leaves) }
     }
 
     /// The leaves at `keys` and at those `due`.

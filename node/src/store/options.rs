@@ -7,10 +7,10 @@ use rocksdb::{
 use super::schema::{Shape, Table, TableSpec};
 
 /// Blocks, indexes and filters together. The chain keeps hot tree pages and entries in caches of its own, so this
-/// serves readers and compaction; 32 MiB holds the indexes and filters of some ten million names.
-const BLOCK_CACHE_BYTES: usize = 32 << 20;
+/// serves readers and compaction; 24 MiB hold the indexes and filters of some eight million names.
+const BLOCK_CACHE_BYTES: usize = 24 << 20;
 /// All memtables together. More would mean fewer, larger files in initial sync; idle nodes pay for it in memory.
-const WRITE_BUFFER_BYTES: usize = 48 << 20;
+const WRITE_BUFFER_BYTES: usize = 32 << 20;
 /// One memtable of a busy table.
 const LARGE_BUFFER_BYTES: usize = 8 << 20;
 /// One memtable of a quiet table.

@@ -324,8 +324,12 @@ fn a_live_day_is_not_given_up_without_a_great_lead() {
     assert_eq!(core.tip().hash, ours.tip().hash());
     assert!(core.stats().snapshot().deep_fork_alarms > 0);
     assert!(core.take_events().iter().any(|event| matches!(event, ChainEvent::Alarm(_))));
+    // The refused branch does not stand in the way of our own next block.
+    empty(&mut ours, 1, 2);
+    feed(&mut core, ours.blocks().skip(12));
+    assert_eq!(core.tip().hash, ours.tip().hash());
     // An operator decides otherwise.
-    assert_eq!(core.adopt_fork(&theirs.tip().hash()).expect("memory does not fail"), Some(12));
+    assert_eq!(core.adopt_fork(&theirs.tip().hash()).expect("memory does not fail"), Some(13));
     assert_eq!(core.tip().hash, theirs.tip().hash());
 }
 
