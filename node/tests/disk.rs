@@ -133,6 +133,64 @@ fn no_flipped_bit_gives_a_wrong_answer() {
     assert!(refused > flips / 4, "the test must hit something that matters");
 }
 
+/// Where each record of a log or manifest of RocksDB has its type: behind checksum and length, in blocks of 32 KiB.
+fn record_types(bytes: &[u8]) -> Vec<usize> {
+    let (mut types, mut at) = (Vec::new(), 0);
+    while at + 7 <= bytes.len() {
+        let left = (32 << 10) - at % (32 << 10);
+        let len = usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+        match (left < 7, bytes[at + 6]) {
+            (true, _) => at += left,
+            (false, 0) => break,
+            (false, _) => {
+                types.push(at + 6);
+                at += 7 + len;
+            }
+        }
+    }
+    types
+}
+
+/// RocksDB reads a record whose type became that of another kind of log again and again without end. So this asks with
+/// a deadline.
+#[test]
+fn no_flipped_record_type_hangs_the_start() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (sound, damaged) = (dir.path().join("sound"), dir.path().join("damaged"));
+    let whole = chain(6);
+    let mut core = open(&sound).expect("opens");
+    for block in whole.blocks() {
+        core.accept_block(Arc::new(block.clone()), LATE, Arrival::Sync).expect("the disk works");
+    }
+    drop(core);
+    let is_log = |file: &PathBuf| {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with("MANIFEST") || name.ends_with(".log")
+    };
+    let (mut tried, mut hung) = (0, Vec::new());
+    for file in files(&sound).into_iter().filter(is_log) {
+        let bytes = fs::read(&file).expect("reads");
+        for at in record_types(&bytes) {
+            for bit in 0..8 {
+                copy(&sound, &damaged);
+                let mut bad = bytes.clone();
+                bad[at] ^= 1 << bit;
+                fs::write(damaged.join(file.file_name().expect("a file has a name")), bad).expect("writes");
+                let (path, (done, opened)) = (damaged.clone(), std::sync::mpsc::sync_channel(1));
+                std::thread::spawn(move || done.send(open(&path).map(|core| core.tip().height)));
+                match opened.recv_timeout(Duration::from_secs(3)) {
+                    Ok(Ok(height)) => assert!(height <= 6),
+                    Ok(Err(_)) => {}
+                    Err(_) => hung.push((file.clone(), at, bit)),
+                }
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 100, "both files were read as RocksDB reads them: {tried}");
+    assert_eq!(hung, []);
+}
+
 /// A file system of its own with little room; unmounted when dropped.
 struct SmallDisk {
     dir: tempfile::TempDir,

@@ -1,4 +1,4 @@
-//! A chain of headers that are checked as they come, with the most work of all that were shown.
+//! A chain of headers that are checked as they come: where one peer leads.
 //!
 //! Only the last headers are kept whole: a fork that starts further back is refused, so that memory does not grow with
 //! the age of the chain (32 bytes per block remain, to say what is known).
@@ -30,7 +30,7 @@ pub enum ChainProblem {
     Invalid(#[from] Violation),
 }
 
-/// The best chain seen.
+/// The chain that one peer shows. Which peer's is the heaviest is for the caller to compare.
 #[derive(Clone, Debug)]
 pub struct Chain {
     params: &'static Params,
@@ -74,17 +74,15 @@ impl Chain {
         self.kept.iter().filter(|context| context.height() > height).map(|context| *context.header()).collect()
     }
 
-    /// Checks a run of headers and adopts it if it makes the chain heavier. Headers from the future end the run without
-    /// blame. Returns how many headers were new.
+    /// Checks a run of headers and follows it, also onto a branch. Headers from the future end the run without blame.
+    /// Returns how many headers were new.
     pub fn extend(&mut self, headers: &[Header], now: u64) -> Result<usize, ChainProblem> {
         let new: Vec<_> = headers.iter().skip_while(|header| self.find(&header.hash()).is_some()).copied().collect();
         let Some(first) = new.first() else { return Ok(0) };
         let parent = self.find(&first.core.prev).ok_or(ChainProblem::Unconnected)?;
         let branch = self.check(&new, parent.clone(), now)?;
         let count = branch.len();
-        if branch.last().is_some_and(|tip| tip.total_work() > self.tip().total_work()) {
-            self.adopt(branch);
-        }
+        self.adopt(branch);
         Ok(count)
     }
 

@@ -122,8 +122,8 @@ pub async fn lookup(
         Start::Genesis => HeaderContext::genesis(params),
         Start::Trusted(context) => *context,
     };
-    let mut session =
-        Session { params, client: Client::new(params)?, chain: Chain::new(params, start), reached: Vec::new(), now };
+    let chain = Chain::new(params, start.clone());
+    let mut session = Session { params, client: Client::new(params)?, start, chain, reached: Vec::new(), now };
     session.connect(peers).await?;
     session.collect_headers().await;
     session.prove(name).await
@@ -132,6 +132,8 @@ pub async fn lookup(
 struct Session {
     params: &'static Params,
     client: Client,
+    start: HeaderContext,
+    /// The heaviest chain that any peer showed.
     chain: Chain,
     /// Peers, the one that claims the most work first.
     reached: Vec<PeerId>,
@@ -169,25 +171,42 @@ impl Session {
         }
     }
 
-    /// Takes every peer's headers; those who send wrong ones are left out.
+    /// Takes every peer's headers and keeps the heaviest chain. Each peer is followed on a chain of its own, so that one
+    /// that claims much and shows rubbish cannot keep the others' headers out.
     async fn collect_headers(&mut self) {
         for peer in self.reached.clone() {
-            while let Ok(true) = self.fetch_headers(&peer).await {}
+            self.hear(&peer).await;
         }
     }
 
-    /// One batch; whether there may be more.
-    async fn fetch_headers(&mut self, peer: &PeerId) -> Result<bool, BadProof> {
+    /// Follows one peer: from the best chain so far, which most peers share, or else from the start.
+    async fn hear(&mut self, peer: &PeerId) {
+        let mut shown = self.follow(peer, self.chain.clone()).await;
+        if shown.is_err() {
+            shown = self.follow(peer, Chain::new(self.params, self.start.clone())).await;
+        }
+        if let Ok(chain) = shown
+            && chain.tip().total_work() > self.chain.tip().total_work()
+        {
+            self.chain = chain;
+        }
+    }
+
+    /// Batch after batch until the peer has no more. Each full batch must lead higher, so this ends.
+    async fn follow(&mut self, peer: &PeerId, mut chain: Chain) -> Result<Chain, BadProof> {
         let max = HeaderBatch::MAX_HEADERS;
-        let request = Request::Headers { locator: self.chain.locator(), max: max as u16 };
-        let Response::Headers(HeaderBatch(headers)) = self.client.ask(peer, request).await? else {
-            return Ok(false);
-        };
-        let (mut chain, now, full) = (self.chain.clone(), self.now, headers.len() == max);
-        let checked = spawn_blocking(move || chain.extend(&headers, now).map(|new| (chain, new))).await;
-        let (chain, new) = checked.expect("checking headers does not panic")?;
-        self.chain = chain;
-        Ok(full && new > 0)
+        loop {
+            let request = Request::Headers { locator: chain.locator(), max: max as u16 };
+            let Response::Headers(HeaderBatch(headers)) = self.client.ask(peer, request).await? else {
+                return Ok(chain);
+            };
+            let (now, full, before) = (self.now, headers.len() == max, chain.tip().height());
+            let checked = spawn_blocking(move || chain.extend(&headers, now).map(|_| chain)).await;
+            chain = checked.expect("checking headers does not panic")?;
+            if !full || chain.tip().height() <= before {
+                return Ok(chain);
+            }
+        }
     }
 
     async fn prove(&mut self, name: &Name) -> Result<LightAnswer, LightError> {
@@ -209,7 +228,7 @@ impl Session {
         let hash = answer.headers.0[0].hash();
         if self.chain.find(&hash).is_none() {
             // A block was found since the headers were fetched.
-            self.fetch_headers(peer).await?;
+            self.hear(peer).await;
         }
         self.check(name, hash, answer)
     }

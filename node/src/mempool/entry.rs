@@ -79,7 +79,7 @@ pub fn work_ratio(params: &Params, chain_id: &Hash, checked: &CheckedTransaction
     let core: HeaderCore = share.to_core(share_commit(chain_id, &checked.anchor(), &checked.txid()));
     let value = pow_value(params.algorithm, chain_id, &core, s);
     let done = U256::MAX / value.max(U256::one());
-    let ratio = (done / U256::from(required.max(1))).saturating_mul(U256::from(256));
+    let ratio = done.saturating_mul(U256::from(256)) / U256::from(required.max(1));
     u64::try_from(ratio).unwrap_or(u64::MAX)
 }
 

@@ -31,7 +31,10 @@ pub(super) async fn run(
             Err(error) => return error!(%error, "names cannot be read; DNS stays not ready"),
         };
         let mut feed = Feed { params, table: &table, events };
-        let pending = feed.pending();
+        let Some(pending) = feed.pending() else {
+            warn!("the chain ran ahead while DNS read the names; the table is filled again");
+            continue;
+        };
         let from = pending.iter().rposition(|event| tip_of(event).is_some_and(|tip| tip.hash == start.hash));
         pending.iter().skip(from.map_or(0, |index| index + 1)).for_each(|event| feed.apply(event));
         filled.send_replace(true);
@@ -69,9 +72,18 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// What happened while the table was filled.
-    fn pending(&mut self) -> Vec<Arc<ChainEvent>> {
-        std::iter::from_fn(|| self.events.try_recv().ok()).collect()
+    /// What happened while the table was filled; `None` if so much did that some of it was missed.
+    fn pending(&mut self) -> Option<Vec<Arc<ChainEvent>>> {
+        let mut events = Vec::new();
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => events.push(event),
+                Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
+                    return Some(events);
+                }
+                Err(broadcast::error::TryRecvError::Lagged(_)) => return None,
+            }
+        }
     }
 
     /// Applies events until the chain stops (`None`) or some were missed.

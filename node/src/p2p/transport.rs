@@ -7,7 +7,7 @@
 use std::io;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use ledger::codec::{Decode, decode, encode};
+use ledger::codec::{Decode, DecodeError, decode, encode};
 use libp2p::{StreamProtocol, request_response};
 
 use super::message::{Request, Response};
@@ -61,12 +61,29 @@ async fn read<M: Decode>(io: &mut (impl AsyncRead + Unpin + Send)) -> io::Result
     let mut bytes = Vec::new();
     // One byte more than allowed, so that "too long" is told from "exactly full".
     io.take(M::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).await?;
-    decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    decode(&bytes).map_err(|error| {
+        // A stream that ends early is a peer that stopped, which is nobody's fault; yamux shows a reset the same way.
+        let kind = match error {
+            DecodeError::Ends(_) => io::ErrorKind::UnexpectedEof,
+            DecodeError::TooLong { .. }
+            | DecodeError::Trailing(_)
+            | DecodeError::Invalid(_)
+            | DecodeError::NotCanonical => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, error)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_ends_early_is_a_lost_connection_and_junk_is_not() {
+        let kind = async |bytes: &[u8]| read::<Response>(&mut &bytes[..]).await.expect_err("no message").kind();
+        assert_eq!(kind(&[]).await, io::ErrorKind::UnexpectedEof);
+        assert_eq!(kind(&[0xff; 64]).await, io::ErrorKind::InvalidData);
+    }
 
     #[tokio::test]
     async fn an_endless_message_is_cut_off() {

@@ -222,7 +222,7 @@ impl Service {
             return self.offence(peer, Offence::OtherChain);
         }
         let claim = Claim { height: status.height, hash: status.hash, work: status.work };
-        let clock_offset_s = status.time as i64 - unix_now() as i64;
+        let clock_offset_s = (status.time.min(i64::MAX as u64) as i64).saturating_sub(unix_now() as i64);
         self.feed(Input::Status { peer, claim, clock_offset_s });
         if self.connected.get(&peer).is_some_and(|entry| !entry.pool_seen) {
             self.ask_for_pool(peer);
