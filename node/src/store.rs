@@ -10,6 +10,7 @@
 
 mod batch;
 mod error;
+mod framing;
 mod identity;
 mod kv;
 mod options;

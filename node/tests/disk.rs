@@ -178,7 +178,7 @@ fn no_flipped_record_type_hangs_the_start() {
                 fs::write(damaged.join(file.file_name().expect("a file has a name")), bad).expect("writes");
                 let (path, (done, opened)) = (damaged.clone(), std::sync::mpsc::sync_channel(1));
                 std::thread::spawn(move || done.send(open(&path).map(|core| core.tip().height)));
-                match opened.recv_timeout(Duration::from_secs(3)) {
+                match opened.recv_timeout(Duration::from_secs(20)) {
                     Ok(Ok(height)) => assert!(height <= 6),
                     Ok(Err(_)) => {}
                     Err(_) => hung.push((file.clone(), at, bit)),

@@ -5,7 +5,7 @@ use std::path::Path;
 use ledger::params::Params;
 use rocksdb::Options;
 
-use super::{Batch, Db, Durability, Read, Store, StoreError, TABLES, Table};
+use super::{Batch, Db, Durability, Read, Store, StoreError, TABLES, Table, framing};
 
 /// Version of the schema and of every row in it.
 ///
@@ -26,6 +26,7 @@ pub(super) fn refuse_foreign_directory(path: &Path) -> Result<(), StoreError> {
     if !path.join("CURRENT").exists() {
         return Err(not_ours());
     }
+    framing::check(path)?;
     let families = Db::list_cf(&Options::default(), path).map_err(|error| StoreError::opening(path, &error))?;
     let mut expected: Vec<&str> = TABLES.iter().map(|spec| spec.name).chain(["default"]).collect();
     let mut got: Vec<&str> = families.iter().map(String::as_str).collect();
