@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ledger::{block::Block, hash::BlockHash};
 use rand::{Rng, RngCore};
 
-use super::{Millis, Offence, Output, Peer, PeerKey, Source, Sync};
+use super::{Millis, Offence, Output, Peer, PeerKey, Source, Sync, peers::HeaderTalk};
 
 /// Heights above the tip that are fetched ahead of being applied.
 pub const WINDOW: usize = 1_024;
@@ -290,8 +290,9 @@ impl<P: PeerKey> Sync<P> {
     fn drop_header_stallers(&mut self, now: Millis) {
         let patience = self.bodies.patience_ms;
         for (_, entry) in self.peers.iter_mut() {
-            if entry.headers_asked.is_some_and(|asked| now.since(asked) > patience.max(2 * PATIENCE_MIN_MS)) {
-                entry.headers_asked = None;
+            let HeaderTalk::Asked { since, claimed } = entry.header_talk else { continue };
+            if now.since(since) > patience.max(2 * PATIENCE_MIN_MS) {
+                entry.header_talk = HeaderTalk::Overdue { claimed };
                 entry.rest_until = now.after(2 * patience);
             }
         }

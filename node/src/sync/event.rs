@@ -121,13 +121,15 @@ pub enum Source<P> {
     Answer(P),
     /// This peer announced it.
     Gossip(P),
+    /// Came from this peer, and waited here until its time had come.
+    Waited(P),
 }
 
 impl<P: PeerKey> Source<P> {
     /// The peer.
     pub fn peer(&self) -> P {
         match self {
-            Self::Answer(peer) | Self::Gossip(peer) => *peer,
+            Self::Answer(peer) | Self::Gossip(peer) | Self::Waited(peer) => *peer,
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Headers: from whoever claims the most work, a batch at a time, until the claim is met or shown to be empty.
+//!
+//! A claim is empty if the peer, asked for what it claims, brings nothing new, and the best header known afterwards has
+//! less work than was claimed when it was asked. Everything else can befall an honest peer: that another peer was asked
+//! the same and was faster, that it claims more by now, that our clock is behind its own.
 
 use std::sync::Arc;
 
 use ledger::block::{Block, Header, HeaderBatch};
 use rand::{Rng, RngCore};
 
-use super::{Judged, Millis, Offence, Output, PeerKey, Source, Submission, Sync};
+use super::{Judged, Millis, Offence, Output, Peer, PeerKey, Refresh, Source, Submission, Sync, peers::HeaderTalk};
 
 /// Peers asked for headers at the same time: one may be slow, more would fetch the same bytes again and again.
 const PARALLEL: usize = 2;
@@ -13,13 +17,25 @@ const PARALLEL: usize = 2;
 /// Rest for a peer whose claim came to nothing.
 const DISBELIEF_MS: u64 = 10_000;
 
+/// How long a peer is not asked for headers whose time has not come: clocks tell seconds apart, not less.
+const DEFERRED_MS: u64 = 1_000;
+
+/// What an answer was good for.
+#[derive(Clone, Copy, Debug)]
+enum Worth {
+    /// It led on.
+    Something,
+    /// All of it was known, or nothing was in it, or it hung in the air.
+    Nothing,
+}
+
 impl<P: PeerKey> Sync<P> {
     /// Asks those who claim a better chain than the best header known.
     pub(super) fn ask_for_headers(&mut self, now: Millis, rng: &mut dyn RngCore, out: &mut Vec<Output<P>>) {
         if self.view.locator.is_empty() {
             return;
         }
-        let mut open = self.peers.iter().filter(|(_, peer)| peer.headers_asked.is_some()).count();
+        let mut open = self.peers.iter().filter(|(_, peer)| peer.header_talk.is_open()).count();
         while open < PARALLEL {
             let Some(peer) = self.best_header_peer(now, rng) else { return };
             self.send_header_question(now, peer, out);
@@ -29,10 +45,9 @@ impl<P: PeerKey> Sync<P> {
 
     fn best_header_peer(&self, now: Millis, rng: &mut dyn RngCore) -> Option<P> {
         let better = self.view.best_header.work;
-        let free = |work: u128, asked: bool, rested: bool| work > better && !asked && rested;
         self.peers
             .iter()
-            .filter(|(_, peer)| free(peer.claimed_work(), peer.headers_asked.is_some(), peer.is_rested(now)))
+            .filter(|(_, peer)| peer.claimed_work() > better && may_be_asked(peer, now))
             .map(|(key, peer)| (peer.claimed_work(), rng.random::<u32>(), *key))
             .max()
             .map(|(_, _, key)| key)
@@ -40,44 +55,37 @@ impl<P: PeerKey> Sync<P> {
 
     fn send_header_question(&mut self, now: Millis, peer: P, out: &mut Vec<Output<P>>) {
         if let Some(entry) = self.peers.get_mut(&peer) {
-            entry.headers_asked = Some(now);
+            entry.header_talk = HeaderTalk::Asked { since: now, claimed: entry.claimed_work() };
             out.push(Output::AskHeaders { peer, locator: self.view.locator.clone() });
         }
     }
 
     /// A peer knows a block whose parent is unknown here: it can tell how it hangs together.
     fn ask_about_unknown_parent(&mut self, now: Millis, peer: P, out: &mut Vec<Output<P>>) {
-        let may_ask = |entry: &&mut super::Peer| entry.headers_asked.is_none() && entry.is_rested(now);
-        if self.peers.get_mut(&peer).as_ref().is_some_and(may_ask) && !self.view.locator.is_empty() {
+        let may_ask = self.peers.get(&peer).is_some_and(|entry| may_be_asked(entry, now));
+        if may_ask && !self.view.locator.is_empty() {
             self.send_header_question(now, peer, out);
         }
     }
 
-    pub(super) fn headers(&mut self, now: Millis, peer: P, headers: Vec<Header>, out: &mut Vec<Output<P>>) {
+    pub(super) fn headers(&mut self, peer: P, headers: Vec<Header>, out: &mut Vec<Output<P>>) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        entry.headers_asked = None;
         entry.failures = 0;
+        let (HeaderTalk::Asked { claimed, .. } | HeaderTalk::Overdue { claimed }) = entry.header_talk else {
+            return; // The answer to a question of an earlier connection.
+        };
+        entry.header_talk = HeaderTalk::Judging { claimed };
         if headers.is_empty() {
-            self.disbelieve(now, peer, out);
+            self.settle(Source::Answer(peer), Worth::Nothing, out);
         } else {
             out.push(Output::SubmitHeaders { source: Source::Answer(peer), headers });
         }
     }
 
-    pub(super) fn headers_failed(&mut self, peer: P) {
+    /// A question for headers got no answer.
+    pub(super) fn headers_failed(&mut self, now: Millis, peer: P) {
         if let Some(entry) = self.peers.get_mut(&peer) {
-            entry.headers_asked = None;
-        }
-    }
-
-    /// The peer claimed more work than it can show.
-    fn disbelieve(&mut self, now: Millis, peer: P, out: &mut Vec<Output<P>>) {
-        let better = self.view.best_header.work;
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
-        if entry.claimed_work() > better {
-            entry.claim = None;
-            entry.rest_until = now.after(DISBELIEF_MS);
-            self.punish(now, peer, Offence::EmptyClaim, out);
+            entry.header_talk = HeaderTalk::Idle(now);
         }
     }
 
@@ -93,29 +101,83 @@ impl<P: PeerKey> Sync<P> {
         match judged {
             Judged::Accepted => {
                 self.raise_claim(peer, headers.last());
-                self.refresh_view(out);
+                self.settle(source, Worth::Something, out);
             }
-            Judged::Known => {
-                // A whole batch that is known: the peer's claim leads nowhere new.
-                if matches!(source, Source::Answer(_)) && headers.len() < HeaderBatch::MAX_HEADERS {
-                    self.disbelieve(now, peer, out);
-                }
-                self.refresh_view(out);
-            }
+            // After a full batch there may be more.
+            Judged::Known if headers.len() >= HeaderBatch::MAX_HEADERS => self.settle(source, Worth::Something, out),
+            Judged::Known => self.settle(source, Worth::Nothing, out),
             Judged::UnknownParent(_) => match source {
-                Source::Gossip(_) => self.ask_about_unknown_parent(now, peer, out),
-                Source::Answer(_) => self.disbelieve(now, peer, out),
+                Source::Gossip(_) | Source::Waited(_) => self.ask_about_unknown_parent(now, peer, out),
+                Source::Answer(_) => self.settle(source, Worth::Nothing, out),
             },
             Judged::Deferred { until } => {
-                self.defer(until, source, Submission::Headers(headers));
+                self.end_talk(source, now.after(DEFERRED_MS));
+                self.defer(until, Source::Waited(peer), Submission::Headers(headers));
                 self.refresh_view(out);
             }
             Judged::Invalid { fault, .. } => {
+                self.end_talk(source, now);
                 self.punish(now, peer, Offence::of_headers(fault), out);
                 self.drop_claim(now, peer);
                 self.refresh_view(out);
             }
-            Judged::WrongBody { .. } | Judged::Unjudged => self.drop_claim(now, peer),
+            Judged::WrongBody { .. } | Judged::Unjudged => {
+                self.end_talk(source, now);
+                self.drop_claim(now, peer);
+            }
+        }
+    }
+
+    /// Looks at the chain afresh, and leaves it to that view whether the peer can be believed and asked again.
+    fn settle(&mut self, source: Source<P>, worth: Worth, out: &mut Vec<Output<P>>) {
+        // A view that is being made may be older than the judgement.
+        let views = match self.refresh {
+            Refresh::Idle => 1,
+            Refresh::Asked | Refresh::AskedAndStale => 2,
+        };
+        if let Some(talk) = self.judging(source)
+            && let HeaderTalk::Judging { claimed } = *talk
+        {
+            let doubted = match worth {
+                Worth::Something => None,
+                Worth::Nothing => Some(claimed),
+            };
+            *talk = HeaderTalk::Settling { views, doubted };
+        }
+        self.refresh_view(out);
+    }
+
+    fn end_talk(&mut self, source: Source<P>, rest_until: Millis) {
+        if let Some(talk) = self.judging(source) {
+            *talk = HeaderTalk::Idle(rest_until);
+        }
+    }
+
+    /// The talk that the judgement of something from `source` ends. What was announced, or had to wait, answers nothing.
+    fn judging(&mut self, source: Source<P>) -> Option<&mut HeaderTalk> {
+        let Source::Answer(peer) = source else { return None };
+        let talk = &mut self.peers.get_mut(&peer)?.header_talk;
+        matches!(talk, HeaderTalk::Judging { .. }).then_some(talk)
+    }
+
+    /// A view has come: whoever waited for it may be asked again, or is shown to have claimed what it does not have.
+    pub(super) fn settle_talks(&mut self, now: Millis, out: &mut Vec<Output<P>>) {
+        let better = self.view.best_header.work;
+        let mut empty = Vec::new();
+        for (peer, entry) in self.peers.iter_mut() {
+            let HeaderTalk::Settling { views, doubted } = entry.header_talk else { continue };
+            if views > 1 {
+                entry.header_talk = HeaderTalk::Settling { views: views - 1, doubted };
+                continue;
+            }
+            entry.header_talk = HeaderTalk::Idle(now);
+            if doubted.is_some_and(|claimed| claimed > better) {
+                empty.push(*peer);
+            }
+        }
+        for peer in empty {
+            self.drop_claim(now, peer);
+            self.punish(now, peer, Offence::EmptyClaim, out);
         }
     }
 
@@ -170,4 +232,8 @@ impl<P: PeerKey> Sync<P> {
             claim.height = claim.height.max(header.core.height);
         }
     }
+}
+
+fn may_be_asked(peer: &Peer, now: Millis) -> bool {
+    peer.is_rested(now) && peer.header_talk.is_free(now)
 }

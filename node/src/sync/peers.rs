@@ -7,6 +7,47 @@ use super::{Claim, Direction, Millis, PeerKey};
 /// Questions in a row that may stay unanswered before the connection is given up.
 pub const MAX_FAILURES: u32 = 4;
 
+/// How far a peer is with a question for headers. There is at most one at a time, and it is over only when the chain has
+/// been looked at after the answer was judged: before that, nobody can say what the answer was worth, and the next
+/// question would be the same again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeaderTalk {
+    /// May be asked from this moment on.
+    Idle(Millis),
+    /// Was asked.
+    Asked {
+        since: Millis,
+        /// Work that it claimed at that moment: what an honest answer shows, whatever is claimed later.
+        claimed: u128,
+    },
+    /// Was asked so long ago that others are asked instead; the answer may still come.
+    Overdue { claimed: u128 },
+    /// Its answer is being judged.
+    Judging { claimed: u128 },
+    /// Its answer is judged, and a view that shows what came of it is under way.
+    Settling {
+        /// Views to come, the last of which is newer than the answer.
+        views: u8,
+        /// Set if the answer brought nothing new: a view without that much work proves the claim empty.
+        doubted: Option<u128>,
+    },
+}
+
+impl HeaderTalk {
+    /// Whether a question may be put.
+    pub fn is_free(self, now: Millis) -> bool {
+        matches!(self, Self::Idle(from) if from <= now)
+    }
+
+    /// Whether the peer takes one of the places for parallel questions.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Asked { .. } | Self::Judging { .. } | Self::Settling { .. } => true,
+            Self::Idle(_) | Self::Overdue { .. } => false,
+        }
+    }
+}
+
 /// One connected peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
@@ -18,8 +59,7 @@ pub struct Peer {
     pub status_due: Millis,
     /// Not asked for anything big before this.
     pub rest_until: Millis,
-    /// Since when a header question is open.
-    pub headers_asked: Option<Millis>,
+    pub header_talk: HeaderTalk,
     /// Unanswered questions in a row.
     pub failures: u32,
     /// Body questions in a row that were taken away because they took too long.
@@ -34,7 +74,7 @@ impl Peer {
             clock_offset_s: None,
             status_due: Millis(0),
             rest_until: Millis(0),
-            headers_asked: None,
+            header_talk: HeaderTalk::Idle(Millis(0)),
             failures: 0,
             stalls: 0,
         }
