@@ -44,7 +44,7 @@ impl<P: PeerKey> Sync<P> {
     }
 
     fn best_header_peer(&self, now: Millis, rng: &mut dyn RngCore) -> Option<P> {
-        let better = self.view.best_header.work;
+        let better = self.view.known_work();
         self.peers
             .iter()
             .filter(|(_, peer)| peer.claimed_work() > better && may_be_asked(peer, now))
@@ -162,7 +162,7 @@ impl<P: PeerKey> Sync<P> {
 
     /// A view has come: whoever waited for it may be asked again, or is shown to have claimed what it does not have.
     pub(super) fn settle_talks(&mut self, now: Millis, out: &mut Vec<Output<P>>) {
-        let better = self.view.best_header.work;
+        let better = self.view.known_work();
         let mut empty = Vec::new();
         for (peer, entry) in self.peers.iter_mut() {
             let HeaderTalk::Settling { views, doubted } = entry.header_talk else { continue };
