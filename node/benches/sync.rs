@@ -137,7 +137,7 @@ impl Parts {
         let (params, chain_id, header) = (chain.params(), chain.chain_id(), chain.tip().header().core);
         let one_work = each(6_000, || {
             let mut scratch = Scratch::default();
-            move || drop(black_box(pow_value(params.algorithm, &chain_id, &header, &mut scratch)))
+            move || _ = black_box(pow_value(params.algorithm, &chain_id, &header, &mut scratch))
         });
         let digest = hash(Tag::Signature, &[b"benchmark"]);
         let (public, signature) = (key(1).public(), key(1).sign(&digest));
