@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use ledger::{
     block::{Block, Header},
     hash::{BlockHash, Key, PolicyHash, TxId},
-    history::{MmrProof, Node, Position},
+    history::{MmrProof, Node, Peaks, Position, peaks_at},
     name::Name,
     params::Params,
     state::{
@@ -250,6 +250,20 @@ impl ChainReader {
         let headers = heights.iter().map(|height| Ok(header_at(&view, *height)?.map(|placed| placed.header)));
         let headers: Option<Vec<_>> = headers.collect::<Result<_, StoreError>>()?;
         Ok(headers.map(|headers| (proof, headers)))
+    }
+
+    /// The header of a block of the active chain, and the peaks over all headers before it. `None` if it is not in the
+    /// active chain.
+    pub fn start_at(&self, hash: &BlockHash) -> Result<Option<(Header, Peaks)>, StoreError> {
+        let view = self.store.snapshot();
+        let Some(row) = view.header_row(hash)? else { return Ok(None) };
+        let height = row.header.core.height;
+        if view.hash_at(height)? != Some(*hash) {
+            return Ok(None);
+        }
+        let missing = |position| StoreError::corrupt(format!("node {position:?} of the history is missing"));
+        let peaks = peaks_at(height, |position| view.mmr_node(position)?.ok_or_else(|| missing(position)))?;
+        Ok(Some((row.header, peaks)))
     }
 
     /// The database, for its key-value spaces.
