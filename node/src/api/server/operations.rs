@@ -123,8 +123,7 @@ pub(super) fn operation_of(state: &ApiState, view: &View) -> Operation {
         reveal_height: milestones.reveal_height,
         active_from: milestones.active_from,
         next_height: milestones.next_height,
-        signature_valid_until: (!record.is_settled && record.state != OpState::Done)
-            .then(|| record.signed_anchor_height().saturating_add(window)),
+        signature_valid_until: (!record.state.is_over()).then(|| record.signed_anchor_height().saturating_add(window)),
         transaction_hex: Some(hex_of(record.signed())),
         progress: view.progress.map(|progress| progress_of(progress, view.expected_hashes)),
         created_at: rfc3339(record.created_at),
