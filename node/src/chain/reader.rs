@@ -1,6 +1,7 @@
 //! Reads for everybody else: straight from the database, beside the writer, never waiting for it.
 //!
-//! Every call sees one consistent moment. Two calls may see two; whoever needs more takes it from one call.
+//! Every call sees one consistent moment. Two calls may see two; whoever needs more takes it from one call, or asks
+//! a [`ChainView`].
 
 use std::ops::ControlFlow;
 
@@ -45,6 +46,11 @@ impl ChainReader {
     /// The mempool.
     pub fn mempool(&self) -> MempoolView {
         self.pool.clone()
+    }
+
+    /// The chain as it is now, and as it stays for whoever holds this.
+    pub fn view(&self) -> ChainView<'_> {
+        ChainView(self.store.snapshot())
     }
 
     /// Height, hash and state root of the tip that the database holds.
@@ -269,6 +275,36 @@ impl ChainReader {
     /// The database, for its key-value spaces.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+}
+
+/// The chain at one moment, for several reads that belong together. Short-lived: it keeps old rows on disk.
+pub struct ChainView<'a>(Snapshot<'a>);
+
+impl ChainView<'_> {
+    /// The tip at that moment.
+    pub fn tip(&self) -> Result<TipRow, StoreError> {
+        tip_of(&self.0)
+    }
+
+    /// The entry of a name, whatever its status.
+    pub fn name_state(&self, name: &Name) -> Result<Option<NameState>, StoreError> {
+        self.0.name_state(name)
+    }
+
+    /// The entry at a key.
+    pub fn leaf(&self, key: &Key) -> Result<Option<Leaf>, StoreError> {
+        self.0.leaf(key)
+    }
+
+    /// The active chain's header at `height`.
+    pub fn header_at(&self, height: u32) -> Result<Option<PlacedHeader>, StoreError> {
+        header_at(&self.0, height)
+    }
+
+    /// Height of the active chain's block that holds a transaction.
+    pub fn transaction_height(&self, txid: &TxId) -> Result<Option<u32>, StoreError> {
+        Ok(self.0.transaction_place(txid)?.map(|(height, _)| height))
     }
 }
 
