@@ -375,7 +375,7 @@ fn delegations() {
 #[test]
 fn signed_referrals_carry_ds_for_those_who_ask() {
     let dnssec = |query: Query| {
-        let edns = ClientEdns { version: 0, payload: 1232, dnssec_ok: true, wants_nsid: false };
+        let edns = ClientEdns { version: 0, payload: 1232, dnssec_ok: true, compact_ok: false, wants_nsid: false };
         Query { edns: Some(edns), ..query }
     };
     check_with(

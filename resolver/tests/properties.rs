@@ -106,7 +106,7 @@ fn question() -> impl Strategy<Value = Query> {
         qclass: rtype::CLASS_IN,
         transport,
         recursion: Recursion::Desired,
-        edns: Some(ClientEdns { version: 0, payload: 1232, dnssec_ok, wants_nsid: false }),
+        edns: Some(ClientEdns { version: 0, payload: 1232, dnssec_ok, compact_ok: false, wants_nsid: false }),
     })
 }
 
