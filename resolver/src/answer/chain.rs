@@ -134,27 +134,31 @@ fn finish(mut answer: Answer, last: Step, at: &Place, query: &Query, view: &dyn 
 }
 
 fn deny_type(answer: &mut Answer, types: Vec<u16>, at: &Place, query: &Query, facts: &Facts) {
-    if !wants_proof(at.zone, query) {
-        return answer.authority.push(at.zone.soa(facts));
-    }
-    let nsec = denial::of_type(at.name, at.zone, types, facts);
-    match query.qtype {
-        // It was asked for, or is to be represented by its signature.
-        rtype::NSEC | rtype::RRSIG => answer.answer.push(nsec),
-        _ => answer.authority.extend([at.zone.soa(facts), nsec]),
+    match wants_proof(at.zone, query) {
+        true => prove(answer, denial::of_type(at.name, at.zone, types, facts), at, query, facts),
+        false => answer.authority.push(at.zone.soa(facts)),
     }
 }
 
 /// A validator reads from the NSEC record that the name is absent. To others in between, which know that record only
 /// as proof of an absent type, NXDOMAIN would be a contradiction (RFC 9824 §3.1, §5).
 fn deny_name(answer: &mut Answer, at: &Place, query: &Query, facts: &Facts) {
-    answer.authority.push(at.zone.soa(facts));
-    let proves = wants_proof(at.zone, query);
-    if proves {
-        answer.authority.push(denial::of_name(at.name, at.zone, facts));
-    }
-    if !proves || query.compact_ok() {
+    if !wants_proof(at.zone, query) {
         answer.rcode = ResponseCode::NXDomain;
+        return answer.authority.push(at.zone.soa(facts));
+    }
+    prove(answer, denial::of_name(at.name, at.zone, facts), at, query, facts);
+    if query.compact_ok() {
+        answer.rcode = ResponseCode::NXDomain;
+    }
+}
+
+/// Every name of a signed zone has an NSEC record once it is asked about, so questions for NSEC, or for the RRSIG that
+/// comes with it, are answered by it and not denied.
+fn prove(answer: &mut Answer, nsec: RrSet, at: &Place, query: &Query, facts: &Facts) {
+    match query.qtype {
+        rtype::NSEC | rtype::RRSIG => answer.answer.push(nsec),
+        _ => answer.authority.extend([at.zone.soa(facts), nsec]),
     }
 }
 
