@@ -5,11 +5,11 @@
 //! Merkle proof. What an answer says, NSEC records included, is decided in [`answer`](crate::answer); here signatures
 //! are added to it.
 //!
-//! - [`key`]: the key and its DNSKEY and DS forms; [`file`]: the key in the data directory.
+//! - [`key`]: the key and its DNSKEY and DS forms; [`mod@file`]: the key in the data directory.
 //! - `canonical`: the bytes that a signature covers; `cache`: signatures made before.
 //! - [`anchor`]: the key as a trust anchor, in the formats of validators.
 //!
-//! Except for [`file`] this is sans-IO. Signatures are deterministic (RFC 6979) and their times are whole hours, so
+//! Except for [`mod@file`] this is sans-IO. Signatures are deterministic (RFC 6979) and their times are whole hours, so
 //! within one hour the same records get the same signature, and a cached one is as good as a new one.
 //!
 //! Not signed: NS records and addresses at and below a delegation, which are the child's; additional addresses of name
