@@ -25,6 +25,7 @@ use crate::{
     forward::Forwarder,
     handler::Handler,
     metrics::DnsMetrics,
+    sign::{Signer, ZoneKey},
     source::NameSource,
 };
 
@@ -74,17 +75,32 @@ pub enum ServeError {
 }
 
 impl Resolver {
-    /// Opens all sockets of `config` and serves `source` on them. When this returns, queries are being answered.
+    /// Opens all sockets of `config` and serves `source` on them, unsigned. When this returns, queries are being
+    /// answered.
     pub async fn bind(
         config: &DnsConfig,
         source: Arc<dyn NameSource>,
         metrics: Arc<DnsMetrics>,
     ) -> Result<Self, BindError> {
+        Self::bind_with_key(config, source, metrics, None).await
+    }
+
+    /// Like [`Resolver::bind`]; with a key, answers are signed for clients that ask for it.
+    pub async fn bind_with_key(
+        config: &DnsConfig,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        key: Option<ZoneKey>,
+    ) -> Result<Self, BindError> {
         config.validate()?;
+        let mut site = config.site()?;
+        if let Some(key) = &key {
+            site = site.signed_with(key.dnskey());
+        }
         let gauges = tokio::spawn(keep_gauges(source.clone(), metrics.clone()));
         let forwarder = Forwarder::new(config.upstream_addrs()?, metrics.clone());
         let mut resolver = Self {
-            server: Server::new(Handler { site: config.site()?, source, forwarder, metrics }),
+            server: Server::new(Handler { site, source, forwarder, metrics, signer: key.map(Signer::new) }),
             local_addrs: Vec::with_capacity(config.listen.len()),
             gauges,
         };
