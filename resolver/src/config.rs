@@ -14,6 +14,8 @@ use crate::{
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
+/// The most threads for UDP. More than cores do not help.
+const MAX_UDP_WORKERS: usize = 64;
 /// The longest `server_id`, in bytes: it must fit one character string.
 const MAX_SERVER_ID_BYTES: usize = 255;
 /// The longest suffix in wire bytes: an owner of 63 bytes below a name of 63 must still be a name.
@@ -34,6 +36,10 @@ pub struct DnsConfig {
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
     pub announce: Vec<IpAddr>,
+    /// Threads that serve UDP, each with a socket of its own per address; one for each core is plenty.
+    pub udp_workers: usize,
+    /// Whether plain queries over UDP are answered without the detour over the general code. The answers are the same.
+    pub fast_path: bool,
     /// What `id.server` and NSID tell about this server. Absent by default.
     pub server_id: Option<String>,
 }
@@ -77,6 +83,9 @@ pub enum ConfigError {
     /// An upstream is this server itself.
     #[error("dns.upstreams: {0} is also in dns.listen, so questions would be forwarded in a circle")]
     Circle(SocketAddr),
+    /// No thread for UDP, or absurdly many.
+    #[error("dns.udp_workers is {0}, it must be 1 to {MAX_UDP_WORKERS}")]
+    UdpWorkers(usize),
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
@@ -93,6 +102,8 @@ impl Default for DnsConfig {
             suffixes: vec!["p2p".to_owned(), "p2p.alt".to_owned()],
             upstreams: Vec::new(),
             announce: Vec::new(),
+            udp_workers: 2,
+            fast_path: true,
             server_id: None,
         }
     }
@@ -102,6 +113,9 @@ impl DnsConfig {
     /// Checks everything that can be checked without opening a socket.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.lists_are_short()?;
+        if !(1..=MAX_UDP_WORKERS).contains(&self.udp_workers) {
+            return Err(ConfigError::UdpWorkers(self.udp_workers));
+        }
         self.site()?;
         for upstream in self.upstream_addrs()? {
             if self.listen.contains(&upstream) {
@@ -228,6 +242,8 @@ mod tests {
             "listen = ['127.0.0.1:53']\nupstreams = ['127.0.0.1']",
             Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
         );
+        check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
+        check("fast_path = false\nudp_workers = 64", Ok(()));
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
     }
 }

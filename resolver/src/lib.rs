@@ -18,6 +18,7 @@
 
 pub mod config;
 pub mod server;
+pub mod wire;
 
 mod handler;
 
@@ -42,4 +43,4 @@ pub use config::DnsConfig;
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
 pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};
-pub use table::SharedTable;
+pub use table::{Filling, SharedTable};
