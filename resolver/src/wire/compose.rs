@@ -64,12 +64,14 @@ struct Soa {
     data: Vec<u8>,
 }
 
-impl Composer {
+impl Default for Composer {
     /// A composer that has seen no snapshot.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { facts: None, soas: Vec::new(), name: [0; MAX_NAME_BYTES] }
     }
+}
 
+impl Composer {
     /// Writes the answer to `datagram` from `src` into `out`, or says why this is for the full path.
     pub(super) fn compose(
         &mut self,

@@ -140,7 +140,7 @@ impl Worker {
     fn new(responder: Responder, paths: Paths, sockets: Vec<UdpSocket>, stop: Arc<PipeReader>) -> Self {
         let counts = responder.handler().metrics.datagram_counts();
         let lanes = sockets.into_iter().map(Lane::new).collect();
-        Self { responder, paths, composer: Composer::new(), counts, lanes, stop }
+        Self { responder, paths, composer: Composer::default(), counts, lanes, stop }
     }
 
     fn run(mut self) -> io::Result<()> {
