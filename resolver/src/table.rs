@@ -269,6 +269,27 @@ mod tests {
     }
 
     #[test]
+    fn filling_replaces_everything_but_readiness() {
+        let shared = SharedTable::new(2);
+        shared.publish(1, 10, [(name("old"), Some(entry(1, &[1; 16])))]);
+        shared.set_readiness(Readiness::Ready);
+        let mut filling = Filling::new(2);
+        for (name, entry) in many(10_000) {
+            filling.push(&name, &entry.expect("an entry"));
+        }
+        shared.publish_all(7, 70, filling);
+        let facts = shared.view().facts();
+        assert_eq!((facts.height, facts.time, facts.names, facts.readiness), (7, 70, 10_000, Readiness::Ready));
+        assert_eq!(shared.view().lookup(&name("old")), None);
+        for (name, expected) in many(10_000) {
+            assert_eq!(shared.view().lookup(&name), expected);
+        }
+        assert!(shared.view().find(b"NAME7").is_none() && shared.view().find(b"\xff").is_none());
+        shared.publish(8, 80, [(name("name7"), None)]);
+        assert_eq!((shared.view().lookup(&name("name7")), shared.view().facts().names), (None, 9_999));
+    }
+
+    #[test]
     fn facts_change_without_names() {
         let shared = SharedTable::new(2);
         shared.publish(5, 50, many(3));

@@ -232,3 +232,78 @@ fn read_life(bytes: &[u8]) -> Life {
         last_change: height(4),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ledger::record::{Record, Records};
+
+    use super::*;
+
+    fn entry(mark: u32) -> Entry {
+        let record = Record { sub: Vec::new(), rtype: 1, ttl: 300, rdata: mark.to_be_bytes().to_vec() };
+        let life = Life { active_from: mark, expires_at: 9, grace_until: 10, revoked_until: None, last_change: 0 };
+        Entry::new(life, &Records::new(vec![record]).expect("canonical"))
+    }
+
+    fn name(index: u32) -> Name {
+        Name::new(&format!("n{index}")).expect("a name")
+    }
+
+    /// Compares a shard with a map over rounds of changes, under a hash that may be as bad as it likes.
+    fn check(hash: impl Fn(&[u8]) -> Hash) {
+        let (mut shard, mut model) = (Shard::default(), BTreeMap::new());
+        for round in 0..40_u32 {
+            let touched = (0..60).filter(|index| (index * 7 + round * 13) % 11 < 4);
+            let mut changes: Vec<Change> = touched
+                .map(|index| {
+                    let entry = ((index + round) % 3 > 0).then(|| entry(round * 100 + index));
+                    Change { hash: hash(name(index).as_bytes()), name: name(index), entry }
+                })
+                .collect();
+            changes.sort_by(|a, b| a.name.cmp(&b.name));
+            shard = shard.with_changes(&changes, &hash);
+            for Change { name, entry, .. } in changes {
+                match entry {
+                    Some(entry) => model.insert(name, entry),
+                    None => model.remove(&name),
+                };
+            }
+            for name in (0..60).map(name) {
+                let found = shard.get(hash(name.as_bytes()), &name);
+                assert_eq!(found.as_ref(), model.get(&name), "{name} in round {round}");
+            }
+            assert_eq!(shard.names(), model.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_shard_is_a_map_whatever_the_hash() {
+        let spread = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        check(|name| Hash(name.iter().fold(1, spread)));
+        // Every name in the last slot, so that all but one wrap around; with equal tags, and with different ones.
+        check(|_| Hash(u64::MAX));
+        check(|name| Hash(u64::from(name[name.len() - 1]) << 56 | u64::MAX >> 8));
+    }
+
+    #[test]
+    fn of_two_entries_of_one_name_the_later_holds() {
+        let mut builder = Builder::default();
+        for (index, mark) in [(1, 1), (2, 2), (1, 3), (3, 4), (1, 5), (3, 6)] {
+            builder.push(&name(index), &entry(mark));
+        }
+        let shard = builder.finish(|_| Hash(5));
+        let marks = [1, 2, 3].map(|index| shard.get(Hash(5), &name(index)).map(|entry| entry.life.active_from));
+        assert_eq!((marks, shard.names()), ([Some(5), Some(2), Some(6)], 3));
+        let none = shard.with_changes(&[], |_| Hash(5));
+        assert_eq!((none.names(), none.heap_bytes()), (3, shard.heap_bytes()), "no leftovers");
+    }
+
+    #[test]
+    fn an_empty_shard_holds_nothing() {
+        let shard = Builder::default().finish(|_| Hash(0));
+        assert_eq!(shard.get(Hash(7), &name(1)), None);
+        assert_eq!(shard.heap_bytes(), 0);
+    }
+}
