@@ -5,7 +5,10 @@ mod support;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -482,4 +485,36 @@ async fn servers_with_and_without_the_fast_path_answer_the_same() {
     for server in servers {
         server.shutdown(DEADLINE).await.expect("it stops");
     }
+}
+
+/// A server that never runs out of queries still looks up to see that it is to stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flooded_server_stops() {
+    let listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
+    let config = DnsConfig { listen, udp_workers: 1, ..config(&["p2p"]) };
+    let server = Resolver::bind(&config, Arc::new(world()), metrics).await.expect("it binds");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(server.local_addrs()[0]).expect("connected");
+    let flooding = Arc::new(AtomicBool::new(true));
+    let floods: Vec<_> = (0..2)
+        .map(|_| {
+            let (flooding, socket) = (flooding.clone(), socket.try_clone().expect("a copy"));
+            let datagram = query("www.alias.p2p", rtype::A);
+            std::thread::spawn(move || {
+                while flooding.load(Ordering::Relaxed) {
+                    // Refused once the server is gone.
+                    let _sent = socket.send(&datagram);
+                }
+            })
+        })
+        .collect();
+    let mut buffer = [0; 512];
+    for _ in 0..200 {
+        socket.recv(&mut buffer).expect("an answer");
+    }
+    let stopped = server.shutdown(DEADLINE).await;
+    flooding.store(false, Ordering::Relaxed);
+    floods.into_iter().for_each(|flood| flood.join().expect("no panic"));
+    stopped.expect("it stops");
 }

@@ -10,6 +10,7 @@ use std::{
     io::{self, PipeReader, PipeWriter},
     net::{IpAddr, SocketAddr, UdpSocket},
     os::fd::AsFd,
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -24,7 +25,7 @@ use nix::{
 };
 use socket2::SockRef;
 use tokio::{runtime, sync::mpsc};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     Responder,
@@ -33,6 +34,8 @@ use super::{
 };
 use crate::metrics::DatagramCounts;
 
+/// Full batches that one socket may have served before the others, and the wish to stop, are looked at.
+const BATCHES_PER_TURN: usize = 16;
 /// How long a worker rests after an error that is not about one datagram (no memory, no network).
 const ERROR_REST: Duration = Duration::from_millis(100);
 /// After so many such errors in a row the socket is given up.
@@ -146,7 +149,23 @@ impl Worker {
     fn run(mut self) -> io::Result<()> {
         while let Some(ready) = self.wait()? {
             for index in ready {
-                while self.serve(index)? == BATCH {}
+                self.serve_turn(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves one lane until it is empty or has had its turn.
+    fn serve_turn(&mut self, index: usize) -> io::Result<()> {
+        for _ in 0..BATCHES_PER_TURN {
+            // One query must never be able to stop the server; what else was in its batch is asked again.
+            let served = panic::catch_unwind(AssertUnwindSafe(|| self.serve(index))).unwrap_or_else(|_| {
+                error!("answering a batch of datagrams panicked");
+                self.composer = Composer::default();
+                Ok(0)
+            })?;
+            if served < BATCH {
+                break;
             }
         }
         Ok(())
