@@ -12,6 +12,7 @@ mod chain;
 mod chaos;
 mod denial;
 mod entry;
+mod plain;
 mod special;
 
 use std::borrow::Cow;
@@ -26,6 +27,9 @@ use crate::{
     site::Site,
     source::{NameView, Readiness},
 };
+
+pub use plain::NotPlain;
+pub(crate) use plain::{Plain, Set, plain};
 
 /// The most aliases (CNAME or DNAME) followed for one query.
 pub const MAX_CHAIN: usize = 8;

@@ -14,6 +14,8 @@ use crate::{
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
+/// The most threads for UDP. More than cores do not help.
+const MAX_UDP_WORKERS: usize = 64;
 /// The longest `server_id`, in bytes: it must fit one character string.
 const MAX_SERVER_ID_BYTES: usize = 255;
 /// The longest suffix in wire bytes: an owner of 63 bytes below a name of 63 must still be a name.
@@ -37,6 +39,10 @@ pub struct DnsConfig {
     /// Whether answers are signed for clients that ask for signatures (the DO bit). The key is made in the data directory
     /// at the first start.
     pub dnssec: Dnssec,
+    /// Threads that serve UDP, each with a socket of its own per address; one for each core is plenty.
+    pub udp_workers: usize,
+    /// Whether plain queries over UDP are answered without the detour over the general code. The answers are the same.
+    pub fast_path: bool,
     /// What `id.server` and NSID tell about this server. Absent by default.
     pub server_id: Option<String>,
 }
@@ -91,6 +97,9 @@ pub enum ConfigError {
     /// An upstream is this server itself.
     #[error("dns.upstreams: {0} is also in dns.listen, so questions would be forwarded in a circle")]
     Circle(SocketAddr),
+    /// No thread for UDP, or absurdly many.
+    #[error("dns.udp_workers is {0}, it must be 1 to {MAX_UDP_WORKERS}")]
+    UdpWorkers(usize),
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
@@ -108,6 +117,8 @@ impl Default for DnsConfig {
             upstreams: Vec::new(),
             announce: Vec::new(),
             dnssec: Dnssec::On,
+            udp_workers: 2,
+            fast_path: true,
             server_id: None,
         }
     }
@@ -117,6 +128,9 @@ impl DnsConfig {
     /// Checks everything that can be checked without opening a socket.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.lists_are_short()?;
+        if !(1..=MAX_UDP_WORKERS).contains(&self.udp_workers) {
+            return Err(ConfigError::UdpWorkers(self.udp_workers));
+        }
         self.site()?;
         for upstream in self.upstream_addrs()? {
             if self.listen.contains(&upstream) {
@@ -256,6 +270,8 @@ mod tests {
             Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
         );
         check("dnssec = 'off'", Ok(()));
+        check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
+        check("fast_path = false\nudp_workers = 64", Ok(()));
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
     }
 }

@@ -19,6 +19,7 @@
 
 pub mod config;
 pub mod server;
+pub mod wire;
 
 mod handler;
 
@@ -44,4 +45,4 @@ pub use config::{DnsConfig, Dnssec};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
 pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};
-pub use table::SharedTable;
+pub use table::{Filling, SharedTable};

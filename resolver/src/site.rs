@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     answer::RrSet,
-    dname::{Dname, DnameError},
+    dname::{Dname, DnameError, ends_with_labels},
     rtype,
     source::Facts,
 };
@@ -61,6 +61,19 @@ impl Site {
             zone.dnskey = Some(dnskey.clone());
         }
         self
+    }
+
+    /// The same for a lower-cased name without its root byte: the index of the zone, and the length of what stands
+    /// below its apex.
+    pub(crate) fn zone_at(&self, name: &[u8]) -> Option<(usize, usize)> {
+        let apex = |zone: &Zone| zone.apex.as_wire().len() - 1;
+        let index = self.zones.iter().position(|zone| ends_with_labels(name, &zone.apex.as_wire()[..apex(zone)]))?;
+        Some((index, name.len() - apex(&self.zones[index])))
+    }
+
+    /// All zones, the longest suffix first.
+    pub(crate) fn zones(&self) -> &[Zone] {
+        &self.zones
     }
 
     /// The operator's name for this server.
@@ -138,6 +151,11 @@ mod tests {
         {
             let name: Dname = name.parse().expect("valid");
             assert_eq!(site.zone_of(&name).map(|zone| zone.apex().to_string()).as_deref(), expected);
+            let relative = &name.as_wire()[..name.as_wire().len() - 1];
+            let found = site.zone_at(relative).map(|(index, below)| (&site.zones()[index], below));
+            assert_eq!(found.map(|(zone, _)| zone.apex().to_string()).as_deref(), expected);
+            let below = site.zone_of(&name).and_then(|zone| name.relative_to(zone.apex()));
+            assert_eq!(found.map(|(_, below)| below), below.map(<[u8]>::len));
         }
     }
 }
