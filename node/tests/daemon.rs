@@ -86,11 +86,8 @@ fn a_damaged_dnssec_key_is_refused_and_kept() {
     }
     assert_eq!(std::fs::read_to_string(&key).expect("there"), "-----BEGIN PRIVATE KEY-----\n");
 
-    std::fs::write(
-        &config,
-        format!("{}\n", std::fs::read_to_string(&config).expect("there")).replace("[dns]\n", "[dns]\ndnssec = 'off'\n"),
-    )
-    .expect("written");
+    let text = std::fs::read_to_string(&config).expect("there");
+    std::fs::write(&config, text.replace("[dns]\n", "[dns]\ndnssec = 'off'\n")).expect("written");
     let (code, _, stderr) = output(&["trust-anchor", "--format", "bind", "--config", &config]);
     assert_eq!((code, stderr.as_str()), (Some(1), "namestead: dns.dnssec is off: this node signs nothing\n"));
 }
