@@ -28,7 +28,7 @@ strong 300 IN NS ns.strong.signed.p2p.
 ns.strong 300 IN A 192.0.2.53
 strong 300 IN DS 4711 13 2 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
 """
-# What is asked, and the words of the answer (nothing of it: the word of a negative one).
+# What is asked, and a word of the answer.
 PRESENT = [
     ("signed.p2p", "A", "192.0.2.7"),
     ("SIGNED.p2p", "MX", "signed.p2p."),
@@ -42,9 +42,25 @@ PRESENT = [
     ("p2p", "NS", "ns.nic.p2p."),
     ("p2p", "DNSKEY", "257 3 13"),
     ("ns.nic.p2p", "A", "127.0.0.1"),
+    # The other suffix is a zone of its own with the same key.
+    ("x.wild.signed.p2p.alt", "A", "192.0.2.8"),
 ]
-NO_TYPE = [("signed.p2p", "AAAA"), ("b.c.signed.p2p", "A"), ("x.wild.signed.p2p", "MX"), ("child.signed.p2p", "DS"), ("p2p", "A")]
-NO_NAME = [("nobody.p2p", "A"), ("deeply.below.nobody.p2p", "TXT"), ("no.signed.p2p", "A"), ("gone.signed.p2p", "A")]
+# From one of our zones into the other.
+CROSSING = ("www.signed.p2p.alt", "A", "192.0.2.7")
+NO_TYPE = [
+    ("signed.p2p", "AAAA"),
+    ("b.c.signed.p2p", "A"),
+    ("x.wild.signed.p2p", "MX"),
+    ("child.signed.p2p", "DS"),
+    ("p2p", "A"),
+]
+NO_NAME = [
+    ("nobody.p2p", "A"),
+    ("deeply.below.nobody.p2p", "TXT"),
+    ("no.signed.p2p", "A"),
+    ("gone.signed.p2p", "A"),
+    ("nobody.p2p.alt", "A"),
+]
 
 
 def run_tool(*command, seconds=30):
@@ -68,7 +84,8 @@ def export(node, kind, directory):
 
 def delv(server, anchor, name, rtype):
     host, port = server.rsplit(":", 1)
-    return run_tool("delv", f"@{host}", "-p", port, "-a", str(anchor), "+root=p2p", "+nocrypto", name, rtype)
+    root = "p2p.alt" if name.endswith(".alt") else "p2p"
+    return run_tool("delv", f"@{host}", "-p", port, "-a", str(anchor), f"+root={root}", "+nocrypto", name, rtype)
 
 
 def check_delv(server, anchor):
@@ -121,6 +138,9 @@ remote-control:
 stub-zone:
     name: "p2p."
     stub-addr: 127.0.0.1@{upstream}
+stub-zone:
+    name: "p2p.alt."
+    stub-addr: 127.0.0.1@{upstream}
 """
 
 
@@ -160,13 +180,13 @@ def verdict(text):
 
 
 def check_unbound(port):
-    for name, rtype, word in PRESENT:
+    for name, rtype, word in [*PRESENT, CROSSING]:
         seen = ask(port, name, rtype)
         require(verdict(seen) == ("NOERROR", True) and word.lower() in seen.lower(), f"unbound {name} {rtype}: {seen}")
     for name, rtype in [*NO_TYPE, *NO_NAME]:
         seen = ask(port, name, rtype)
         require(verdict(seen)[0] in ("NOERROR", "NXDOMAIN") and verdict(seen)[1], f"unbound {name} {rtype}: {seen}")
-    return len(PRESENT) + len(NO_TYPE) + len(NO_NAME)
+    return len(PRESENT) + 1 + len(NO_TYPE) + len(NO_NAME)
 
 
 CHILD = """\
@@ -196,8 +216,9 @@ def check_delegations(directory, anchor, upstream):
     not authentic; the other, whose parent has a DS, is not."""
     port = free_base_port(1) + 8
     with serving(directory / "child", CHILD.format(directory=directory / "child", port=port), port):
-        stubs = [f'stub-zone:\n    name: "{name}.signed.p2p."\n    stub-addr: 127.0.0.1@{port}\n' for name in ("child", "strong")]
-        with unbound(directory / "parent", anchor, upstream, "".join(stubs)) as resolver:
+        stub = 'stub-zone:\n    name: "{}.signed.p2p."\n    stub-addr: 127.0.0.1@{}\n'
+        stubs = stub.format("child", port) + stub.format("strong", port)
+        with unbound(directory / "parent", anchor, upstream, stubs) as resolver:
             seen = ask(resolver, "www.child.signed.p2p", "A")
             require(verdict(seen) == ("NOERROR", False) and "192.0.2.99" in seen, f"the unsigned child: {seen}")
             seen = ask(resolver, "www.strong.signed.p2p", "A")
@@ -272,7 +293,8 @@ def check_tampering(node, anchors, directory):
         for name, rtype, needle in cases:
             relay.needle, relay.changed = None, 0
             require(verdict(ask(port, name, rtype))[1], f"unbound refuses {name} {rtype} through an honest relay")
-            require("fully validated" in delv(f"127.0.0.1:{relay.port}", anchors["delv"], name, rtype), f"delv refuses {name}")
+            seen = delv(f"127.0.0.1:{relay.port}", anchors["delv"], name, rtype)
+            require("fully validated" in seen, f"delv refuses {name} {rtype} through an honest relay: {seen}")
             relay.needle = needle
             seen = ask(port, name, rtype)
             require(relay.changed > 0, f"the relay found nothing to change in {name} {rtype}")

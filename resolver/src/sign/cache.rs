@@ -15,7 +15,7 @@ use super::canonical::DIGEST_BYTES;
 
 /// Length of an ECDSA P-256 signature in bytes (RFC 6605 §4).
 pub(super) const SIGNATURE_BYTES: usize = 64;
-/// Signatures per generation: about 4 MB each, and one for each of the 30,000 sets that are asked for most.
+/// Signatures per generation: about 6 MB each, and room for the 32,768 sets that are asked for most.
 const GENERATION: usize = 1 << 15;
 
 type Digest = [u8; DIGEST_BYTES];

@@ -53,7 +53,7 @@ pub(super) fn digest(rdata_before_signature: &[u8], set: &RrSet) -> [u8; DIGEST_
 }
 
 /// Labels without the root and without a leading `*` (RFC 4034 §3.1.3). What a wildcard stands for is signed under the
-/// name that was asked for, with all its labels: to a validator it is a name like any other (RFC 9824 §3.3 assumes so).
+/// name that was asked for, with all its labels: to a validator it is a name like any other, as signers that sign while they answer may present it (RFC 9824 §3.3).
 fn label_count(owner: &Dname) -> u8 {
     let wildcard = usize::from(owner.as_wire().starts_with(b"\x01*"));
     // A name has at most 127 labels.
