@@ -5,14 +5,16 @@
 //!
 //! ```text
 //! server ─ handler ─ query ─→ answer (pure) ─→ sign ─→ message ─ server
-//!                              │  ▲      └─ elsewhere ─→ forward
-//!                     site ────┘  └──── source: NameView ←─ table ←─ the node
+//!    │                         │  ▲      └─ elsewhere ─→ forward
+//!    │                site ────┘  └──── source: NameView ←─ table ←─ the node
+//!    └ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
 //! ```
 //!
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
 //! - [`answer`]: DNS semantics without sockets, clock or randomness; [`site`] and [`query`] are its other inputs.
 //! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
-//! - [`server`]: UDP and TCP on hickory; [`forward`]: everything that is not ours.
+//! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
+//!   ours.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
 //! This package knows no database and no peer. Answers are not cached or rate-limited here yet.
