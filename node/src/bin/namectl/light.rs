@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ledger::{key::to_address, state::NameState};
 use node::{
     api::types::rfc3339,
-    light::{LightAnswer, LightError, Start, verify},
+    light::{Checkpoint, LightAnswer, LightError, Start, verify},
     p2p::Multiaddr,
 };
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     label::{self, Typed},
-    lookup::{self, Checkpoint, LookupArgs},
+    lookup::{self, LookupArgs},
     output::{Style, group},
 };
 
@@ -50,7 +50,7 @@ pub fn lookup(context: &Context, typed: &Typed, args: &LookupArgs) -> Result<(),
             "not_registered",
             format!("{} is not registered", context.full(&typed.name)),
         )
-        .why(format!("proven absent at height {}, by {} peers' headers", answer.height, answer.peers))
+        .why(format!("proven absent at height {}, by headers of {}", answer.height, peers_text(answer.peers)))
         .fix(format!("namectl check {}", typed.name))),
     }
 }
@@ -94,7 +94,7 @@ fn contains(context: &Context, answer: &LightAnswer, checkpoint: Checkpoint) -> 
         );
         return Err(refused(why));
     }
-    let kept = verify(&answer.proof.to_bytes(), context.params(), Some(hash));
+    let kept = verify(&answer.proof.to_bytes(), context.params(), Some(checkpoint));
     kept.map(drop).map_err(|error| refused(error.to_string()))
 }
 
@@ -119,14 +119,21 @@ fn show(
         let trust = if answer.is_unconfirmed() { context.out.paint(Style::Warn, "unconfirmed") } else { context.out.paint(Style::Good, "confirmed") };
         let height = group(u64::from(answer.height));
         format!(
-            "{}  {status}  {trust}\nowner    {owner}\nexpires  at height {}\nproven   at height {height} by headers of {} peers\n{}",
+            "{}  {status}  {trust}\nowner    {owner}\nexpires  at height {}\nproven   at height {height} by headers of {}\n{}",
             context.out.paint(Style::Bold, &context.full(&typed.name)),
             context.height_text(answer.tip_height, state.expires_at),
-            answer.peers,
+            peers_text(answer.peers),
             lookup::text_of(&lines)
         )
     });
     Ok(())
+}
+
+fn peers_text(count: usize) -> String {
+    match count {
+        1 => "1 peer".to_owned(),
+        count => format!("{count} peers"),
+    }
 }
 
 /// Unix seconds for people.
