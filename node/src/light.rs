@@ -14,4 +14,4 @@ mod lookup;
 mod proof_file;
 
 pub use lookup::{LightAnswer, LightError, Start, lookup};
-pub use proof_file::{ProofFile, ProofFileError, Verified, verify};
+pub use proof_file::{Checkpoint, ProofFile, ProofFileError, Verified, verify};

@@ -22,7 +22,7 @@ use crate::p2p::{
 
 use super::{
     chain::{Chain, ChainProblem},
-    proof_file::ProofFile,
+    proof_file::{Checkpoint, ProofFile},
 };
 
 /// Most peers asked: more add nothing but delay.
@@ -38,12 +38,7 @@ pub enum Start {
     /// At genesis: nothing is trusted.
     Genesis,
     /// At a block that the caller trusts, from a release or from an earlier run. Older ones are not looked at.
-    Checkpoint {
-        /// Its height.
-        height: u32,
-        /// Its hash.
-        hash: BlockHash,
-    },
+    Checkpoint(Checkpoint),
 }
 
 /// A checked answer.
@@ -64,7 +59,8 @@ pub struct LightAnswer {
     /// Blocks since the answer became what it is, the one that made it so included; at most those since the entry's last
     /// change, and for an absent name those since the proven block.
     pub confirmations: u32,
-    /// Peers that were reached.
+    /// Peers whose own tip is on the chain that the answer was checked against. Peers that were reached but are on another
+    /// chain, show none, or show one that breaks a rule do not count.
     pub peers: usize,
     /// The proof, to keep.
     pub proof: ProofFile,
@@ -133,8 +129,8 @@ pub async fn lookup(
     let chain = Chain::new(params, genesis.clone());
     let mut session = Session { params, client: Client::new(params)?, start: genesis, chain, reached: Vec::new(), now };
     session.connect(peers).await?;
-    if let Start::Checkpoint { height, hash } = start {
-        session.start_at(height, hash).await?;
+    if let Start::Checkpoint(checkpoint) = start {
+        session.start_at(checkpoint).await?;
     }
     session.collect_headers().await;
     session.prove(name).await
@@ -147,27 +143,38 @@ struct Session {
     /// The heaviest chain that any peer showed.
     chain: Chain,
     /// Peers, the one that claims the most work first.
-    reached: Vec<PeerId>,
+    reached: Vec<Reached>,
     now: u64,
+}
+
+/// A peer that answered.
+struct Reached {
+    id: PeerId,
+    /// Work of its chain, as it says.
+    work: u128,
+    /// Tip of its chain, as it says.
+    tip: BlockHash,
+    /// Whether the headers that it gave, if any, keep the rules.
+    is_sound: bool,
 }
 
 impl Session {
     async fn connect(&mut self, peers: &[Multiaddr]) -> Result<(), LightError> {
-        let (mut claims, mut last) = (Vec::new(), "no peer was given".to_owned());
+        let mut last = "no peer was given".to_owned();
         for address in peers.iter().take(MAX_PEERS) {
             match self.meet(address).await {
-                Ok(claim) => claims.push(claim),
+                Ok(peer) if self.reached.iter().all(|known| known.id != peer.id) => self.reached.push(peer),
+                // The same peer by another address.
+                Ok(_) => {}
                 Err(error) => last = error.to_string(),
             }
         }
-        claims.sort();
-        claims.dedup_by_key(|(_, peer)| *peer);
-        self.reached = claims.into_iter().rev().map(|(_, peer)| peer).collect();
+        self.reached.sort_by_key(|peer| std::cmp::Reverse((peer.work, peer.id)));
         if self.reached.is_empty() { Err(LightError::NoPeers { tried: peers.len(), last }) } else { Ok(()) }
     }
 
-    async fn meet(&mut self, address: &Multiaddr) -> Result<(u128, PeerId), ClientError> {
-        let peer = self.client.connect(address).await?;
+    async fn meet(&mut self, address: &Multiaddr) -> Result<Reached, ClientError> {
+        let id = self.client.connect(address).await?;
         let tip = self.chain.tip();
         let own = PeerStatus {
             chain_id: self.params.chain_id(),
@@ -176,42 +183,45 @@ impl Session {
             work: tip.total_work(),
             time: self.now,
         };
-        match self.client.ask(&peer, Request::Status(own)).await? {
-            Response::Status(status) if status.chain_id == own.chain_id => Ok((status.work, peer)),
+        match self.client.ask(&id, Request::Status(own)).await? {
+            Response::Status(status) if status.chain_id == own.chain_id => {
+                Ok(Reached { id, work: status.work, tip: status.hash, is_sound: false })
+            }
             _ => Err(ClientError::Answer("the peer belongs to another network".to_owned())),
         }
     }
 
     /// Begins at a checkpoint. Its hash is trusted, and leads to all that is needed: the header, and by its
     /// `history_root` the peaks and the work before it; so any peer may hand these over.
-    async fn start_at(&mut self, height: u32, hash: BlockHash) -> Result<(), LightError> {
-        for peer in self.reached.clone() {
-            let Ok(Response::Start(Some(answer))) = self.client.ask(&peer, Request::Start(hash)).await else {
-                continue;
-            };
-            if let Some(start) = context_of(height, hash, &answer) {
+    async fn start_at(&mut self, checkpoint: Checkpoint) -> Result<(), LightError> {
+        for peer in &self.reached {
+            let asked = self.client.ask(&peer.id, Request::Start(checkpoint.hash)).await;
+            let Ok(Response::Start(Some(answer))) = asked else { continue };
+            if let Some(start) = context_of(checkpoint, &answer) {
                 self.chain = Chain::new(self.params, start.clone());
                 self.start = start;
                 return Ok(());
             }
         }
-        Err(LightError::NoCheckpoint { height })
+        Err(LightError::NoCheckpoint { height: checkpoint.height })
     }
 
     /// Takes every peer's headers and keeps the heaviest chain. Each peer is followed on a chain of its own, so that one
     /// that claims much and shows rubbish cannot keep the others' headers out.
     async fn collect_headers(&mut self) {
-        for peer in self.reached.clone() {
-            self.hear(&peer).await;
+        for index in 0..self.reached.len() {
+            self.hear(index).await;
         }
     }
 
     /// Follows one peer: from the best chain so far, which most peers share, or else from the start.
-    async fn hear(&mut self, peer: &PeerId) {
+    async fn hear(&mut self, index: usize) {
+        let peer = &self.reached[index].id.clone();
         let mut shown = self.follow(peer, self.chain.clone()).await;
         if shown.is_err() {
             shown = self.follow(peer, Chain::new(self.params, self.start.clone())).await;
         }
+        self.reached[index].is_sound = shown.is_ok();
         if let Ok(chain) = shown
             && chain.tip().total_work() > self.chain.tip().total_work()
         {
@@ -238,8 +248,8 @@ impl Session {
 
     async fn prove(&mut self, name: &Name) -> Result<LightAnswer, LightError> {
         let mut last = BadProof::None;
-        for peer in self.reached.clone() {
-            match self.proof_from(&peer, name).await {
+        for index in 0..self.reached.len() {
+            match self.proof_from(index, name).await {
                 Ok(answer) => return Ok(answer),
                 Err(problem) => last = problem,
             }
@@ -247,7 +257,8 @@ impl Session {
         Err(LightError::NoProof { last: last.to_string() })
     }
 
-    async fn proof_from(&mut self, peer: &PeerId, name: &Name) -> Result<LightAnswer, BadProof> {
+    async fn proof_from(&mut self, index: usize, name: &Name) -> Result<LightAnswer, BadProof> {
+        let peer = &self.reached[index].id.clone();
         let request = Request::Proof { key: name.key(), at: None };
         let Response::Proof(Some(answer)) = self.client.ask(peer, request).await? else {
             return Err(BadProof::None);
@@ -255,9 +266,16 @@ impl Session {
         let hash = answer.headers.0[0].hash();
         if self.chain.find(&hash).is_none() {
             // A block was found since the headers were fetched.
-            self.hear(peer).await;
+            self.hear(index).await;
         }
         self.check(name, hash, answer)
+    }
+
+    /// Peers whose tip is on the chain. One that is still at the start has shown nothing of a longer chain.
+    fn supporters(&self) -> usize {
+        let has_shown = |peer: &Reached| peer.tip != self.start.hash() || self.chain.tip().hash() == self.start.hash();
+        let agrees = |peer: &&Reached| peer.is_sound && has_shown(peer) && self.chain.find(&peer.tip).is_some();
+        self.reached.iter().filter(agrees).count()
     }
 
     fn check(&self, name: &Name, hash: BlockHash, answer: ProofAnswer) -> Result<LightAnswer, BadProof> {
@@ -275,7 +293,7 @@ impl Session {
             tip_height: tip.height(),
             total_work: tip.total_work(),
             confirmations: tip.height().saturating_sub(since) + 1,
-            peers: self.reached.len(),
+            peers: self.supporters(),
             proof: ProofFile::new(self.params, name.clone(), header, following, answer.proof),
             state,
         })
@@ -283,8 +301,8 @@ impl Session {
 }
 
 /// The checkpoint's header with what its children need, if the answer is what the hash commits to.
-fn context_of(height: u32, hash: BlockHash, answer: &StartAnswer) -> Option<HeaderContext> {
-    let StartAnswer { header, peaks } = answer;
+fn context_of(checkpoint: Checkpoint, answer: &StartAnswer) -> Option<HeaderContext> {
+    let (Checkpoint { height, hash }, StartAnswer { header, peaks }) = (checkpoint, answer);
     let is_right = header.hash() == hash
         && header.core.height == height
         && peaks.count() == height
@@ -335,7 +353,8 @@ mod tests {
         chain.extend(Vec::new()).expect("valid");
         let (header, hash) = (*chain.tip().header(), chain.tip().hash());
         let right = StartAnswer { header, peaks: parent.peaks().clone() };
-        let context = context_of(7, hash, &right).expect("it is right");
+        let at = |height, hash| Checkpoint { height, hash };
+        let context = context_of(at(7, hash), &right).expect("it is right");
         assert_eq!((context.total_work(), context.hash()), (chain.tip().total_work(), hash));
         assert_eq!(context.peaks(), chain.tip().peaks());
 
@@ -347,9 +366,9 @@ mod tests {
         let leaf = HistoryLeaf { block_hash: hash, height: 7, time: 0, vtime: 0, bits: 0, work: 1 };
         one_more.append(&leaf).expect("in turn");
         for peaks in [forged_work, one_more, Default::default()] {
-            assert!(context_of(7, hash, &StartAnswer { header, peaks }).is_none());
+            assert!(context_of(at(7, hash), &StartAnswer { header, peaks }).is_none());
         }
-        assert!(context_of(8, hash, &right).is_none());
-        assert!(context_of(7, parent.hash(), &right).is_none());
+        assert!(context_of(at(8, hash), &right).is_none());
+        assert!(context_of(at(7, parent.hash()), &right).is_none());
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     label::{self, Typed},
-    lookup::{self, Checkpoint, LookupArgs},
+    lookup::{self, LookupArgs},
     output::{Style, group},
 };
 
@@ -32,8 +32,7 @@ pub fn lookup(context: &Context, typed: &Typed, args: &LookupArgs) -> Result<(),
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let limit = context.globals.timeout.unwrap_or(PATIENCE);
-    let start =
-        args.checkpoint.map_or(Start::Genesis, |Checkpoint { height, hash }| Start::Checkpoint { height, hash });
+    let start = args.checkpoint.map_or(Start::Genesis, Start::Checkpoint);
     let asked = node::light::lookup(context.params(), &peers, &typed.name, start, now);
     let answer = context.wait(async { tokio::time::timeout(limit, asked).await });
     let answer =
@@ -49,7 +48,7 @@ pub fn lookup(context: &Context, typed: &Typed, args: &LookupArgs) -> Result<(),
             "not_registered",
             format!("{} is not registered", context.full(&typed.name)),
         )
-        .why(format!("proven absent at height {}, by {} peers' headers", answer.height, answer.peers))
+        .why(format!("proven absent at height {}, by headers of {}", answer.height, peers_text(answer.peers)))
         .fix(format!("namectl check {}", typed.name))),
     }
 }
@@ -98,14 +97,21 @@ fn show(
         let trust = if answer.is_unconfirmed() { context.out.paint(Style::Warn, "unconfirmed") } else { context.out.paint(Style::Good, "confirmed") };
         let height = group(u64::from(answer.height));
         format!(
-            "{}  {status}  {trust}\nowner    {owner}\nexpires  at height {}\nproven   at height {height} by headers of {} peers\n{}",
+            "{}  {status}  {trust}\nowner    {owner}\nexpires  at height {}\nproven   at height {height} by headers of {}\n{}",
             context.out.paint(Style::Bold, &context.full(&typed.name)),
             context.height_text(answer.tip_height, state.expires_at),
-            answer.peers,
+            peers_text(answer.peers),
             lookup::text_of(&lines)
         )
     });
     Ok(())
+}
+
+fn peers_text(count: usize) -> String {
+    match count {
+        1 => "1 peer".to_owned(),
+        count => format!("{count} peers"),
+    }
 }
 
 /// Unix seconds for people.

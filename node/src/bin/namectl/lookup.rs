@@ -9,13 +9,13 @@ use clap::Args;
 use ledger::{
     block::Header,
     codec::decode,
-    hash::{BlockHash, from_hex},
+    hash::from_hex,
     name::Name,
     record::{Record, Records, type_number},
 };
 use node::{
     api::types::{NameAnswer, NameEntry},
-    light::ProofFile,
+    light::{Checkpoint, ProofFile},
     zone,
 };
 use serde_json::{Value, json};
@@ -56,13 +56,6 @@ pub struct LookupArgs {
     /// Keep the proof in this file, for: namectl verify FILE
     #[arg(long, value_name = "FILE")]
     pub proof: Option<PathBuf>,
-}
-
-/// A block that the user knows to be right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    pub height: u32,
-    pub hash: BlockHash,
 }
 
 /// `HEIGHT:HASH`.
