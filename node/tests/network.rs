@@ -9,7 +9,7 @@ use ledger::{
     params::Network,
     testing::{TestChain, name, owner, records, tiny_params},
 };
-use node::light::{self, Start};
+use node::light::{self, LightError, Start};
 use peer::{Peer, Wire, eventually, unix_now};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -154,6 +154,18 @@ async fn a_light_client_checks_what_it_is_told() {
     let verified = light::verify(&answer.proof.to_bytes(), params, Some(node.tip())).expect("holds offline");
     assert_eq!((verified.state, verified.height), (answer.state, 7));
     check_every_bit(&answer.proof.to_bytes()).await;
+    // From a block that is trusted, only what follows it is fetched, and the work before it is known all the same.
+    let headers = node.chain.reader().headers_from(0, 9).expect("reads");
+    let from = async |height, at: usize| {
+        let start = Start::Checkpoint { height, hash: headers[at].hash() };
+        light::lookup(params, &[node.address().await], &taken, start, unix_now()).await
+    };
+    for at in [0, 3, 7] {
+        let short = from(at as u32, at).await.expect("an answer");
+        assert_eq!((short.tip_height, short.total_work), (7, answer.total_work));
+        assert_eq!(short.state.as_ref().map(|state| state.owner), Some(owner(1)));
+    }
+    assert!(matches!(from(4, 3).await, Err(LightError::NoCheckpoint { height: 4 })));
     let absent = look_up(&free).await.expect("an answer");
     assert_eq!(absent.state, None);
     check_every_bit(&absent.proof.to_bytes()).await;

@@ -1,15 +1,20 @@
 //! One request from parsing to sending: screening, answering, forwarding, cutting to size, counting.
 //!
-//! hickory has parsed the message when it comes here, has answered FORMERR to what it could not parse, and has dropped
-//! responses and messages shorter than a header.
+//! Messages come on connections, from hickory's loop, which has parsed them, has answered FORMERR to what it could not
+//! parse, and has dropped responses and messages shorter than a header; or as datagrams, with which
+//! [`Handler::datagram`] does the same.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use hickory_net::{runtime::Time, xfer::Protocol};
 use hickory_proto::{
-    op::{Edns, Message, OpCode, ResponseCode},
+    op::{Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, ResponseCode},
     rr::{Name, RecordType, rdata::opt::EdnsCode},
-    serialize::binary::BinDecodable,
+    serialize::binary::{BinDecodable, BinDecoder, BinEncodable},
 };
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use tracing::debug;
@@ -21,9 +26,19 @@ use crate::{
     message::{Fitted, Reply},
     metrics::{DnsMetrics, Sent},
     query::{ClientEdns, Query, Recursion, Transport},
+    sign::Signer,
     site::Site,
     source::NameSource,
 };
+
+/// The CO bit among the EDNS flags (RFC 9824 §5.1).
+const COMPACT_OK: u16 = 1 << 14;
+/// Bytes of a header.
+const HEADER_BYTES: usize = 12;
+/// The fewest bytes of a question: the root, type, class.
+const MIN_QUESTION_BYTES: usize = 5;
+/// The fewest bytes of a record: the root, type, class, TTL, length.
+const MIN_RECORD_BYTES: usize = 11;
 
 /// Answers requests.
 pub(crate) struct Handler {
@@ -31,11 +46,49 @@ pub(crate) struct Handler {
     pub(crate) source: Arc<dyn NameSource>,
     pub(crate) forwarder: Forwarder,
     pub(crate) metrics: Arc<DnsMetrics>,
+    pub(crate) signer: Option<Signer>,
 }
 
+/// A [`Handler`] for hickory's loop, which serves connections.
+pub(crate) struct Service(pub(crate) Arc<Handler>);
+
 #[async_trait::async_trait]
-impl RequestHandler for Handler {
+impl RequestHandler for Service {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut response: R) -> ResponseInfo {
+        let Self(handler) = self;
+        let (fitted, mut sent) = handler.respond(request).await;
+        let started = Instant::now();
+        let info = send(&fitted, request, &mut response).await;
+        sent.duration_s += started.elapsed().as_secs_f64();
+        handler.metrics.response(&sent);
+        info
+    }
+}
+
+impl Handler {
+    /// The response to a datagram, if it deserves one: bytes in, bytes out.
+    pub(crate) async fn datagram(self: Arc<Self>, datagram: Vec<u8>, src: SocketAddr) -> Option<Vec<u8>> {
+        let header = Header::read(&mut BinDecoder::new(&datagram)).ok()?;
+        // Answering what claims to be a response, readable or not, would let two servers talk for ever.
+        if header.message_type == MessageType::Response {
+            return None;
+        }
+        let request = match counts_are_possible(&header, datagram.len()) {
+            true => Request::from_bytes(datagram, src, Protocol::Udp).ok(),
+            false => None,
+        };
+        let Some(request) = request else { return Some(unreadable(&header)) };
+        let (fitted, sent) = self.respond(&request).await;
+        self.metrics.response(&sent);
+        fitted.encode(&request)
+    }
+
+    /// Whether a client there may have other questions forwarded (the RA bit).
+    pub(crate) fn offers_recursion(&self, src: IpAddr) -> bool {
+        self.forwarder.is_enabled() && is_local(src)
+    }
+
+    async fn respond(&self, request: &Request) -> (Fitted, Sent) {
         let started = Instant::now();
         let query = screen(request);
         let reply = match &query {
@@ -45,24 +98,31 @@ impl RequestHandler for Handler {
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
         let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id());
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
-        let info = send(&fitted, request, &mut response).await;
-        let duration_s = started.elapsed().as_secs_f64();
-        self.metrics.response(&Sent { rcode, origin, duration_s, bytes, truncated });
-        info
+        (fitted, Sent { rcode, origin, duration_s: started.elapsed().as_secs_f64(), bytes, truncated })
     }
-}
 
-impl Handler {
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
         self.metrics.request(query.transport, query.qtype);
         // The snapshot is let go before anything is awaited.
         let verdict = answer(query, &*self.source.view(), &self.site);
         let mut reply = match verdict {
-            Verdict::Local(answer) => self.complete(answer, query, request).await,
+            Verdict::Local(answer) => self.complete(self.signed(answer, query), query, request).await,
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
         };
-        reply.recursion_available = self.forwarder.is_enabled() && is_local(request.src().ip());
+        reply.recursion_available = self.offers_recursion(request.src().ip());
         reply
+    }
+
+    /// With signatures, if the client wants them and there is a key. The AD bit stays clear: it says that a resolver has
+    /// validated, and we have not; whoever trusts us without validating trusts the AA bit as well (RFC 4035 §3.1.6). CD
+    /// is for resolvers that validate: nothing here depends on it.
+    fn signed(&self, mut answer: Answer, query: &Query) -> Answer {
+        if let Some(signer) = self.signer.as_ref().filter(|_| query.dnssec_ok() && answer.origin == Origin::Ledger) {
+            // A clock before 1970 is as wrong as any: validators refuse the signatures.
+            let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            signer.sign_answer(&mut answer, query, &self.site, now_s);
+        }
+        answer
     }
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
@@ -157,8 +217,24 @@ fn client_edns(edns: &Edns) -> ClientEdns {
         version: edns.version(),
         payload: edns.max_payload(),
         dnssec_ok: edns.flags().dnssec_ok,
+        compact_ok: edns.flags().z & COMPACT_OK != 0,
         wants_nsid: edns.option(EdnsCode::NSID).is_some(),
     }
+}
+
+/// Whether as many questions and records as the header promises could fit: hickory makes room for them beforehand.
+fn counts_are_possible(header: &Header, datagram_bytes: usize) -> bool {
+    let HeaderCounts { queries, answers, authorities, additionals } = header.counts;
+    let records = usize::from(answers) + usize::from(authorities) + usize::from(additionals);
+    HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= datagram_bytes
+}
+
+/// FORMERR without a question, for what has a header and else makes no sense.
+fn unreadable(header: &Header) -> Vec<u8> {
+    let mut metadata = Metadata::response_from_request(&header.metadata);
+    metadata.response_code = ResponseCode::FormErr;
+    let header = Header { metadata, counts: HeaderCounts::default() };
+    header.to_bytes().unwrap_or_default()
 }
 
 fn malformed() -> Answer {

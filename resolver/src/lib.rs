@@ -4,24 +4,27 @@
 //! snapshot. A query goes one way through the modules:
 //!
 //! ```text
-//! server ─ handler ─ query ─→ answer (pure) ─→ message ─ server
+//! server ─ handler ─ query ─→ answer (pure) ─→ sign ─→ message ─ server
 //!                              │  ▲      └─ elsewhere ─→ forward
 //!                     site ────┘  └──── source: NameView ←─ table ←─ the node
 //! ```
 //!
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
 //! - [`answer`]: DNS semantics without sockets, clock or randomness; [`site`] and [`query`] are its other inputs.
+//! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
 //! - [`server`]: UDP and TCP on hickory; [`forward`]: everything that is not ours.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
-//! This package knows no database and no peer. Answers are not signed, cached or rate-limited here yet.
+//! This package knows no database and no peer. Answers are not cached or rate-limited here yet.
 
 pub mod config;
 pub mod server;
+pub mod wire;
 
 mod handler;
 
 pub mod answer;
+pub mod sign;
 pub mod site;
 
 pub mod forward;
@@ -38,8 +41,8 @@ pub mod rtype;
 
 pub mod metrics;
 
-pub use config::DnsConfig;
+pub use config::{DnsConfig, Dnssec};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
 pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};
-pub use table::SharedTable;
+pub use table::{Filling, SharedTable};

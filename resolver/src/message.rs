@@ -3,9 +3,10 @@
 //! A response that is too long loses whole record sets from the back: first additional records, silently; then glue,
 //! authority and answers, with the TC bit, so that the client asks again over TCP (RFC 2181 §9, RFC 9471).
 
+use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
-    op::{Edns, Header, HeaderCounts, Message, Metadata, ResponseCode},
+    op::{Edns, EmitAndCount, Header, HeaderCounts, Message, Metadata, ResponseCode, emit_message_parts},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
@@ -17,11 +18,12 @@ use hickory_proto::{
 };
 use hickory_server::{
     server::{Request, ResponseInfo},
-    zone_handler::{MessageResponse, MessageResponseBuilder},
+    zone_handler::{MessageResponse, MessageResponseBuilder, Queries},
 };
 
 use crate::{
     answer::{Answer, Ede, Origin, RrSet},
+    dname::{Dname, ancestors},
     query::{MAX_UDP_BYTES, MIN_UDP_BYTES, Query},
 };
 
@@ -176,7 +178,27 @@ impl Fitted {
         builder.build(self.metadata, &self.answer, &self.authority, [].iter(), &self.additional)
     }
 
+    /// The response as a datagram; `None` if it is longer than any message can be.
+    pub(crate) fn encode(&self, request: &Request) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(usize::from(MIN_UDP_BYTES));
+        emit_message_parts(
+            &self.metadata,
+            &mut AskedNames(&request.queries),
+            &mut self.answer.iter(),
+            &mut self.authority.iter(),
+            &mut self.additional.iter(),
+            self.edns.as_ref(),
+            None,
+            &mut BinEncoder::new(&mut bytes),
+        )
+        .ok()?;
+        Some(bytes)
+    }
+
     fn measure(&self, request: &Request) -> usize {
+        if request.protocol() == Protocol::Udp {
+            return self.encode(request).map_or(usize::MAX, |bytes| bytes.len());
+        }
         let mut bytes = Vec::with_capacity(512);
         match self.emit(request, &mut bytes) {
             Ok(_) => bytes.len(),
@@ -187,6 +209,23 @@ impl Fitted {
 
     fn emit(&self, request: &Request, bytes: &mut Vec<u8>) -> Result<ResponseInfo, ProtoError> {
         self.response(request).destructive_emit(&mut BinEncoder::new(bytes))
+    }
+}
+
+/// The question section as it came, so that owner names can point into it. hickory's own takes it for one long label.
+struct AskedNames<'a>(&'a Queries);
+
+impl EmitAndCount for AskedNames<'_> {
+    fn emit(&mut self, encoder: &mut BinEncoder<'_>) -> Result<usize, ProtoError> {
+        let (start, bytes) = (encoder.offset(), self.0.as_bytes());
+        encoder.emit_vec(bytes)?;
+        if let Ok((name, _)) = Dname::split_wire(bytes) {
+            let end = name.as_wire().len() - 1;
+            for tail in ancestors(&name.as_wire()[..end]).filter(|tail| !tail.is_empty()) {
+                encoder.store_label_pointer(start + end - tail.len(), start + end);
+            }
+        }
+        Ok(self.0.len())
     }
 }
 

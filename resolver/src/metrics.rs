@@ -2,8 +2,12 @@
 //!
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+    local::LocalHistogram,
 };
 
 use crate::{
@@ -11,6 +15,7 @@ use crate::{
     query::Transport,
     rtype,
     source::{Facts, Readiness},
+    wire::Composed,
 };
 
 /// Types that have a label value of their own.
@@ -127,16 +132,26 @@ impl DnsMetrics {
     }
 
     pub(crate) fn response(&self, sent: &Sent) {
-        let rcode = match sent.rcode {
-            16 => "BADVERS",
-            low => NAMED_RCODES.get(usize::from(low)).copied().unwrap_or("other"),
-        };
         let source = source(sent.origin);
-        self.responses.with_label_values(&[rcode, source]).inc();
+        self.responses.with_label_values(&[rcode_label(sent.rcode), source]).inc();
         self.duration.with_label_values(&[source]).observe(sent.duration_s);
         self.response_size.observe(sent.bytes as f64);
         if sent.truncated {
             self.truncated.inc();
+        }
+    }
+
+    /// Counters for one UDP worker.
+    pub(crate) fn datagram_counts(&self) -> DatagramCounts {
+        let names = NAMED_TYPES.iter().map(|(_, name)| *name).chain(["other"]);
+        let source = source(Origin::Ledger);
+        let responses = [ResponseCode::NoError, ResponseCode::NXDomain]
+            .map(|rcode| self.responses.with_label_values(&[rcode_label(u16::from(rcode)), source]));
+        DatagramCounts {
+            requests: names.map(|name| (0, self.requests.with_label_values(&["udp", name]))).collect(),
+            responses: responses.map(|counter| (0, counter)),
+            size: self.response_size.local(),
+            duration: self.duration.with_label_values(&[source]).local(),
         }
     }
 
@@ -165,6 +180,49 @@ pub(crate) struct Sent {
     pub(crate) duration_s: f64,
     pub(crate) bytes: usize,
     pub(crate) truncated: bool,
+}
+
+/// What one UDP worker counts by itself and adds to the shared counters once per batch, so that workers do not fight
+/// over them for each query.
+pub(crate) struct DatagramCounts {
+    // In the order of `NAMED_TYPES`, and "other".
+    requests: Vec<(u64, IntCounter)>,
+    // NOERROR and NXDOMAIN: the fast path says nothing else.
+    responses: [(u64, IntCounter); 2],
+    size: LocalHistogram,
+    duration: LocalHistogram,
+}
+
+impl DatagramCounts {
+    /// Counts a query and its answer.
+    pub(crate) fn count(&mut self, composed: &Composed) {
+        let other = self.requests.len() - 1;
+        let index = NAMED_TYPES.iter().position(|(number, _)| *number == composed.qtype).unwrap_or(other);
+        self.requests[index].0 += 1;
+        self.responses[usize::from(composed.rcode == ResponseCode::NXDomain)].0 += 1;
+        self.size.observe(composed.bytes as f64);
+    }
+
+    /// Adds everything to the shared counters. All answers since the last time took `elapsed`, and leave now.
+    pub(crate) fn flush(&mut self, elapsed: Duration) {
+        let answers: u64 = self.responses.iter().map(|(count, _)| count).sum();
+        if answers == 0 {
+            return;
+        }
+        for (count, counter) in self.requests.iter_mut().chain(&mut self.responses).filter(|(count, _)| *count > 0) {
+            counter.inc_by(std::mem::take(count));
+        }
+        (0..answers).for_each(|_| self.duration.observe(elapsed.as_secs_f64()));
+        self.duration.flush();
+        self.size.flush();
+    }
+}
+
+fn rcode_label(rcode: u16) -> &'static str {
+    match rcode {
+        16 => "BADVERS",
+        low => NAMED_RCODES.get(usize::from(low)).copied().unwrap_or("other"),
+    }
 }
 
 fn source(origin: Origin) -> &'static str {

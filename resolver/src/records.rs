@@ -16,6 +16,10 @@ const FRAME_BYTES: usize = 1 + 2 + 4 + 2;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordSet(Bytes);
 
+/// A [`RecordSet`] in memory that belongs to somebody else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordsRef<'a>(&'a [u8]);
+
 /// One record of a [`RecordSet`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecordRef<'a> {
@@ -63,17 +67,33 @@ impl RecordSet {
 
     /// The records in order.
     pub fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> + Clone {
+        RecordsRef(&self.0).iter()
+    }
+
+    /// Shares the memory of `part`, which must come from this set.
+    pub(crate) fn share(&self, part: &[u8]) -> Bytes {
+        self.0.slice_ref(part)
+    }
+}
+
+impl<'a> RecordsRef<'a> {
+    /// Takes back what [`RecordSet::as_bytes`] gave.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> impl Iterator<Item = RecordRef<'a>> + Clone + use<'a> {
         let mut rest = self.0.get(1..).unwrap_or_default();
         std::iter::from_fn(move || {
             let (record, tail) = read(rest)?;
             rest = tail;
             Some(record)
         })
-    }
-
-    /// Shares the memory of `part`, which must come from this set.
-    pub(crate) fn share(&self, part: &[u8]) -> Bytes {
-        self.0.slice_ref(part)
     }
 }
 

@@ -1,7 +1,7 @@
-//! Sockets: binds them, lets hickory's server loop read and write them, and stops in order.
+//! Sockets: binds them, gives UDP to our [workers](crate::wire) and TCP to hickory's loop, and stops in order.
 //!
 //! hickory's loop answers what it cannot parse with FORMERR and drops responses and messages shorter than a header by
-//! itself. On a TCP connection it answers one query after the other and closes it after [`TCP_IDLE_S`] seconds
+//! itself, as we do for UDP. On a TCP connection it answers one query after the other and closes it after [`TCP_IDLE_S`] seconds
 //! without one. It logs two `info` lines per request: operators should filter the target `hickory_server`.
 
 use std::{
@@ -22,10 +22,11 @@ use tracing::info;
 
 use crate::{
     config::{ConfigError, DnsConfig},
-    forward::Forwarder,
-    handler::Handler,
+    handler::Service,
     metrics::DnsMetrics,
+    sign::ZoneKey,
     source::NameSource,
+    wire::{Paths, Responder, Workers},
 };
 
 /// Seconds after which a TCP connection without a query is closed (RFC 7766 §6.2.3 asks for "a few").
@@ -34,6 +35,8 @@ pub const TCP_IDLE_S: u64 = 10;
 const TCP_QUEUE: usize = 32;
 /// Connections that may wait to be accepted.
 const TCP_BACKLOG: i32 = 128;
+/// Bytes of datagrams that may wait on each UDP socket.
+const UDP_BUFFER_BYTES: usize = 1 << 20;
 /// Ports to try until one is free for both UDP and TCP.
 const PORT_TRIES: usize = 16;
 /// How often the gauges about the snapshot are refreshed.
@@ -41,7 +44,8 @@ const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A DNS server that is listening.
 pub struct Resolver {
-    server: Server<Handler>,
+    server: Server<Service>,
+    workers: Option<Workers>,
     local_addrs: Vec<SocketAddr>,
     gauges: JoinHandle<()>,
 }
@@ -52,6 +56,9 @@ pub enum BindError {
     /// The configuration contradicts itself.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The threads for UDP could not be started.
+    #[error("cannot start the threads that serve DNS over UDP: {0}")]
+    Threads(io::Error),
     /// An address is taken, not ours, or needs a privilege.
     #[error("cannot listen for DNS on {addr}: {error}")]
     Listen {
@@ -74,22 +81,39 @@ pub enum ServeError {
 }
 
 impl Resolver {
-    /// Opens all sockets of `config` and serves `source` on them. When this returns, queries are being answered.
+    /// Opens all sockets of `config` and serves `source` on them, unsigned. When this returns, queries are being
+    /// answered.
     pub async fn bind(
         config: &DnsConfig,
         source: Arc<dyn NameSource>,
         metrics: Arc<DnsMetrics>,
     ) -> Result<Self, BindError> {
+        Self::bind_with_key(config, source, metrics, None).await
+    }
+
+    /// Like [`Resolver::bind`]; with a key, answers are signed for clients that ask for it.
+    pub async fn bind_with_key(
+        config: &DnsConfig,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        key: Option<ZoneKey>,
+    ) -> Result<Self, BindError> {
         config.validate()?;
         let gauges = tokio::spawn(keep_gauges(source.clone(), metrics.clone()));
-        let forwarder = Forwarder::new(config.upstream_addrs()?, metrics.clone());
+        let responder = Responder::with_key(config, source, metrics, key)?;
         let mut resolver = Self {
-            server: Server::new(Handler { site: config.site()?, source, forwarder, metrics }),
+            server: Server::new(Service(responder.handler().clone())),
+            workers: None,
             local_addrs: Vec::with_capacity(config.listen.len()),
             gauges,
         };
+        let mut sockets: Vec<Vec<UdpSocket>> = std::iter::repeat_with(Vec::new).take(config.udp_workers).collect();
         for &addr in &config.listen {
-            resolver.listen(addr).map_err(|error| BindError::Listen { addr, error })?;
+            resolver.listen(addr, &mut sockets).map_err(|error| BindError::Listen { addr, error })?;
+        }
+        if !resolver.local_addrs.is_empty() {
+            let paths = if config.fast_path { Paths::Both } else { Paths::FullOnly };
+            resolver.workers = Some(Workers::start(&responder, paths, sockets).map_err(BindError::Threads)?);
         }
         Ok(resolver)
     }
@@ -101,28 +125,38 @@ impl Resolver {
 
     /// Waits until a socket fails, which it normally never does.
     pub async fn failed(&mut self) -> ServeError {
-        match self.local_addrs.is_empty() {
-            true => std::future::pending().await,
-            false => match self.server.block_until_done().await {
-                Ok(()) => ServeError::Socket(NetError::from("all DNS sockets are closed")),
-                Err(error) => ServeError::Socket(error),
+        let Some(workers) = &mut self.workers else { return std::future::pending().await };
+        let error = tokio::select! {
+            error = workers.failed() => NetError::from(error),
+            done = self.server.block_until_done() => match done {
+                Ok(()) => NetError::from("all DNS sockets are closed"),
+                Err(error) => error,
             },
-        }
+        };
+        ServeError::Socket(error)
     }
 
     /// Closes all sockets. Queries that wait for upstreams are dropped; their clients ask again.
     pub async fn shutdown(mut self, deadline: Duration) -> Result<(), ServeError> {
-        if self.local_addrs.is_empty() {
-            return Ok(());
-        }
-        timeout(deadline, self.server.shutdown_gracefully()).await.map_err(|_| ServeError::Deadline)??;
-        Ok(())
+        let Some(workers) = self.workers.take() else { return Ok(()) };
+        let both = async {
+            workers.shutdown().await;
+            self.server.shutdown_gracefully().await
+        };
+        Ok(timeout(deadline, both).await.map_err(|_| ServeError::Deadline)??)
     }
 
-    fn listen(&mut self, addr: SocketAddr) -> io::Result<()> {
-        let (udp, tcp) = bind_pair(addr)?;
-        let local = udp.local_addr()?;
-        self.server.register_socket(tokio::net::UdpSocket::from_std(udp)?);
+    /// Opens one TCP socket for `addr`, and one UDP socket for each worker.
+    fn listen(&mut self, addr: SocketAddr, workers: &mut [Vec<UdpSocket>]) -> io::Result<()> {
+        let (tcp, first_udp) = bind_pair(addr)?;
+        let local = tcp.local_addr()?;
+        let mut udp = Some(first_udp);
+        for sockets in workers {
+            sockets.push(match udp.take() {
+                Some(first) => first,
+                None => open(local, Type::DGRAM, Protocol::UDP)?.into(),
+            });
+        }
         let tcp = tokio::net::TcpListener::from_std(tcp)?;
         self.server.register_listener(tcp, Duration::from_secs(TCP_IDLE_S), TCP_QUEUE);
         self.local_addrs.push(local);
@@ -137,15 +171,18 @@ impl Drop for Resolver {
     }
 }
 
-/// A UDP and a TCP socket on one port. For port 0 the kernel chooses for UDP, and TCP follows if it can.
-fn bind_pair(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+/// A TCP and a UDP socket on one port. For port 0 the kernel chooses for TCP, and UDP follows if it can.
+///
+/// TCP comes first because it is exclusive: UDP sockets share their port (`SO_REUSEPORT`), even with another server of
+/// the same user, and only the TCP socket notices that one is there.
+fn bind_pair(addr: SocketAddr) -> io::Result<(TcpListener, UdpSocket)> {
     let mut tries = if addr.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        let udp: UdpSocket = open(addr, Type::DGRAM, Protocol::UDP)?.into();
-        match open(udp.local_addr()?, Type::STREAM, Protocol::TCP) {
+        let tcp: TcpListener = open(addr, Type::STREAM, Protocol::TCP)?.into();
+        match open(tcp.local_addr()?, Type::DGRAM, Protocol::UDP) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
-            tcp => return Ok((udp, tcp?.into())),
+            udp => return Ok((tcp, udp?.into())),
         }
     }
 }
@@ -159,8 +196,13 @@ fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> 
     if protocol == Protocol::TCP {
         // A restart must not wait for old connections to time out.
         socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+    } else {
+        // Each worker has its own socket. These block when they send, so that a full send buffer slows us down.
+        socket.set_reuse_port(true)?;
+        // What the system does not grant is only missed in bursts.
+        drop(socket.set_recv_buffer_size(UDP_BUFFER_BYTES));
     }
-    socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     if protocol == Protocol::TCP {
         socket.listen(TCP_BACKLOG)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ledger::{name::Name, record::Records};
 
-use crate::records::RecordSet;
+use crate::records::{RecordSet, RecordsRef};
 
 /// The longest TTL, in seconds, of a name that is in grace or changed recently.
 pub const UNSETTLED_TTL_S: u32 = 60;
@@ -28,6 +28,10 @@ pub trait NameView: Send + Sync {
 
     /// The entry of `name`, whatever its status.
     fn lookup(&self, name: &Name) -> Option<Entry>;
+
+    /// The same without a copy, for answering many queries from one snapshot. `name` is any label, lower-cased: what
+    /// is no valid name has no entry.
+    fn find(&self, name: &[u8]) -> Option<EntryRef<'_>>;
 }
 
 /// Facts about a snapshot.
@@ -70,6 +74,15 @@ pub struct Entry {
     pub life: Life,
     /// What the name holds.
     pub records: RecordSet,
+}
+
+/// An [`Entry`] in its snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryRef<'a> {
+    /// Heights that decide the status.
+    pub life: Life,
+    /// What the name holds.
+    pub records: RecordsRef<'a>,
 }
 
 /// The heights of a name's life.

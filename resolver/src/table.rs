@@ -8,15 +8,16 @@ mod shard;
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
+use foldhash::quality::RandomState;
 use ledger::name::Name;
 
-use crate::source::{Entry, Facts, NameSource, NameView, Readiness};
-use shard::Shard;
+use crate::source::{Entry, EntryRef, Facts, NameSource, NameView, Readiness};
+use shard::{Builder, Change, Hash, Shard};
 
 /// Number of shards. At 1,000,000 names a shard holds 244, and the list of shards itself is 32 kB to copy per block.
 pub const SHARDS: usize = 4096;
@@ -37,29 +38,28 @@ impl Table {
         let none = Arc::new(Shard::default());
         Self {
             facts: Facts { height: 0, time: 0, block_interval_s, readiness, names: 0, malformed_records: 0, peers: 0 },
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             shards: vec![none; SHARDS].into(),
         }
     }
 
     /// The table after `changes`; `None` removes a name. Of two changes to one name, the later holds.
     pub fn with_changes(&self, changes: impl IntoIterator<Item = (Name, Option<Entry>)>) -> Self {
-        let mut changes: Vec<_> =
-            changes.into_iter().map(|(name, entry)| (self.shard_of(&name), name, entry)).collect();
-        changes.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let change = |(name, entry): (Name, Option<Entry>)| Change { hash: self.hash(name.as_bytes()), name, entry };
+        let mut changes: Vec<Change> = changes.into_iter().map(change).collect();
+        changes.sort_by(|a, b| (shard_of(a.hash), &a.name).cmp(&(shard_of(b.hash), &b.name)));
         // The sort is stable, so of equal names the last stands last: it takes the place of the one kept.
         changes.dedup_by(|later, kept| {
-            let is_same = later.0 == kept.0 && later.1 == kept.1;
+            let is_same = later.name == kept.name;
             if is_same {
                 std::mem::swap(later, kept);
             }
             is_same
         });
         let mut next = self.clone();
-        for group in changes.chunk_by(|a, b| a.0 == b.0) {
-            let index = group[0].0;
-            let sorted = group.iter().map(|(_, name, entry)| (name, entry.as_ref()));
-            next.replace_shard(index, self.shards[index].with_changes(sorted));
+        for group in changes.chunk_by(|a, b| shard_of(a.hash) == shard_of(b.hash)) {
+            let index = shard_of(group[0].hash);
+            next.replace_shard(index, self.shards[index].with_changes(group, |name| self.hash(name)));
         }
         next
     }
@@ -77,9 +77,13 @@ impl Table {
         self.shards[index] = Arc::new(new);
     }
 
-    fn shard_of(&self, name: &Name) -> usize {
-        self.hasher.hash_one(name.as_bytes()) as usize % SHARDS
+    fn hash(&self, name: &[u8]) -> Hash {
+        Hash(self.hasher.hash_one(name))
     }
+}
+
+fn shard_of(hash: Hash) -> usize {
+    hash.0 as usize % SHARDS
 }
 
 impl fmt::Debug for Table {
@@ -94,7 +98,47 @@ impl NameView for Table {
     }
 
     fn lookup(&self, name: &Name) -> Option<Entry> {
-        self.shards[self.shard_of(name)].get(name)
+        let hash = self.hash(name.as_bytes());
+        self.shards[shard_of(hash)].get(hash, name)
+    }
+
+    fn find(&self, name: &[u8]) -> Option<EntryRef<'_>> {
+        let hash = self.hash(name);
+        self.shards[shard_of(hash)].find(hash, name)
+    }
+}
+
+/// A table while it is filled from nothing: each entry is packed once, and none is kept unpacked.
+pub struct Filling {
+    empty: Table,
+    shards: Vec<Builder>,
+}
+
+impl Filling {
+    /// Begins a table. `block_interval_s` is the network's mean number of seconds between blocks.
+    pub fn new(block_interval_s: u32) -> Self {
+        let shards = std::iter::repeat_with(Builder::default).take(SHARDS).collect();
+        Self { empty: Table::empty(block_interval_s), shards }
+    }
+
+    /// Adds a name. Of two entries of one name, the later holds.
+    pub fn push(&mut self, name: &Name, entry: &Entry) {
+        self.shards[shard_of(self.empty.hash(name.as_bytes()))].push(name, entry);
+    }
+
+    fn finish(self) -> Table {
+        let mut table = self.empty;
+        for (index, builder) in self.shards.into_iter().enumerate() {
+            let shard = builder.finish(|name| table.hash(name));
+            table.replace_shard(index, shard);
+        }
+        table
+    }
+}
+
+impl fmt::Debug for Filling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filling").finish_non_exhaustive()
     }
 }
 
@@ -116,6 +160,16 @@ impl SharedTable {
         self.replace(|table| {
             let mut next = table.with_changes(changes);
             next.facts = Facts { height, time, ..next.facts };
+            next
+        });
+    }
+
+    /// Replaces all names by those of `filling`, as of a height and its time (Unix seconds).
+    pub fn publish_all(&self, height: u32, time: u64, filling: Filling) {
+        let mut next = filling.finish();
+        self.replace(|table| {
+            let Facts { names, malformed_records, .. } = next.facts;
+            next.facts = Facts { height, time, names, malformed_records, ..table.facts };
             next
         });
     }
@@ -212,6 +266,27 @@ mod tests {
         for (name, expected) in many(10_000).skip(9) {
             assert_eq!(after.lookup(&name), expected);
         }
+    }
+
+    #[test]
+    fn filling_replaces_everything_but_readiness() {
+        let shared = SharedTable::new(2);
+        shared.publish(1, 10, [(name("old"), Some(entry(1, &[1; 16])))]);
+        shared.set_readiness(Readiness::Ready);
+        let mut filling = Filling::new(2);
+        for (name, entry) in many(10_000) {
+            filling.push(&name, &entry.expect("an entry"));
+        }
+        shared.publish_all(7, 70, filling);
+        let facts = shared.view().facts();
+        assert_eq!((facts.height, facts.time, facts.names, facts.readiness), (7, 70, 10_000, Readiness::Ready));
+        assert_eq!(shared.view().lookup(&name("old")), None);
+        for (name, expected) in many(10_000) {
+            assert_eq!(shared.view().lookup(&name), expected);
+        }
+        assert!(shared.view().find(b"NAME7").is_none() && shared.view().find(b"\xff").is_none());
+        shared.publish(8, 80, [(name("name7"), None)]);
+        assert_eq!((shared.view().lookup(&name("name7")), shared.view().facts().names), (None, 9_999));
     }
 
     #[test]

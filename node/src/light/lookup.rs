@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use crate::p2p::{
     Multiaddr, PeerId,
     client::{Client, ClientError},
-    message::{ProofAnswer, Request, Response, Status as PeerStatus},
+    message::{ProofAnswer, Request, Response, StartAnswer, Status as PeerStatus},
 };
 
 use super::{
@@ -37,8 +37,13 @@ pub const CONFIRMATIONS: u32 = 6;
 pub enum Start {
     /// At genesis: nothing is trusted.
     Genesis,
-    /// At a header that the caller trusts, from a release or from an earlier run.
-    Trusted(Box<HeaderContext>),
+    /// At a block that the caller trusts, from a release or from an earlier run. Older ones are not looked at.
+    Checkpoint {
+        /// Its height.
+        height: u32,
+        /// Its hash.
+        hash: BlockHash,
+    },
 }
 
 /// A checked answer.
@@ -83,6 +88,12 @@ pub enum LightError {
         /// What the last attempt came to.
         last: String,
     },
+    /// No peer that was reached has the checkpoint on its chain.
+    #[error("none of the peers has block {height} with that hash on its chain")]
+    NoCheckpoint {
+        /// Its height.
+        height: u32,
+    },
     /// The network cannot be used.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -118,13 +129,13 @@ pub async fn lookup(
     start: Start,
     now: u64,
 ) -> Result<LightAnswer, LightError> {
-    let start = match start {
-        Start::Genesis => HeaderContext::genesis(params),
-        Start::Trusted(context) => *context,
-    };
-    let chain = Chain::new(params, start.clone());
-    let mut session = Session { params, client: Client::new(params)?, start, chain, reached: Vec::new(), now };
+    let genesis = HeaderContext::genesis(params);
+    let chain = Chain::new(params, genesis.clone());
+    let mut session = Session { params, client: Client::new(params)?, start: genesis, chain, reached: Vec::new(), now };
     session.connect(peers).await?;
+    if let Start::Checkpoint { height, hash } = start {
+        session.start_at(height, hash).await?;
+    }
     session.collect_headers().await;
     session.prove(name).await
 }
@@ -169,6 +180,22 @@ impl Session {
             Response::Status(status) if status.chain_id == own.chain_id => Ok((status.work, peer)),
             _ => Err(ClientError::Answer("the peer belongs to another network".to_owned())),
         }
+    }
+
+    /// Begins at a checkpoint. Its hash is trusted, and leads to all that is needed: the header, and by its
+    /// `history_root` the peaks and the work before it; so any peer may hand these over.
+    async fn start_at(&mut self, height: u32, hash: BlockHash) -> Result<(), LightError> {
+        for peer in self.reached.clone() {
+            let Ok(Response::Start(Some(answer))) = self.client.ask(&peer, Request::Start(hash)).await else {
+                continue;
+            };
+            if let Some(start) = context_of(height, hash, &answer) {
+                self.chain = Chain::new(self.params, start.clone());
+                self.start = start;
+                return Ok(());
+            }
+        }
+        Err(LightError::NoCheckpoint { height })
     }
 
     /// Takes every peer's headers and keeps the heaviest chain. Each peer is followed on a chain of its own, so that one
@@ -255,6 +282,16 @@ impl Session {
     }
 }
 
+/// The checkpoint's header with what its children need, if the answer is what the hash commits to.
+fn context_of(height: u32, hash: BlockHash, answer: &StartAnswer) -> Option<HeaderContext> {
+    let StartAnswer { header, peaks } = answer;
+    let is_right = header.hash() == hash
+        && header.core.height == height
+        && peaks.count() == height
+        && peaks.root() == Ok(header.ext.history_root);
+    is_right.then(|| HeaderContext::stored(*header, peaks.work().unwrap_or(0), peaks))
+}
+
 /// The name's entry under `root` by this proof.
 pub(super) fn state_of(name: &Name, root: &Hash, proof: &[u8]) -> Result<Option<NameState>, StateProblem> {
     let proof = Proof::parse(proof)?;
@@ -277,4 +314,42 @@ pub enum StateProblem {
     /// It proves something about another entry.
     #[error("the entry proven is not the name's")]
     OtherEntry,
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{
+        history::Leaf as HistoryLeaf,
+        testing::{TestChain, tiny_params},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_takes_only_what_its_hash_commits_to() {
+        let mut chain = TestChain::new(tiny_params());
+        for _ in 0..6 {
+            chain.extend(Vec::new()).expect("valid");
+        }
+        let parent = chain.tip().clone();
+        chain.extend(Vec::new()).expect("valid");
+        let (header, hash) = (*chain.tip().header(), chain.tip().hash());
+        let right = StartAnswer { header, peaks: parent.peaks().clone() };
+        let context = context_of(7, hash, &right).expect("it is right");
+        assert_eq!((context.total_work(), context.hash()), (chain.tip().total_work(), hash));
+        assert_eq!(context.peaks(), chain.tip().peaks());
+
+        let mut bytes = parent.peaks().to_bytes();
+        let last = bytes.len() - 1;
+        bytes[last - 15] ^= 1;
+        let forged_work = ledger::history::Peaks::from_bytes(&bytes).expect("well formed");
+        let mut one_more = parent.peaks().clone();
+        let leaf = HistoryLeaf { block_hash: hash, height: 7, time: 0, vtime: 0, bits: 0, work: 1 };
+        one_more.append(&leaf).expect("in turn");
+        for peaks in [forged_work, one_more, Default::default()] {
+            assert!(context_of(7, hash, &StartAnswer { header, peaks }).is_none());
+        }
+        assert!(context_of(8, hash, &right).is_none());
+        assert!(context_of(7, parent.hash(), &right).is_none());
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ledger::{name::Name, params::Params, state::NameState};
-use resolver::{Entry, Life, SharedTable};
+use resolver::{Entry, Filling, Life, SharedTable};
 use tokio::sync::{broadcast, watch};
 use tracing::{error, info, warn};
 
@@ -11,9 +11,6 @@ use crate::{
     chain::{ChainEvent, ChainHandle, Tip},
     store::{StoreError, TipRow},
 };
-
-/// Names published at once while the table is filled: some megabytes, and each shard is rewritten a few times only.
-const CHUNK: usize = 65_536;
 
 /// Runs until the chain stops. `filled` becomes true when the table holds everything.
 pub(super) async fn run(
@@ -51,15 +48,10 @@ async fn fill(params: &'static Params, chain: &ChainHandle, table: &Arc<SharedTa
     let (reader, table, tip) = (chain.reader(), table.clone(), chain.tip());
     let filling = tokio::task::spawn_blocking(move || {
         table.clear();
-        let mut chunk = Vec::new();
-        let row = reader.for_each_name(|state| {
-            chunk.push((state.name.clone(), Some(entry(params, &state))));
-            if chunk.len() == CHUNK {
-                table.publish(tip.height, tip.time, std::mem::take(&mut chunk));
-            }
-        })?;
+        let mut filling = Filling::new(params.block_interval);
+        let row = reader.for_each_name(|state| filling.push(&state.name, &entry(params, &state)))?;
         let time = reader.header(&row.hash)?.map_or(tip.time, |placed| placed.header.core.time);
-        table.publish(row.height, time, chunk);
+        table.publish_all(row.height, time, filling);
         Ok(row)
     });
     filling.await.map_err(|error| StoreError::Io { message: error.to_string() })?

@@ -155,7 +155,7 @@ fn cost(request: &Request) -> i64 {
         Request::Headers { .. } => 4,
         Request::Bodies(hashes) => 1 + hashes.len() as i64 / 4,
         Request::Transactions(_) => 2,
-        Request::Proof { .. } => 4,
+        Request::Proof { .. } | Request::Start(_) => 4,
         Request::Addresses => 64,
     }
 }

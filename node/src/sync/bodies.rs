@@ -178,10 +178,12 @@ impl<P: PeerKey> Sync<P> {
     pub(super) fn ask_for_bodies(&mut self, now: Millis, rng: &mut dyn RngCore, out: &mut Vec<Output<P>>) {
         let free = self.bodies.free();
         let mut room = IN_FLIGHT.saturating_sub(self.bodies.order.len() - free);
-        if room == 0 || free == 0 {
+        let share = self.share_per_question();
+        // When judging is what takes time, room comes block by block. Asking for each alone would be many small
+        // questions, which a peer may refuse as too many at once.
+        if free == 0 || room < share.min(free) {
             return;
         }
-        let share = self.share_per_question();
         for (peer, mut asked) in self.body_peers(now, rng) {
             while room > 0 && asked < PER_PEER {
                 let hashes = self.next_bodies(peer, (PER_PEER - asked).min(share).min(room));

@@ -1,6 +1,6 @@
 //! Headers: from whoever claims the most work, a batch at a time, until the claim is met or shown to be empty.
 //!
-//! A claim is empty if the peer, asked for what it claims, brings nothing new, and the best header known afterwards has
+//! A claim is empty if the peer, asked for what it claims, brings nothing new, and the headers known afterwards have
 //! less work than was claimed when it was asked. Everything else can befall an honest peer: that another peer was asked
 //! the same and was faster, that it claims more by now, that our clock is behind its own.
 
@@ -41,7 +41,7 @@ impl<P: PeerKey> Sync<P> {
     }
 
     fn best_header_peer(&self, now: Millis, rng: &mut dyn RngCore) -> Option<P> {
-        let better = self.view.best_header.work;
+        let better = self.view.known_work();
         self.peers
             .iter()
             .filter(|(_, peer)| peer.claimed_work() > better && may_be_asked(peer, now))
@@ -165,7 +165,7 @@ impl<P: PeerKey> Sync<P> {
 
     /// A view has come: whoever waited for it may be asked again, or is shown to have claimed what it does not have.
     pub(super) fn settle_talks(&mut self, now: Millis, out: &mut Vec<Output<P>>) {
-        let best = self.view.best_header;
+        let (best_height, known_work) = (self.view.best_header.height, self.view.known_work());
         let mut empty = Vec::new();
         for (peer, entry) in self.peers.iter_mut() {
             let HeaderTalk::Settling { views, question, worth } = entry.header_talk else { continue };
@@ -174,12 +174,12 @@ impl<P: PeerKey> Sync<P> {
                 continue;
             }
             entry.header_talk = HeaderTalk::Idle(now);
-            let is_behind = best.height < question.best_height.saturating_add(CATCH_UP);
+            let is_behind = best_height < question.best_height.saturating_add(CATCH_UP);
             entry.headers_after = match worth {
                 Worth::Full(end) if is_behind => Some(end),
                 Worth::Full(_) | Worth::Something | Worth::Nothing => None,
             };
-            if worth == Worth::Nothing && question.claimed > best.work {
+            if worth == Worth::Nothing && question.claimed > known_work {
                 empty.push(*peer);
             }
         }

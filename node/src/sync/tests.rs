@@ -36,6 +36,7 @@ impl Bench {
         View {
             tip: point(tip),
             best_header: point(best),
+            refused_work: 0,
             locator: vec![self.hash(0)],
             wanted: (tip + 1..=best).map(|height| (height, self.hash(height))).collect(),
         }

@@ -50,7 +50,7 @@ pub struct LookupArgs {
         value_delimiter = ','
     )]
     pub peer: Vec<String>,
-    /// With --light: a block that is known to be right and must be on the chain
+    /// With --light: a block that is known to be right; headers are fetched and checked from there on
     #[arg(long, value_name = "HEIGHT:HASH", requires = "light", value_parser = parse_checkpoint)]
     pub checkpoint: Option<Checkpoint>,
     /// Keep the proof in this file, for: namectl verify FILE

@@ -204,7 +204,11 @@ impl Service {
                 let answer = self.addresses_to_share();
                 self.respond(peer, channel, answer);
             }
-            Request::Headers { .. } | Request::Bodies(_) | Request::Transactions(_) | Request::Proof { .. } => {
+            Request::Headers { .. }
+            | Request::Bodies(_)
+            | Request::Transactions(_)
+            | Request::Proof { .. }
+            | Request::Start(_) => {
                 self.serve(peer, request, channel);
             }
         }

@@ -1,0 +1,258 @@
+//! The threads that own the UDP sockets.
+//!
+//! A worker sleeps in `poll` until one of its sockets has something, takes a batch, answers it and sends the answers
+//! from the same socket. What the fast path cannot answer is tried on the full path at once: most of that is ready
+//! without waiting. What has to wait for an upstream goes on as a task, which sends its own response; the forwarder
+//! bounds how many can wait. Stopping is a pipe that closes: nothing wakes up just to look whether to stop.
+
+use std::{
+    future::Future,
+    io::{self, PipeReader, PipeWriter},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::AsFd,
+    panic::{self, AssertUnwindSafe},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{MsgFlags, SockaddrStorage},
+};
+use socket2::SockRef;
+use tokio::{runtime, sync::mpsc};
+use tracing::{debug, error, warn};
+
+use super::{
+    Responder,
+    batch::{BATCH, Inbox, Outbox},
+    compose::Composer,
+};
+use crate::metrics::DatagramCounts;
+
+/// Full batches that one socket may have served before the others, and the wish to stop, are looked at.
+const BATCHES_PER_TURN: usize = 16;
+/// How long a worker rests after an error that is not about one datagram (no memory, no network).
+const ERROR_REST: Duration = Duration::from_millis(100);
+/// After so many such errors in a row the socket is given up.
+const MAX_ERRORS: u32 = 100;
+
+/// All workers. Dropping this stops them soon.
+pub(crate) struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    stop: Option<PipeWriter>,
+    failures: mpsc::Receiver<io::Error>,
+}
+
+/// How workers treat what they get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Paths {
+    /// The fast path first.
+    Both,
+    /// The full path only.
+    FullOnly,
+}
+
+/// One socket with its memory.
+struct Lane {
+    socket: Arc<UdpSocket>,
+    inbox: Inbox,
+    outbox: Outbox,
+    errors: u32,
+}
+
+struct Worker {
+    responder: Responder,
+    paths: Paths,
+    composer: Composer,
+    counts: DatagramCounts,
+    lanes: Vec<Lane>,
+    stop: Arc<PipeReader>,
+}
+
+type Response = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
+
+impl Workers {
+    /// Starts one worker for each set of sockets. Must be called within a Tokio runtime, which waits for upstreams.
+    pub(crate) fn start(responder: &Responder, paths: Paths, sockets: Vec<Vec<UdpSocket>>) -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        let reader = Arc::new(reader);
+        // One failure is enough to fail, and more than one cannot be reported.
+        let (failed, failures) = mpsc::channel(1);
+        let mut workers = Self { threads: Vec::with_capacity(sockets.len()), stop: Some(writer), failures };
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let (responder, stop, failed) = (responder.clone(), reader.clone(), failed.clone());
+            let runtime = runtime::Handle::current();
+            let run = move || {
+                let _context = runtime.enter();
+                if let Err(error) = Worker::new(responder, paths, sockets, stop).run() {
+                    // A full channel means that another failure has been reported.
+                    drop(failed.try_send(error));
+                }
+            };
+            workers.threads.push(thread::Builder::new().name(format!("dns-udp-{index}")).spawn(run)?);
+        }
+        Ok(workers)
+    }
+
+    /// Waits until a socket fails for good.
+    pub(crate) async fn failed(&mut self) -> io::Error {
+        let ended = || io::Error::other("all UDP workers have ended");
+        self.failures.recv().await.unwrap_or_else(ended)
+    }
+
+    /// Stops the workers and closes their sockets.
+    pub(crate) async fn shutdown(mut self) {
+        self.stop = None;
+        let threads = std::mem::take(&mut self.threads);
+        let joining = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join));
+        if !matches!(joining.await, Ok(Ok(()))) {
+            warn!("a UDP worker had panicked");
+        }
+    }
+}
+
+impl Lane {
+    fn new(socket: UdpSocket) -> Self {
+        Self { socket: Arc::new(socket), inbox: Inbox::new(), outbox: Outbox::new(), errors: 0 }
+    }
+
+    /// Receives a batch; an error counts as an empty one until there have been too many.
+    fn receive(&mut self) -> io::Result<usize> {
+        match self.inbox.receive(&self.socket) {
+            Ok(count) => {
+                self.errors = 0;
+                Ok(count)
+            }
+            Err(error) if self.errors < MAX_ERRORS => {
+                self.errors += 1;
+                warn!(%error, "datagrams cannot be received");
+                thread::sleep(ERROR_REST);
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Worker {
+    fn new(responder: Responder, paths: Paths, sockets: Vec<UdpSocket>, stop: Arc<PipeReader>) -> Self {
+        let counts = responder.handler().metrics.datagram_counts();
+        let lanes = sockets.into_iter().map(Lane::new).collect();
+        Self { responder, paths, composer: Composer::default(), counts, lanes, stop }
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        while let Some(ready) = self.wait()? {
+            for index in ready {
+                self.serve_turn(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves one lane until it is empty or has had its turn.
+    fn serve_turn(&mut self, index: usize) -> io::Result<()> {
+        for _ in 0..BATCHES_PER_TURN {
+            // One query must never be able to stop the server; what else was in its batch is asked again.
+            let served = panic::catch_unwind(AssertUnwindSafe(|| self.serve(index))).unwrap_or_else(|_| {
+                error!("answering a batch of datagrams panicked");
+                self.composer = Composer::default();
+                Ok(0)
+            })?;
+            if served < BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lanes with something to read; `None` when it is time to stop.
+    fn wait(&self) -> io::Result<Option<Vec<usize>>> {
+        let fds = std::iter::once(self.stop.as_fd()).chain(self.lanes.iter().map(|lane| lane.socket.as_fd()));
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut has_event = fds.iter().map(|fd| fd.any().unwrap_or(true));
+        let stops = has_event.next().unwrap_or(true);
+        Ok((!stops).then(|| has_event.enumerate().filter(|(_, event)| *event).map(|(index, _)| index).collect()))
+    }
+
+    /// Answers one batch of one lane, and says how large it was.
+    fn serve(&mut self, index: usize) -> io::Result<usize> {
+        let Self { responder, paths, composer, counts, lanes, .. } = self;
+        let Some(lane) = lanes.get_mut(index) else { return Ok(0) };
+        let count = lane.receive()?;
+        let started = Instant::now();
+        let Lane { socket, inbox, outbox, .. } = lane;
+        let view = responder.handler().source.view();
+        for (datagram, to, src) in inbox.datagrams().filter(|(.., src)| can_be_answered(*src)) {
+            let Some(room) = outbox.room() else { break };
+            let composed = match paths {
+                Paths::Both => responder.fast(composer, &*view, (datagram, src.ip()), room).ok(),
+                Paths::FullOnly => None,
+            };
+            match composed {
+                Some(composed) => {
+                    counts.count(&composed);
+                    outbox.push(composed.bytes, to);
+                }
+                None => full(responder, datagram, (to, src), socket, outbox),
+            }
+        }
+        // Counted before they are sent, so that whoever has an answer finds it counted.
+        counts.flush(started.elapsed());
+        outbox.send(socket);
+        Ok(count)
+    }
+}
+
+/// Answers on the full path: now if nothing has to be waited for, else from a task.
+fn full(
+    responder: &Responder,
+    datagram: &[u8],
+    (to, src): (SockaddrStorage, SocketAddr),
+    socket: &Arc<UdpSocket>,
+    outbox: &mut Outbox,
+) {
+    let mut response: Response = Box::pin(responder.clone().full(datagram.to_vec(), src));
+    match response.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(None) => {}
+        Poll::Ready(Some(bytes)) => match outbox.room().and_then(|room| room.get_mut(..bytes.len())) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                outbox.push(bytes.len(), to);
+            }
+            None => send_alone(socket, &bytes, src),
+        },
+        Poll::Pending => {
+            let socket = socket.clone();
+            // Polled again at once, this time with a waker.
+            runtime::Handle::current().spawn(async move {
+                if let Some(bytes) = response.await {
+                    send_alone(&socket, &bytes, src);
+                }
+            });
+        }
+    }
+}
+
+/// Sends without waiting: a task must not block its thread.
+fn send_alone(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) {
+    let flags = MsgFlags::MSG_DONTWAIT.bits();
+    if let Err(error) = SockRef::from(socket).send_to_with_flags(bytes, &to.into(), flags) {
+        debug!(%to, %error, "response not sent");
+    }
+}
+
+/// Whether a sender's address can be an honest one: others are ways to make this server send somewhere else.
+fn can_be_answered(src: SocketAddr) -> bool {
+    let is_broadcast = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    src.port() != 0 && !src.ip().is_unspecified() && !is_broadcast(src.ip())
+}
