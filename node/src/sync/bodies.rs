@@ -290,9 +290,9 @@ impl<P: PeerKey> Sync<P> {
     fn drop_header_stallers(&mut self, now: Millis) {
         let patience = self.bodies.patience_ms;
         for (_, entry) in self.peers.iter_mut() {
-            let HeaderTalk::Asked { since, claimed } = entry.header_talk else { continue };
+            let HeaderTalk::Asked { since, question } = entry.header_talk else { continue };
             if now.since(since) > patience.max(2 * PATIENCE_MIN_MS) {
-                entry.header_talk = HeaderTalk::Overdue { claimed };
+                entry.header_talk = HeaderTalk::Overdue(question);
                 entry.rest_until = now.after(2 * patience);
             }
         }

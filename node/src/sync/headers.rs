@@ -1,6 +1,6 @@
 //! Headers: from whoever claims the most work, a batch at a time, until the claim is met or shown to be empty.
 //!
-//! A claim is empty if the peer, asked for what it claims, brings nothing new, and the best header known afterwards has
+//! A claim is empty if the peer, asked for what it claims, brings nothing new, and the headers known afterwards have
 //! less work than was claimed when it was asked. Everything else can befall an honest peer: that another peer was asked
 //! the same and was faster, that it claims more by now, that our clock is behind its own.
 
@@ -9,7 +9,10 @@ use std::sync::Arc;
 use ledger::block::{Block, Header, HeaderBatch};
 use rand::{Rng, RngCore};
 
-use super::{Judged, Millis, Offence, Output, Peer, PeerKey, Refresh, Source, Submission, Sync, peers::HeaderTalk};
+use super::{
+    Judged, Millis, Offence, Output, Peer, PeerKey, Refresh, Source, Submission, Sync,
+    peers::{HeaderQuestion, HeaderTalk, Mark, Worth},
+};
 
 /// Peers asked for headers at the same time: one may be slow, more would fetch the same bytes again and again.
 const PARALLEL: usize = 2;
@@ -20,14 +23,8 @@ const DISBELIEF_MS: u64 = 10_000;
 /// How long a peer is not asked for headers whose time has not come: clocks tell seconds apart, not less.
 const DEFERRED_MS: u64 = 1_000;
 
-/// What an answer was good for.
-#[derive(Clone, Copy, Debug)]
-enum Worth {
-    /// It led on.
-    Something,
-    /// All of it was known, or nothing was in it, or it hung in the air.
-    Nothing,
-}
+/// If the best header gains less than this by a full answer, the answer is from a branch that has not caught up yet.
+const CATCH_UP: u32 = HeaderBatch::MAX_HEADERS as u32 / 2;
 
 impl<P: PeerKey> Sync<P> {
     /// Asks those who claim a better chain than the best header known.
@@ -54,10 +51,14 @@ impl<P: PeerKey> Sync<P> {
     }
 
     fn send_header_question(&mut self, now: Millis, peer: P, out: &mut Vec<Output<P>>) {
-        if let Some(entry) = self.peers.get_mut(&peer) {
-            entry.header_talk = HeaderTalk::Asked { since: now, claimed: entry.claimed_work() };
-            out.push(Output::AskHeaders { peer, locator: self.view.locator.clone() });
-        }
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let after = entry.headers_after;
+        let best_height = self.view.best_header.height;
+        let question = HeaderQuestion { claimed: entry.claimed_work(), best_height, after };
+        entry.header_talk = HeaderTalk::Asked { since: now, question };
+        let first = after.map(|mark| mark.hash);
+        let locator = first.into_iter().chain(self.view.locator.iter().copied()).collect();
+        out.push(Output::AskHeaders { peer, locator });
     }
 
     /// A peer knows a block whose parent is unknown here: it can tell how it hangs together.
@@ -71,10 +72,10 @@ impl<P: PeerKey> Sync<P> {
     pub(super) fn headers(&mut self, peer: P, headers: Vec<Header>, out: &mut Vec<Output<P>>) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         entry.failures = 0;
-        let (HeaderTalk::Asked { claimed, .. } | HeaderTalk::Overdue { claimed }) = entry.header_talk else {
+        let (HeaderTalk::Asked { question, .. } | HeaderTalk::Overdue(question)) = entry.header_talk else {
             return; // The answer to a question of an earlier connection.
         };
-        entry.header_talk = HeaderTalk::Judging { claimed };
+        entry.header_talk = HeaderTalk::Judging(question);
         if headers.is_empty() {
             self.settle(Source::Answer(peer), Worth::Nothing, out);
         } else {
@@ -101,11 +102,13 @@ impl<P: PeerKey> Sync<P> {
         match judged {
             Judged::Accepted => {
                 self.raise_claim(peer, headers.last());
-                self.settle(source, Worth::Something, out);
+                self.settle(source, full(&headers).map_or(Worth::Something, Worth::Full), out);
             }
-            // After a full batch there may be more.
-            Judged::Known if headers.len() >= HeaderBatch::MAX_HEADERS => self.settle(source, Worth::Something, out),
-            Judged::Known => self.settle(source, Worth::Nothing, out),
+            // Known from another peer, perhaps; but who goes on asking the same gets nowhere.
+            Judged::Known => {
+                let leads_on = full(&headers).filter(|end| self.leads_on(source, *end));
+                self.settle(source, leads_on.map_or(Worth::Nothing, Worth::Full), out);
+            }
             Judged::UnknownParent(_) => match source {
                 Source::Gossip(_) | Source::Waited(_) => self.ask_about_unknown_parent(now, peer, out),
                 Source::Answer(_) => self.settle(source, Worth::Nothing, out),
@@ -135,43 +138,48 @@ impl<P: PeerKey> Sync<P> {
             Refresh::Idle => 1,
             Refresh::Asked | Refresh::AskedAndStale => 2,
         };
-        if let Some(talk) = self.judging(source)
-            && let HeaderTalk::Judging { claimed } = *talk
-        {
-            let doubted = match worth {
-                Worth::Something => None,
-                Worth::Nothing => Some(claimed),
-            };
-            *talk = HeaderTalk::Settling { views, doubted };
+        if let Some((talk, question)) = self.judging(source) {
+            *talk = HeaderTalk::Settling { views, question, worth };
         }
         self.refresh_view(out);
     }
 
+    /// Whether a full answer ends above where it was asked to go on.
+    fn leads_on(&mut self, source: Source<P>, end: Mark) -> bool {
+        self.judging(source).is_some_and(|(_, question)| question.after.is_none_or(|after| end.height > after.height))
+    }
+
     fn end_talk(&mut self, source: Source<P>, rest_until: Millis) {
-        if let Some(talk) = self.judging(source) {
+        if let Some((talk, _)) = self.judging(source) {
             *talk = HeaderTalk::Idle(rest_until);
         }
     }
 
     /// The talk that the judgement of something from `source` ends. What was announced, or had to wait, answers nothing.
-    fn judging(&mut self, source: Source<P>) -> Option<&mut HeaderTalk> {
+    fn judging(&mut self, source: Source<P>) -> Option<(&mut HeaderTalk, HeaderQuestion)> {
         let Source::Answer(peer) = source else { return None };
         let talk = &mut self.peers.get_mut(&peer)?.header_talk;
-        matches!(talk, HeaderTalk::Judging { .. }).then_some(talk)
+        let HeaderTalk::Judging(question) = *talk else { return None };
+        Some((talk, question))
     }
 
     /// A view has come: whoever waited for it may be asked again, or is shown to have claimed what it does not have.
     pub(super) fn settle_talks(&mut self, now: Millis, out: &mut Vec<Output<P>>) {
-        let better = self.view.known_work();
+        let (best_height, known_work) = (self.view.best_header.height, self.view.known_work());
         let mut empty = Vec::new();
         for (peer, entry) in self.peers.iter_mut() {
-            let HeaderTalk::Settling { views, doubted } = entry.header_talk else { continue };
+            let HeaderTalk::Settling { views, question, worth } = entry.header_talk else { continue };
             if views > 1 {
-                entry.header_talk = HeaderTalk::Settling { views: views - 1, doubted };
+                entry.header_talk = HeaderTalk::Settling { views: views - 1, question, worth };
                 continue;
             }
             entry.header_talk = HeaderTalk::Idle(now);
-            if doubted.is_some_and(|claimed| claimed > better) {
+            let is_behind = best_height < question.best_height.saturating_add(CATCH_UP);
+            entry.headers_after = match worth {
+                Worth::Full(end) if is_behind => Some(end),
+                Worth::Full(_) | Worth::Something | Worth::Nothing => None,
+            };
+            if worth == Worth::Nothing && question.claimed > known_work {
                 empty.push(*peer);
             }
         }
@@ -236,4 +244,10 @@ impl<P: PeerKey> Sync<P> {
 
 fn may_be_asked(peer: &Peer, now: Millis) -> bool {
     peer.is_rested(now) && peer.header_talk.is_free(now)
+}
+
+/// Where headers end that are as many as an answer can hold.
+fn full(headers: &[Header]) -> Option<Mark> {
+    let last = headers.last().filter(|_| headers.len() >= HeaderBatch::MAX_HEADERS)?;
+    Some(Mark { height: last.core.height, hash: last.hash() })
 }

@@ -2,10 +2,41 @@
 
 use std::collections::BTreeMap;
 
+use ledger::hash::BlockHash;
+
 use super::{Claim, Direction, Millis, PeerKey};
 
 /// Questions in a row that may stay unanswered before the connection is given up.
 pub const MAX_FAILURES: u32 = 4;
+
+/// A question for headers, as it was put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeaderQuestion {
+    /// Work that the peer claimed at that moment: what an honest answer shows, whatever is claimed later.
+    pub claimed: u128,
+    /// Height of the best header at that moment.
+    pub best_height: u32,
+    /// Where the answer should go on, if not where the peer's chain leaves the best one.
+    pub after: Option<Mark>,
+}
+
+/// A header of some chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    pub height: u32,
+    pub hash: BlockHash,
+}
+
+/// What an answer was good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Worth {
+    /// It led on, and it was all there is.
+    Something,
+    /// It was as long as an answer may be, and ended here: there may be more.
+    Full(Mark),
+    /// All of it was known, or nothing was in it, or it hung in the air.
+    Nothing,
+}
 
 /// How far a peer is with a question for headers. There is at most one at a time, and it is over only when the chain has
 /// been looked at after the answer was judged: before that, nobody can say what the answer was worth, and the next
@@ -15,21 +46,17 @@ pub enum HeaderTalk {
     /// May be asked from this moment on.
     Idle(Millis),
     /// Was asked.
-    Asked {
-        since: Millis,
-        /// Work that it claimed at that moment: what an honest answer shows, whatever is claimed later.
-        claimed: u128,
-    },
+    Asked { since: Millis, question: HeaderQuestion },
     /// Was asked so long ago that others are asked instead; the answer may still come.
-    Overdue { claimed: u128 },
+    Overdue(HeaderQuestion),
     /// Its answer is being judged.
-    Judging { claimed: u128 },
+    Judging(HeaderQuestion),
     /// Its answer is judged, and a view that shows what came of it is under way.
     Settling {
         /// Views to come, the last of which is newer than the answer.
         views: u8,
-        /// Set if the answer brought nothing new: a view without that much work proves the claim empty.
-        doubted: Option<u128>,
+        question: HeaderQuestion,
+        worth: Worth,
     },
 }
 
@@ -42,8 +69,8 @@ impl HeaderTalk {
     /// Whether the peer takes one of the places for parallel questions.
     pub fn is_open(self) -> bool {
         match self {
-            Self::Asked { .. } | Self::Judging { .. } | Self::Settling { .. } => true,
-            Self::Idle(_) | Self::Overdue { .. } => false,
+            Self::Asked { .. } | Self::Judging(_) | Self::Settling { .. } => true,
+            Self::Idle(_) | Self::Overdue(_) => false,
         }
     }
 }
@@ -60,6 +87,8 @@ pub struct Peer {
     /// Not asked for anything big before this.
     pub rest_until: Millis,
     pub header_talk: HeaderTalk,
+    /// Where to go on in a chain that is so long that its first headers alone do not make it the best.
+    pub headers_after: Option<Mark>,
     /// Unanswered questions in a row.
     pub failures: u32,
     /// Body questions in a row that were taken away because they took too long.
@@ -75,6 +104,7 @@ impl Peer {
             status_due: Millis(0),
             rest_until: Millis(0),
             header_talk: HeaderTalk::Idle(Millis(0)),
+            headers_after: None,
             failures: 0,
             stalls: 0,
         }

@@ -286,6 +286,49 @@ fn headers_from_the_future_make_the_peer_rest_and_cost_nothing() {
     }
 }
 
+/// A peer on a branch that is longer than one answer, while our own chain stands at a height that it reaches in the end.
+fn bench_beside_a_long_branch() -> (Bench, View) {
+    let mut bench = Bench::among(1..=1);
+    bench.blocks.extend((200..5_000).map(block));
+    let mut view = bench.view(0, 0);
+    view.best_header = Point { height: 4_400, hash: BlockHash([9; 32]), work: 44_000 };
+    bench.give(Input::View(view.clone()));
+    assert!(asks_headers_of(&bench.claims(1, 4_500), 1));
+    (bench, view)
+}
+
+fn header_locator(out: &[Output<u32>]) -> Option<Vec<BlockHash>> {
+    out.iter().find_map(|o| match o {
+        Output::AskHeaders { locator, .. } => Some(locator.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_branch_longer_than_an_answer_is_walked_to_its_end() {
+    let (mut bench, view) = bench_beside_a_long_branch();
+    for (heights, judged) in [(1..=2_000, Judged::Known), (2_001..=4_000, Judged::Accepted)] {
+        let end = bench.hash(*heights.end());
+        bench.answer_headers(1, heights, judged);
+        let locator = header_locator(&bench.give(Input::View(view.clone()))).expect("asked for the rest");
+        assert_eq!(locator, [end, bench.hash(0)]);
+    }
+    bench.answer_headers(1, 4_001..=4_500, Judged::Accepted);
+    let view = bench.view(0, 4_500);
+    assert!(!asks_headers_of(&bench.give(Input::View(view)), 1));
+    assert_eq!(header_locator(&bench.claims(1, 4_501)), Some(vec![bench.hash(0)]), "where the best chain is left");
+}
+
+#[test]
+fn the_same_full_answer_again_does_not_fill_a_claim() {
+    let (mut bench, view) = bench_beside_a_long_branch();
+    bench.answer_headers(1, 1..=2_000, Judged::Known);
+    assert!(asks_headers_of(&bench.give(Input::View(view.clone())), 1));
+    bench.answer_headers(1, 1..=2_000, Judged::Known);
+    assert!(!asks_headers_of(&bench.give(Input::View(view)), 1));
+    assert!(bench.sync.claim_of(&1).is_none() && bench.sync.score_of(bench.now, &1) > 0);
+}
+
 /// A slow answer is an answer, and nobody is asked twice meanwhile.
 #[test]
 fn an_overdue_answer_is_used() {
