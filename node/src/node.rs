@@ -18,7 +18,10 @@ use std::{
 };
 
 use ledger::params::{Network, Params};
-use resolver::{DnsMetrics, Dnssec, Resolver, SharedTable, sign::file::load_or_create};
+use resolver::{
+    DnsMetrics, Dnssec, Resolver, SharedTable,
+    sign::{ZoneKey, file::load_or_create},
+};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -85,13 +88,15 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let params = config.network.params();
         make_data_dir(&config)?;
+        // A key that cannot be used is found before anything runs.
+        let key = dnssec_key(&config)?;
         let metrics = Arc::new(Metrics::new().map_err(|error| NodeError::System(error.to_string()))?);
         metrics.describe_build(config.network.as_str(), config.role.as_str());
         let (store, chain) = open_chain(&config, params).await?;
         let handle = chain.handle();
         let p2p = p2p::spawn(config.p2p.clone(), deps(&config, params, handle.clone())).await?;
         let table = Arc::new(SharedTable::new(params.block_interval));
-        let dns = bind_dns(&config, table.clone(), &metrics).await?;
+        let dns = bind_dns(&config, table.clone(), &metrics, key).await?;
         let signals = verdicts::Signals::new();
         let miner = Miner::start(&config.mining, params, handle.clone(), signals.conditions())
             .map_err(|error| NodeError::System(error.to_string()))?;
@@ -239,14 +244,23 @@ fn deps(config: &Config, params: &'static Params, chain: ChainHandle) -> p2p::De
     p2p::Deps { params, chain, data_dir: config.data_dir.clone(), company }
 }
 
-async fn bind_dns(config: &Config, table: Arc<SharedTable>, metrics: &Metrics) -> Result<Resolver, NodeError> {
+/// The key that signs DNS answers, if they are to be signed.
+fn dnssec_key(config: &Config) -> Result<Option<ZoneKey>, NodeError> {
+    let signs = config.dns.dnssec == Dnssec::On && !config.dns.listen.is_empty();
+    Ok(signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?)
+}
+
+async fn bind_dns(
+    config: &Config,
+    table: Arc<SharedTable>,
+    metrics: &Metrics,
+    key: Option<ZoneKey>,
+) -> Result<Resolver, NodeError> {
     let dns_metrics = DnsMetrics::new(metrics.registry()).map_err(|error| NodeError::System(error.to_string()))?;
     let mut dns = config.dns.clone();
     // The default names both loopbacks; a machine without IPv6 shall not fail for that.
     if dns.listen == resolver::DnsConfig::default().listen && UdpSocket::bind("[::1]:0").is_err() {
         dns.listen.retain(SocketAddr::is_ipv4);
     }
-    let signs = dns.dnssec == Dnssec::On && !dns.listen.is_empty();
-    let key = signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?;
     Ok(Resolver::bind_with_key(&dns, table, Arc::new(dns_metrics), key).await?)
 }
