@@ -176,6 +176,8 @@ fn everything_else_falls_through() {
     check(&query("ns.nic.p2p", rtype::A), not_plain(NotPlain::Apex));
     check(&query("alice.p2p", rtype::ANY), not_plain(NotPlain::Type));
     check(&query("alice.p2p", rtype::AXFR), not_plain(NotPlain::Type));
+    check(&query("alice.p2p", 46), not_plain(NotPlain::Type));
+    check(&query("alice.p2p", 47), not_plain(NotPlain::Type));
     check(&query("alice.p2p", rtype::OPT), not_plain(NotPlain::Type));
     for name in ["pending.p2p", "revoked.p2p", "released.p2p", "empty.p2p"] {
         check(&query(name, rtype::A), not_plain(NotPlain::OutOfService));
