@@ -140,6 +140,11 @@ impl Config {
         Ok(())
     }
 
+    /// The key that signs DNS answers.
+    pub fn dnssec_key_file(&self) -> PathBuf {
+        self.data_dir.join("dnssec.key")
+    }
+
     /// The database.
     pub fn database_dir(&self) -> PathBuf {
         self.data_dir.join("db")

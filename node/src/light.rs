@@ -4,7 +4,7 @@
 //! For: [`lookup`] over the network, and [`ProofFile`], a proof to keep and to check offline. Not for: transactions, and
 //! not yet for sampled headers (FlyClient) or prefix queries; all headers from the start are fetched.
 //!
-//! What is trusted: the start (genesis, or a header the caller trusts), that most work since then is honest, that one of
+//! What is trusted: the start (genesis, or a block whose hash the caller trusts), that most work since then is honest, that one of
 //! the peers asked is honest, and the clock. No peer is trusted: each header's difficulty, time, work and history are
 //! checked by the rules a full node uses, and a peer that answers wrongly is passed over. A peer *can* withhold: with
 //! only dishonest peers the answer may be old, never made up below the price of the work shown.
@@ -14,4 +14,4 @@ mod lookup;
 mod proof_file;
 
 pub use lookup::{LightAnswer, LightError, Start, lookup};
-pub use proof_file::{ProofFile, ProofFileError, Verified, verify};
+pub use proof_file::{Checkpoint, ProofFile, ProofFileError, Verified, verify};

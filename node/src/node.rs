@@ -18,7 +18,7 @@ use std::{
 };
 
 use ledger::params::{Network, Params};
-use resolver::{DnsMetrics, Resolver, SharedTable};
+use resolver::{DnsMetrics, Dnssec, Resolver, SharedTable, sign::file::load_or_create};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -57,6 +57,9 @@ pub enum NodeError {
     /// DNS.
     #[error(transparent)]
     Dns(#[from] resolver::server::BindError),
+    /// The key that signs DNS answers.
+    #[error("cannot use the DNSSEC key {0}")]
+    DnsKey(#[from] resolver::sign::file::KeyFileError),
     /// The HTTP interface or the metrics.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -243,5 +246,7 @@ async fn bind_dns(config: &Config, table: Arc<SharedTable>, metrics: &Metrics) -
     if dns.listen == resolver::DnsConfig::default().listen && UdpSocket::bind("[::1]:0").is_err() {
         dns.listen.retain(SocketAddr::is_ipv4);
     }
-    Ok(Resolver::bind(&dns, table, Arc::new(dns_metrics)).await?)
+    let signs = dns.dnssec == Dnssec::On && !dns.listen.is_empty();
+    let key = signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?;
+    Ok(Resolver::bind_with_key(&dns, table, Arc::new(dns_metrics), key).await?)
 }

@@ -5,6 +5,9 @@
 //! to do next. So a crash, a restart or a reorganisation needs no handling of its own: the next step follows from
 //! what is. Facts are on disk before anything is acknowledged or published.
 //!
+//! What ends an operation stands in a block, and a reorganisation can take that block away. So an end is told at once
+//! and watched until no ordinary reorganisation reaches its cause; if it is undone, the operation goes on.
+//!
 //! While the node is not synced nothing is decided: an old tip would make up failures that are not there.
 
 mod admit;

@@ -16,6 +16,7 @@ pub mod message;
 pub mod netgroup;
 pub mod stats;
 
+mod bans;
 mod behaviour;
 mod chain_port;
 mod gossip;

@@ -124,14 +124,14 @@ impl<P: PeerKey> Sync<P> {
             Input::Connected { peer, direction } => self.connected(now, peer, direction, &mut out),
             Input::Disconnected { peer } => self.disconnected(peer),
             Input::Status { peer, claim, clock_offset_s } => self.status(now, peer, claim, clock_offset_s, &mut out),
-            Input::Headers { peer, headers } => self.headers(now, peer, headers, &mut out),
+            Input::Headers { peer, headers } => self.headers(peer, headers, &mut out),
             Input::Bodies { peer, batch, bodies } => self.bodies_came(now, peer, batch, bodies, &mut out),
             Input::Failed { peer, question, why } => self.failed(now, peer, question, why, &mut out),
             Input::HeadersJudged { source, headers, judged } => {
                 self.headers_judged(now, source, headers, judged, &mut out);
             }
             Input::BlockJudged { source, block, judged } => self.block_judged(now, source, block, judged, &mut out),
-            Input::View(view) => self.view_came(view, &mut out),
+            Input::View(view) => self.view_came(now, view, &mut out),
             Input::ChainMoved => self.view_is_old(&mut out),
             Input::Misbehaved { peer, offence } => self.punish(now, peer, offence, &mut out),
             Input::Tick { unix_now } => self.tick(now, unix_now, &mut out),
@@ -155,6 +155,11 @@ impl<P: PeerKey> Sync<P> {
     /// What a peer last claimed to have.
     pub fn claim_of(&self, peer: &P) -> Option<Claim> {
         self.peers.get(peer).and_then(|p| p.claim)
+    }
+
+    /// Points against a peer now: none, if it is honest.
+    pub fn score_of(&self, now: Millis, peer: &P) -> u32 {
+        self.penalties.score(now, peer)
     }
 
     /// Whether a peer is banned now.
@@ -199,7 +204,7 @@ impl<P: PeerKey> Sync<P> {
     fn failed(&mut self, now: Millis, peer: P, question: Question, why: Failure, out: &mut Vec<Output<P>>) {
         match question {
             Question::Status => {}
-            Question::Headers => self.headers_failed(peer),
+            Question::Headers => self.headers_failed(now, peer),
             Question::Bodies(batch) => self.bodies.batch_failed(batch),
         }
         let Some(entry) = self.peers.get_mut(&peer) else { return };
@@ -218,9 +223,10 @@ impl<P: PeerKey> Sync<P> {
         }
     }
 
-    fn view_came(&mut self, view: View, out: &mut Vec<Output<P>>) {
+    fn view_came(&mut self, now: Millis, view: View, out: &mut Vec<Output<P>>) {
         self.bodies.set_wanted(&view.wanted);
         self.view = view;
+        self.settle_talks(now, out);
         let stale = self.refresh == Refresh::AskedAndStale;
         self.refresh = Refresh::Idle;
         if stale {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use harness::{TestNode, in_time, wallet};
 use node::api::{
-    client::{Client, ClientError, Endpoint, NameQuery},
-    types::{Event, NameStatus, OperationState, TransactionPlace},
+    client::{Client, ClientError, Endpoint, EventStream, NameQuery},
+    types::{Event, NameStatus, Operation, OperationState, TransactionPlace},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -108,11 +108,57 @@ async fn what_is_wrong_is_refused_with_a_reason() {
         };
         assert!(tcp(None).status().await.is_ok(), "reading needs no token");
         harness::refused(tcp(None).submit("zz").await, 401, "token_needed");
+        harness::refused(tcp(None).operations().await, 401, "token_needed");
+        harness::refused(tcp(None).operation("01ABC").await, 401, "token_needed");
+        harness::refused(tcp(Some("wrong")).operations().await, 401, "token_needed");
+        assert!(tcp(Some(node.token())).operations().await.is_ok(), "the token shows them");
+        assert!(tcp(Some("wrong")).status().await.is_ok(), "another node's token does no harm where none is needed");
+        harness::refused(tcp(Some("wrong")).events().await.map(drop), 401, "token_needed");
         harness::refused(tcp(Some(node.token())).submit(&"0".repeat(70_000)).await, 413, "body_too_large");
         harness::refused(tcp(Some("wrong")).submit("zz").await, 401, "token_needed");
         harness::refused(tcp(Some(node.token())).submit("zz").await, 400, "bad_request");
         let nobody = Client::unix("/nonexistent/api.sock").status().await;
         assert!(matches!(nobody, Err(ClientError::Unreachable { .. })), "{nobody:?}");
+        node.stop().await;
+    })
+    .await;
+}
+
+/// The next event of the first kind that is asked for.
+async fn next_event(events: &mut EventStream, wanted: impl Fn(&Event) -> bool) -> Event {
+    loop {
+        let event = events.next().await.expect("alive").expect("the node runs");
+        if wanted(&event) {
+            return event;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_is_told_to_nobody_but_its_user() {
+    in_time(JOURNEY, async {
+        let node = TestNode::start("mode = 'on'\nthreads = 1").await;
+        let tcp = |token: Option<&str>| {
+            let endpoint = Endpoint::Tcp(node.api_addr().to_string());
+            Client::new(endpoint, token.map(str::to_owned), Duration::from_secs(10))
+        };
+        let mut own = tcp(Some(node.token())).events().await.expect("a stream");
+        let mut foreign = tcp(None).events().await.expect("a stream");
+        let request = wallet::Wallet::new(10).register(&node.client(), "secretgarden", "hidden").await;
+        let started = node.client().start_operation(&request).await.expect("accepted");
+        harness::refused(tcp(None).operation(&started.id).await, 401, "token_needed");
+        let told = next_event(&mut own, |event| matches!(event, Event::Operation(_))).await;
+        assert!(matches!(told, Event::Operation(operation) if operation.name == "secretgarden"));
+
+        let committed = |operation: &Operation| operation.commit_height.is_some();
+        next_event(&mut own, |event| matches!(event, Event::Operation(operation) if committed(operation))).await;
+        let height = node.client().operation(&started.id).await.expect("kept").commit_height.expect("committed");
+        // Everything that was sent up to the commit, and no operation among it.
+        next_event(&mut foreign, |event| match event {
+            Event::Tip(tip) => tip.height >= height,
+            Event::Operation(_) | Event::Lagged(_) => panic!("{event:?}"),
+        })
+        .await;
         node.stop().await;
     })
     .await;

@@ -51,6 +51,47 @@ fn commands_that_end_at_once() {
     assert_eq!(output(&["db", "verify", "--data-dir", &data]).0, Some(1));
 }
 
+#[test]
+fn the_trust_anchor_is_made_once_and_stays() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let export = |format| output(&["trust-anchor", "--format", format, "--config", &config]);
+    let (code, first, stderr) = export("unbound");
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(first.starts_with("server:\n    trust-anchor: \"p2p. IN DS "), "{first}");
+    assert!(first.contains("trust-anchor: \"p2p.alt. IN DS "), "{first}");
+    assert_eq!(export("unbound").1, first);
+    assert!(export("bind").1.starts_with("trust-anchors {\n    \"p2p.\" static-key 257 3 13 \""));
+    assert_eq!(export("delv").1, export("bind").1);
+    // The same records in other words.
+    let ds =
+        |text: &str| text.lines().filter_map(|line| Some(line.split("p2p. IN ").nth(1)?.get(..80)?.to_owned())).next();
+    for format in ["knot", "systemd"] {
+        assert_eq!(ds(&export(format).1), ds(&first), "{format}");
+    }
+    assert_eq!(export("windows").0, Some(2));
+}
+
+#[test]
+fn a_damaged_dnssec_key_is_refused_and_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let key = dir.path().join("data/dnssec.key");
+    std::fs::create_dir(dir.path().join("data")).expect("made");
+    std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\n").expect("written");
+    for command in [&["run"][..], &["trust-anchor", "--format", "bind"]] {
+        let (code, stdout, stderr) = output(&[command, &["--config", &config]].concat());
+        assert_eq!((code, stdout.lines().any(|line| line.contains("static-key"))), (Some(1), false), "{command:?}");
+        assert!(stderr.contains("dnssec.key") && stderr.contains("restore it from a copy"), "{stderr}");
+    }
+    assert_eq!(std::fs::read_to_string(&key).expect("there"), "-----BEGIN PRIVATE KEY-----\n");
+
+    let text = std::fs::read_to_string(&config).expect("there");
+    std::fs::write(&config, text.replace("[dns]\n", "[dns]\ndnssec = 'off'\n")).expect("written");
+    let (code, _, stderr) = output(&["trust-anchor", "--format", "bind", "--config", &config]);
+    assert_eq!((code, stderr.as_str()), (Some(1), "namestead: dns.dnssec is off: this node signs nothing\n"));
+}
+
 /// How long a node may take for one step on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -9,7 +9,7 @@ use ledger::{
     params::Network,
     testing::{TestChain, name, owner, records, tiny_params},
 };
-use node::light::{self, Start};
+use node::light::{self, LightError, Start};
 use peer::{Peer, Wire, eventually, unix_now};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -151,13 +151,63 @@ async fn a_light_client_checks_what_it_is_told() {
     let state = answer.state.as_ref().expect("it is registered");
     assert_eq!((state.owner, answer.height, answer.confirmations), (owner(1), 7, 1));
     assert!(answer.is_unconfirmed());
-    let verified = light::verify(&answer.proof.to_bytes(), params, Some(node.tip())).expect("holds offline");
+    let trusted = light::Checkpoint { height: answer.tip_height, hash: node.tip() };
+    let verified = light::verify(&answer.proof.to_bytes(), params, Some(trusted)).expect("holds offline");
     assert_eq!((verified.state, verified.height), (answer.state, 7));
     check_every_bit(&answer.proof.to_bytes()).await;
+    // From a block that is trusted, only what follows it is fetched, and the work before it is known all the same.
+    let headers = node.chain.reader().headers_from(0, 9).expect("reads");
+    let from = async |height, at: usize| {
+        let start = Start::Checkpoint(light::Checkpoint { height, hash: headers[at].hash() });
+        light::lookup(params, &[node.address().await], &taken, start, unix_now()).await
+    };
+    for at in [0, 3, 7] {
+        let short = from(at as u32, at).await.expect("an answer");
+        assert_eq!((short.tip_height, short.total_work), (7, answer.total_work));
+        assert_eq!(short.state.as_ref().map(|state| state.owner), Some(owner(1)));
+    }
+    assert!(matches!(from(4, 3).await, Err(LightError::NoCheckpoint { height: 4 })));
     let absent = look_up(&free).await.expect("an answer");
     assert_eq!(absent.state, None);
     check_every_bit(&absent.proof.to_bytes()).await;
     node.stop().await;
+}
+
+/// Two peers on branches that disagree about a name, one that has nothing, and one that nobody reaches.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_light_client_follows_the_heavier_branch_whoever_is_asked_first() {
+    let (params, alice) = (tiny_params(), name("alice"));
+    let mut common = TestChain::new(params);
+    common.mine_empty(3);
+    let (mut lighter, mut heavier) = (common.clone(), common);
+    lighter.register(&alice, 2);
+    // Another transaction makes another block.
+    heavier.register(&alice, 1);
+    heavier.mine_empty(2);
+    let (one, other) = (Peer::start_on(params, Wire::Tcp, &[]).await, Peer::start_on(params, Wire::Tcp, &[]).await);
+    let empty = Peer::start_on(params, Wire::Tcp, &[]).await;
+    one.load(&lighter).await;
+    other.load(&heavier).await;
+    let gone = Peer::start_on(params, Wire::Tcp, &[]).await;
+    let (lighter_at, heavier_at, empty_at, gone_at) =
+        (one.address().await, other.address().await, empty.address().await, gone.address().await);
+    gone.stop().await;
+    for peers in [
+        vec![lighter_at.clone(), heavier_at.clone()],
+        vec![gone_at, heavier_at.clone(), empty_at.clone(), lighter_at.clone()],
+        // Named twice, it is one peer all the same.
+        vec![heavier_at.clone(), heavier_at, lighter_at.clone(), empty_at],
+    ] {
+        let answer = light::lookup(params, &peers, &alice, Start::Genesis, unix_now()).await.expect("an answer");
+        assert_eq!((answer.hash, answer.tip_height), (heavier.tip().hash(), heavier.height()));
+        assert_eq!(answer.state.expect("registered").owner, owner(1));
+        assert_eq!(answer.peers, 1, "only one peer's headers are of that branch");
+    }
+    let alone = light::lookup(params, &[lighter_at], &alice, Start::Genesis, unix_now()).await.expect("an answer");
+    assert_eq!((alone.state.expect("registered").owner, alone.peers), (owner(2), 1));
+    for peer in [one, other, empty] {
+        peer.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,13 +3,14 @@
 //! Everything that decides what an answer *says* is here; what it looks like on the wire and how it travels is not.
 //! The order of decisions is that of RFC 1034 §4.3.2 with its successors: RFC 2308 (negative answers), RFC 4592
 //! (wildcards), RFC 6604 (codes of alias chains), RFC 6672 (DNAME), RFC 8020 (what NXDOMAIN means), RFC 8482 (ANY),
-//! RFC 8914 (extended errors), RFC 9471 (glue).
+//! RFC 8914 (extended errors), RFC 9471 (glue), RFC 9824 (what is absent from a signed zone).
 //!
 //! Guarantees: no panic for any records and any query; work and size are bounded by [`MAX_CHAIN`] entries; one call
 //! reads one snapshot.
 
 mod chain;
 mod chaos;
+mod denial;
 mod entry;
 mod plain;
 mod special;

@@ -36,12 +36,26 @@ pub struct DnsConfig {
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
     pub announce: Vec<IpAddr>,
+    /// Whether answers are signed for clients that ask for signatures (the DO bit). The key is made in the data directory
+    /// at the first start.
+    pub dnssec: Dnssec,
     /// Threads that serve UDP, each with a socket of its own per address; one for each core is plenty.
     pub udp_workers: usize,
     /// Whether plain queries over UDP are answered without the detour over the general code. The answers are the same.
     pub fast_path: bool,
     /// What `id.server` and NSID tell about this server. Absent by default.
     pub server_id: Option<String>,
+}
+
+/// Whether answers are signed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dnssec {
+    /// For clients that set the DO bit.
+    #[default]
+    On,
+    /// Never.
+    Off,
 }
 
 /// Why a configuration cannot be used.
@@ -102,6 +116,7 @@ impl Default for DnsConfig {
             suffixes: vec!["p2p".to_owned(), "p2p.alt".to_owned()],
             upstreams: Vec::new(),
             announce: Vec::new(),
+            dnssec: Dnssec::On,
             udp_workers: 2,
             fast_path: true,
             server_id: None,
@@ -135,13 +150,18 @@ impl DnsConfig {
         if self.server_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_SERVER_ID_BYTES) {
             return Err(ConfigError::ServerId);
         }
-        let suffixes: Vec<Dname> = self.suffixes.iter().map(|text| suffix(text)).collect::<Result<_, _>>()?;
+        let suffixes = self.zones()?;
         no_repeats("suffixes", suffixes.iter().map(Dname::to_string))?;
         let zones = suffixes.into_iter().map(|suffix| {
             let written = suffix.to_string();
             Zone::new(suffix, self.announced()).map_err(|reason| ConfigError::Suffix { suffix: written, reason })
         });
         Ok(Site::new(zones.collect::<Result<_, _>>()?, self.server_id.clone()))
+    }
+
+    /// The suffixes as names.
+    pub fn zones(&self) -> Result<Vec<Dname>, ConfigError> {
+        self.suffixes.iter().map(|text| suffix(text)).collect()
     }
 
     /// The upstreams with their ports.
@@ -223,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn dnssec_is_on_or_off() {
+        assert_eq!(toml::from_str::<DnsConfig>("dnssec = 'off'").map(|dns| dns.dnssec), Ok(Dnssec::Off));
+        let error = toml::from_str::<DnsConfig>("dnssec = 'yes'").expect_err("neither").to_string();
+        assert!(error.contains("`on` or `off`"), "{error}");
+    }
+
+    #[test]
     fn each_rule_has_its_sentence() {
         check("listen = []", Ok(()));
         check("listen = ['127.0.0.1:0', '127.0.0.1:0']", Ok(()));
@@ -242,6 +269,7 @@ mod tests {
             "listen = ['127.0.0.1:53']\nupstreams = ['127.0.0.1']",
             Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
         );
+        check("dnssec = 'off'", Ok(()));
         check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
         check("fast_path = false\nudp_workers = 64", Ok(()));
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));

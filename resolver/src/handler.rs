@@ -7,7 +7,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hickory_net::{runtime::Time, xfer::Protocol};
@@ -26,10 +26,13 @@ use crate::{
     message::{Fitted, Reply},
     metrics::{DnsMetrics, Sent},
     query::{ClientEdns, Query, Recursion, Transport},
+    sign::Signer,
     site::Site,
     source::NameSource,
 };
 
+/// The CO bit among the EDNS flags (RFC 9824 §5.1).
+const COMPACT_OK: u16 = 1 << 14;
 /// Bytes of a header.
 const HEADER_BYTES: usize = 12;
 /// The fewest bytes of a question: the root, type, class.
@@ -43,6 +46,7 @@ pub(crate) struct Handler {
     pub(crate) source: Arc<dyn NameSource>,
     pub(crate) forwarder: Forwarder,
     pub(crate) metrics: Arc<DnsMetrics>,
+    pub(crate) signer: Option<Signer>,
 }
 
 /// A [`Handler`] for hickory's loop, which serves connections.
@@ -102,11 +106,23 @@ impl Handler {
         // The snapshot is let go before anything is awaited.
         let verdict = answer(query, &*self.source.view(), &self.site);
         let mut reply = match verdict {
-            Verdict::Local(answer) => self.complete(answer, query, request).await,
+            Verdict::Local(answer) => self.complete(self.signed(answer, query), query, request).await,
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
         };
         reply.recursion_available = self.offers_recursion(request.src().ip());
         reply
+    }
+
+    /// With signatures, if the client wants them and there is a key. The AD bit stays clear: it says that a resolver has
+    /// validated, and we have not; whoever trusts us without validating trusts the AA bit as well (RFC 4035 §3.1.6). CD
+    /// is for resolvers that validate: nothing here depends on it.
+    fn signed(&self, mut answer: Answer, query: &Query) -> Answer {
+        if let Some(signer) = self.signer.as_ref().filter(|_| query.dnssec_ok() && answer.origin == Origin::Ledger) {
+            // A clock before 1970 is as wrong as any: validators refuse the signatures.
+            let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            signer.sign_answer(&mut answer, query, &self.site, now_s);
+        }
+        answer
     }
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
@@ -201,6 +217,7 @@ fn client_edns(edns: &Edns) -> ClientEdns {
         version: edns.version(),
         payload: edns.max_payload(),
         dnssec_ok: edns.flags().dnssec_ok,
+        compact_ok: edns.flags().z & COMPACT_OK != 0,
         wants_nsid: edns.option(EdnsCode::NSID).is_some(),
     }
 }

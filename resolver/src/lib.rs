@@ -4,7 +4,7 @@
 //! snapshot. A query goes one way through the modules:
 //!
 //! ```text
-//! server ─ handler ─ query ─→ answer (pure) ─→ message ─ server
+//! server ─ handler ─ query ─→ answer (pure) ─→ sign ─→ message ─ server
 //!    │                         │  ▲      └─ elsewhere ─→ forward
 //!    │                site ────┘  └──── source: NameView ←─ table ←─ the node
 //!    └ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
@@ -12,11 +12,12 @@
 //!
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
 //! - [`answer`]: DNS semantics without sockets, clock or randomness; [`site`] and [`query`] are its other inputs.
+//! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
 //! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
 //!   ours.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
-//! This package knows no database and no peer. Answers are not signed, cached or rate-limited here yet.
+//! This package knows no database and no peer. Answers are not cached or rate-limited here yet.
 
 pub mod config;
 pub mod server;
@@ -25,6 +26,7 @@ pub mod wire;
 mod handler;
 
 pub mod answer;
+pub mod sign;
 pub mod site;
 
 pub mod forward;
@@ -41,7 +43,7 @@ pub mod rtype;
 
 pub mod metrics;
 
-pub use config::DnsConfig;
+pub use config::{DnsConfig, Dnssec};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
 pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};

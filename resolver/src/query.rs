@@ -51,6 +51,8 @@ pub struct ClientEdns {
     pub payload: u16,
     /// The DO bit (RFC 3225).
     pub dnssec_ok: bool,
+    /// The CO bit: with DO, absent names may be answered NXDOMAIN instead of NOERROR (RFC 9824 §5.1).
+    pub compact_ok: bool,
     /// Whether the name server identifier is asked for (RFC 5001).
     pub wants_nsid: bool,
 }
@@ -69,6 +71,11 @@ impl Query {
     pub fn dnssec_ok(&self) -> bool {
         self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
+
+    /// Whether the client knows compact denial of existence by its NSEC record, whatever the code says.
+    pub fn compact_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.compact_ok)
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +90,13 @@ mod tests {
             qclass: 1,
             transport,
             recursion: Recursion::Desired,
-            edns: payload.map(|payload| ClientEdns { version: 0, payload, dnssec_ok: false, wants_nsid: false }),
+            edns: payload.map(|payload| ClientEdns {
+                version: 0,
+                payload,
+                dnssec_ok: false,
+                compact_ok: false,
+                wants_nsid: false,
+            }),
         };
         for (transport, payload, expected) in [
             (Transport::Datagram, None, 512),

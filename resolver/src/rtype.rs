@@ -32,6 +32,12 @@ pub const OPT: u16 = 41;
 pub const DS: u16 = 43;
 /// SSH fingerprint (RFC 4255).
 pub const SSHFP: u16 = 44;
+/// Signature of a record set (RFC 4034).
+pub const RRSIG: u16 = 46;
+/// What exists at a name, and which name is next (RFC 4034).
+pub const NSEC: u16 = 47;
+/// Public key of a zone (RFC 4034).
+pub const DNSKEY: u16 = 48;
 /// TLS association (RFC 6698).
 pub const TLSA: u16 = 52;
 /// S/MIME association (RFC 8162).

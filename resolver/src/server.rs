@@ -24,6 +24,7 @@ use crate::{
     config::{ConfigError, DnsConfig},
     handler::Service,
     metrics::DnsMetrics,
+    sign::ZoneKey,
     source::NameSource,
     wire::{Paths, Responder, Workers},
 };
@@ -80,15 +81,26 @@ pub enum ServeError {
 }
 
 impl Resolver {
-    /// Opens all sockets of `config` and serves `source` on them. When this returns, queries are being answered.
+    /// Opens all sockets of `config` and serves `source` on them, unsigned. When this returns, queries are being
+    /// answered.
     pub async fn bind(
         config: &DnsConfig,
         source: Arc<dyn NameSource>,
         metrics: Arc<DnsMetrics>,
     ) -> Result<Self, BindError> {
+        Self::bind_with_key(config, source, metrics, None).await
+    }
+
+    /// Like [`Resolver::bind`]; with a key, answers are signed for clients that ask for it.
+    pub async fn bind_with_key(
+        config: &DnsConfig,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        key: Option<ZoneKey>,
+    ) -> Result<Self, BindError> {
         config.validate()?;
         let gauges = tokio::spawn(keep_gauges(source.clone(), metrics.clone()));
-        let responder = Responder::new(config, source, metrics)?;
+        let responder = Responder::with_key(config, source, metrics, key)?;
         let mut resolver = Self {
             server: Server::new(Service(responder.handler().clone())),
             workers: None,

@@ -40,6 +40,7 @@ pub struct Zone {
     name_server: Dname,
     hostmaster: Dname,
     addresses: Vec<IpAddr>,
+    dnskey: Option<Bytes>,
 }
 
 impl Site {
@@ -52,6 +53,14 @@ impl Site {
     /// The zone that `name` belongs to, the one with the longest suffix if there are several.
     pub fn zone_of(&self, name: &Dname) -> Option<&Zone> {
         self.zones.iter().find(|zone| name.is_within(&zone.apex))
+    }
+
+    /// The same site, all zones signed with the key whose DNSKEY data this is.
+    pub fn signed_with(mut self, dnskey: &Bytes) -> Self {
+        for zone in &mut self.zones {
+            zone.dnskey = Some(dnskey.clone());
+        }
+        self
     }
 
     /// The same for a lower-cased name without its root byte: the index of the zone, and the length of what stands
@@ -81,12 +90,18 @@ impl Zone {
             hostmaster: suffix.with_prefix(b"\x0ahostmaster\x03nic")?,
             apex: suffix,
             addresses,
+            dnskey: None,
         })
     }
 
     /// The suffix.
     pub fn apex(&self) -> &Dname {
         &self.apex
+    }
+
+    /// Whether there is a key that signs this zone.
+    pub fn is_signed(&self) -> bool {
+        self.dnskey.is_some()
     }
 
     /// The SOA record (RFC 1035 §3.3.13) as negative answers carry it (RFC 2308 §3).
@@ -102,7 +117,8 @@ impl Zone {
     /// All record sets at the apex.
     pub(crate) fn apex_sets(&self, facts: &Facts) -> Vec<RrSet> {
         let name_servers = RrSet::one(self.apex.clone(), rtype::NS, APEX_TTL_S, self.name_server.as_wire().to_vec());
-        vec![self.soa(facts), name_servers]
+        let dnskey = self.dnskey.clone().map(|data| RrSet::one(self.apex.clone(), rtype::DNSKEY, APEX_TTL_S, data));
+        [self.soa(facts), name_servers].into_iter().chain(dnskey).collect()
     }
 
     /// The addresses of the zone's name server.

@@ -31,6 +31,7 @@ use crate::{
     handler::Handler,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
+    sign::{Signer, ZoneKey},
     source::{NameSource, NameView},
 };
 
@@ -69,10 +70,25 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// A responder for `config`, answering from `source`.
+    /// A responder for `config`, answering from `source`, unsigned.
     pub fn new(config: &DnsConfig, source: Arc<dyn NameSource>, metrics: Arc<DnsMetrics>) -> Result<Self, ConfigError> {
+        Self::with_key(config, source, metrics, None)
+    }
+
+    /// Like [`Responder::new`]; with a key, answers are signed for clients that ask for it.
+    pub fn with_key(
+        config: &DnsConfig,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        key: Option<ZoneKey>,
+    ) -> Result<Self, ConfigError> {
         let forwarder = Forwarder::new(config.upstream_addrs()?, metrics.clone());
-        Ok(Self { handler: Arc::new(Handler { site: config.site()?, source, forwarder, metrics }) })
+        let mut site = config.site()?;
+        if let Some(key) = &key {
+            site = site.signed_with(key.dnskey());
+        }
+        let signer = key.map(Signer::new);
+        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer }) })
     }
 
     /// The fast path: writes the answer to `datagram` from `src` into `out`, or says why this is not for it.

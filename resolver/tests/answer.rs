@@ -6,8 +6,10 @@ mod support;
 use resolver::{
     Life, NameSource, Readiness, SharedTable,
     answer::{Answer, Verdict, answer},
+    dname::Dname,
     query::{ClientEdns, Query, Transport},
     rtype,
+    site::Site,
 };
 use support::{ACTIVE, HEIGHT, query, show, site, table};
 
@@ -127,7 +129,11 @@ fn world(suffix: &str) -> SharedTable {
 }
 
 fn ask(table: &SharedTable, query: &Query) -> Option<Answer> {
-    match answer(query, &*table.view(), &site(&SUFFIXES)) {
+    ask_site(table, query, &site(&SUFFIXES))
+}
+
+fn ask_site(table: &SharedTable, query: &Query, site: &Site) -> Option<Answer> {
+    match answer(query, &*table.view(), site) {
         Verdict::Local(answer) => Some(answer),
         Verdict::Elsewhere => None,
     }
@@ -375,7 +381,7 @@ fn delegations() {
 #[test]
 fn signed_referrals_carry_ds_for_those_who_ask() {
     let dnssec = |query: Query| {
-        let edns = ClientEdns { version: 0, payload: 1232, dnssec_ok: true, wants_nsid: false };
+        let edns = ClientEdns { version: 0, payload: 1232, dnssec_ok: true, compact_ok: false, wants_nsid: false };
         Query { edns: Some(edns), ..query }
     };
     check_with(
@@ -502,5 +508,91 @@ fn other_classes_are_refused() {
     for qclass in [0, 2, 4, 254, 255, 65_535] {
         let shown = show(&ask(&table, &Query { qclass, ..query("alice.p2p A") }).expect("local"));
         assert_eq!(shown, "Refused | !21 only classes IN and CH are served");
+    }
+}
+
+/// Names and types of the records in answer and authority section, NSEC with what it says, as one line each.
+fn show_denial(query: &Query) -> String {
+    let site = site(&SUFFIXES).signed_with(&b"\x01\x01\x03\x0dkey".to_vec().into());
+    let answer = ask_site(&world("p2p"), query, &site).expect("ours");
+    let mut parts = vec![format!("{:?}", answer.rcode)];
+    for (mark, sets) in [("", &answer.answer), ("@", &answer.authority)] {
+        parts.extend(sets.iter().map(|set| match set.rtype {
+            rtype::NSEC => {
+                let (next, bitmap) = Dname::split_wire(&set.data[0]).expect("a name first");
+                format!("{mark}{} -> {next} {}", set.owner, show_bitmap(bitmap))
+            }
+            _ => format!("{mark}{} {}", set.owner, set.rtype),
+        }));
+    }
+    parts.join(" | ")
+}
+
+fn show_bitmap(mut bitmap: &[u8]) -> String {
+    let mut types = Vec::new();
+    while let [window, len, rest @ ..] = bitmap {
+        let (bytes, rest) = rest.split_at(usize::from(*len));
+        let bits = (0..bytes.len() * 8).filter(|bit| bytes[bit / 8] & 0x80 >> (bit % 8) != 0);
+        types.extend(bits.map(|bit| (usize::from(*window) * 256 + bit).to_string()));
+        bitmap = rest;
+    }
+    types.join(" ")
+}
+
+fn check_denials(compact_ok: bool, cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        let edns = ClientEdns { version: 0, payload: 1232, dnssec_ok: true, compact_ok, wants_nsid: false };
+        assert_eq!(show_denial(&Query { edns: Some(edns), ..query(text) }), *expected, "{text}");
+    }
+}
+
+#[test]
+fn signed_zones_prove_what_is_absent() {
+    check_denials(
+        false,
+        &[
+            // RFC 9824 §3.1: the name is called absent by a type (NXNAME = 128), not by the code.
+            ("nobody.p2p A", "NoError | @p2p. 6 | @nobody.p2p. -> \\000.nobody.p2p. 46 47 128"),
+            ("x.y.nobody.p2p A", "NoError | @p2p. 6 | @x.y.nobody.p2p. -> \\000.x.y.nobody.p2p. 46 47 128"),
+            ("expired.p2p A", "NoError | @p2p. 6 | @expired.p2p. -> \\000.expired.p2p. 46 47 128"),
+            // §3.2: the types that are there.
+            ("alice.p2p SRV", "NoError | @p2p. 6 | @alice.p2p. -> \\000.alice.p2p. 1 15 16 28 44 46 47 65 257 65280"),
+            ("p2p A", "NoError | @p2p. 6 | @p2p. -> \\000.p2p. 2 6 46 47 48"),
+            // Empty non-terminals have none.
+            ("b.c.alice.p2p A", "NoError | @p2p. 6 | @b.c.alice.p2p. -> \\000.b.c.alice.p2p. 46 47"),
+            ("nic.p2p A", "NoError | @p2p. 6 | @nic.p2p. -> \\000.nic.p2p. 46 47"),
+            // A wildcard's types, at the name it stands for.
+            ("x.wild.p2p MX", "NoError | @p2p. 6 | @x.wild.p2p. -> \\000.x.wild.p2p. 1 16 46 47"),
+            // At the end of an alias.
+            (
+                "nx.cross.p2p A",
+                "NoError | nx.cross.p2p. 5 | @p2p. 6 | @nothing.alice.p2p. -> \\000.nothing.alice.p2p. 46 47 128",
+            ),
+            (
+                "nodata.cross.p2p MX",
+                "NoError | nodata.cross.p2p. 5 | @p2p. 6 | @mail.alice.p2p. -> \\000.mail.alice.p2p. 1 46 47",
+            ),
+            // §3.4: an unsigned delegation; names below the cut are not spoken about.
+            ("x.nods.child.p2p A", "NoError | @nods.child.p2p. 2 | @nods.child.p2p. -> nods\\000.child.p2p. 2 46 47"),
+            ("nods.child.p2p DS", "NoError | @p2p. 6 | @nods.child.p2p. -> nods\\000.child.p2p. 2 46 47"),
+            ("x.sub.child.p2p A", "NoError | @sub.child.p2p. 2 | @sub.child.p2p. 43"),
+            // Asked for by name, NSEC is the answer, also beside a CNAME.
+            ("mail.alice.p2p NSEC", "NoError | mail.alice.p2p. -> \\000.mail.alice.p2p. 1 46 47"),
+            ("www.alice.p2p NSEC", "NoError | www.alice.p2p. -> \\000.www.alice.p2p. 5 46 47"),
+            ("nobody.p2p NSEC", "NoError | nobody.p2p. -> \\000.nobody.p2p. 46 47 128"),
+            ("p2p DNSKEY", "NoError | p2p. 48"),
+        ],
+    );
+    // RFC 9824 §5: clients with the CO bit get the code as well.
+    check_denials(true, &[("nobody.p2p A", "NXDomain | @p2p. 6 | @nobody.p2p. -> \\000.nobody.p2p. 46 47 128")]);
+}
+
+#[test]
+fn without_do_a_signed_zone_answers_as_ever() {
+    let site = site(&SUFFIXES).signed_with(&b"key".to_vec().into());
+    let table = world("p2p");
+    for text in ["nobody.p2p A", "alice.p2p SRV", "x.nods.child.p2p A", "x.sub.child.p2p A", "b.c.alice.p2p A", "p2p A"]
+    {
+        assert_eq!(ask_site(&table, &query(text), &site), ask(&table, &query(text)), "{text}");
     }
 }

@@ -2,7 +2,17 @@
 
 mod support;
 
-use hickory_proto::op::ResponseCode;
+use std::sync::LazyLock;
+
+use hickory_proto::{
+    dnssec::{
+        Verifier as _,
+        rdata::{DNSKEY, DNSSECRData, NSEC, RRSIG},
+    },
+    op::ResponseCode,
+    rr::{DNSClass, Name as HickoryName, RData, Record as HickoryRecord, RecordType, rdata::NULL},
+    serialize::binary::BinDecodable as _,
+};
 use ledger::{
     name::Name,
     record::{Record, Records},
@@ -14,6 +24,7 @@ use resolver::{
     dname::Dname,
     query::{ClientEdns, Query, Recursion, Transport},
     rtype,
+    sign::{Signer, ZoneKey},
 };
 use support::{ACTIVE, HEIGHT, site};
 
@@ -98,7 +109,7 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 fn question() -> impl Strategy<Value = Query> {
-    let qtype = prop_oneof![8 => select(&TYPES[..]), 1 => select(vec![rtype::SOA, rtype::ANY]), 1 => any::<u16>()];
+    let qtype = prop_oneof![8 => select(&TYPES[..]), 1 => select(vec![rtype::SOA, rtype::ANY, rtype::NSEC, rtype::RRSIG]), 1 => any::<u16>()];
     let transport = select(vec![Transport::Datagram, Transport::Stream]);
     (full_name(), qtype, transport, any::<bool>()).prop_map(|(name, qtype, transport, dnssec_ok)| Query {
         name,
@@ -106,7 +117,7 @@ fn question() -> impl Strategy<Value = Query> {
         qclass: rtype::CLASS_IN,
         transport,
         recursion: Recursion::Desired,
-        edns: Some(ClientEdns { version: 0, payload: 1232, dnssec_ok, wants_nsid: false }),
+        edns: Some(ClientEdns { version: 0, payload: 1232, dnssec_ok, compact_ok: false, wants_nsid: false }),
     })
 }
 
@@ -210,6 +221,139 @@ proptest! {
         }
         if let Ok(name) = Dname::from_wire(&data) {
             prop_assert_eq!(name.as_wire().to_ascii_lowercase(), data.to_ascii_lowercase());
+        }
+    }
+}
+
+static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new(ZoneKey::generate().expect("random")));
+
+/// What a client gets that asks for signatures.
+fn ask_signed(world: &World, query: &Query) -> Option<Answer> {
+    let table = SharedTable::new(120);
+    table.publish(HEIGHT, 0, world.iter().map(|(name, entry)| (name.clone(), Some(entry.clone()))));
+    table.set_readiness(Readiness::Ready);
+    let edns = ClientEdns { version: 0, payload: 1232, dnssec_ok: true, compact_ok: false, wants_nsid: false };
+    let query = Query { edns: Some(edns), ..query.clone() };
+    let site = site(&["p2p", "p2p.alt"]).signed_with(SIGNER.key().dnskey());
+    match answer(&query, &*table.view(), &site) {
+        Verdict::Local(mut answer) if answer.origin == Origin::Ledger => {
+            SIGNER.sign_answer(&mut answer, &query, &site, 1_800_000_000);
+            Some(answer)
+        }
+        _ => None,
+    }
+}
+
+/// The record as another implementation reads it: its types know which names are compared without case.
+fn foreign(set: &RrSet, data: &[u8]) -> HickoryRecord {
+    let head = [set.rtype.to_be_bytes(), set.class.to_be_bytes()].concat();
+    let len = (data.len() as u16).to_be_bytes();
+    let wire = [set.owner.as_wire(), &head, &set.ttl_s.to_be_bytes(), &len, data].concat();
+    let named =
+        [rtype::NS, rtype::CNAME, rtype::DNAME, rtype::MX, rtype::SOA, rtype::RRSIG, rtype::NSEC, rtype::DNSKEY];
+    match named.contains(&set.rtype) {
+        true => HickoryRecord::from_bytes(&wire).expect("it reads"),
+        false => {
+            let data = RData::Unknown { code: RecordType::from(set.rtype), rdata: NULL::with(data.to_vec()) };
+            HickoryRecord::from_rdata(foreign_name(&set.owner), set.ttl_s, data)
+        }
+    }
+}
+
+fn foreign_name(name: &Dname) -> HickoryName {
+    HickoryName::from_bytes(name.as_wire()).expect("it reads")
+}
+
+fn rrsig(set: &RrSet) -> RRSIG {
+    match foreign(set, &set.data[0]).data {
+        RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => rrsig,
+        other => panic!("no RRSIG: {other:?}"),
+    }
+}
+
+fn nsec(set: &RrSet) -> NSEC {
+    match foreign(set, &set.data[0]).data {
+        RData::DNSSEC(DNSSECRData::NSEC(nsec)) => nsec,
+        other => panic!("no NSEC: {other:?}"),
+    }
+}
+
+fn dnskey() -> DNSKEY {
+    let set = RrSet::one("p2p".parse().expect("a name"), rtype::DNSKEY, 1, SIGNER.key().dnskey().clone());
+    match foreign(&set, &set.data[0]).data {
+        RData::DNSSEC(DNSSECRData::DNSKEY(key)) => key,
+        other => panic!("no DNSKEY: {other:?}"),
+    }
+}
+
+fn verifies(set: &RrSet, signature: &RrSet) -> bool {
+    let rrsig = rrsig(signature);
+    let records: Vec<HickoryRecord> = set.data.iter().map(|data| foreign(set, data)).collect();
+    let name = foreign_name(&set.owner);
+    let input = rrsig.input();
+    signature.owner == set.owner
+        && signature.ttl_s == set.ttl_s
+        && u16::from(input.type_covered) == set.rtype
+        && input.signer_name.zone_of(&name)
+        && dnskey().verify_rrsig(&name, DNSClass::IN, &rrsig, records.iter()).is_ok()
+}
+
+/// The sets of a section that a validator must find signed, and those it must not.
+fn is_childs_or_made(set: &RrSet, section: &[RrSet], in_authority: bool) -> bool {
+    let substitutes =
+        |dname: &RrSet| dname.rtype == rtype::DNAME && dname.owner != set.owner && set.owner.is_within(&dname.owner);
+    (in_authority && set.rtype == rtype::NS) || (set.rtype == rtype::CNAME && section.iter().any(substitutes))
+}
+
+fn check_signatures(section: &[RrSet], in_authority: bool) -> Result<(), TestCaseError> {
+    for (index, set) in section.iter().enumerate().filter(|(_, set)| set.rtype != rtype::RRSIG) {
+        let ours = ["p2p", "p2p.alt"].iter().any(|zone| set.owner.is_within(&zone.parse().expect("a name")));
+        let signature = section.get(index + 1).filter(|next| next.rtype == rtype::RRSIG);
+        match ours && !is_childs_or_made(set, section, in_authority) {
+            true => prop_assert!(signature.is_some_and(|s| verifies(set, s)), "{set:?} {signature:?}"),
+            false => prop_assert!(signature.is_none(), "{set:?}"),
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Another implementation accepts every signature, and nothing is left unsigned that should be.
+    #[test]
+    fn every_answer_verifies(world in world(), query in question()) {
+        let Some(answer) = ask_signed(&world, &query) else { return Ok(()) };
+        check_signatures(&answer.answer, false)?;
+        check_signatures(&answer.authority, true)?;
+        for set in answer.glue.iter().chain(&answer.additional) {
+            prop_assert!(set.rtype != rtype::RRSIG, "glue is not ours to sign: {set:?}");
+        }
+    }
+
+    /// The bits of an NSEC record are exactly the types that questions are answered with.
+    #[test]
+    fn denials_tell_the_truth(world in world(), query in question()) {
+        let Some(answer) = ask_signed(&world, &query) else { return Ok(()) };
+        let Some(set) = answer.authority.iter().find(|set| set.rtype == rtype::NSEC) else { return Ok(()) };
+        prop_assume!(answer.answer.is_empty());
+        let nsec = nsec(set);
+        let has = |rtype: u16| nsec.type_bit_maps().any(|there| u16::from(there) == rtype);
+        prop_assert!(has(rtype::NSEC) && has(rtype::RRSIG));
+        prop_assert!(foreign_name(&set.owner) < *nsec.next_domain_name(), "{nsec}");
+        let is_absent = has(rtype::NXNAME);
+        let plain = ask(&world, &query).expect("ours");
+        prop_assert_eq!(is_absent, plain.rcode == ResponseCode::NXDomain);
+        prop_assert_eq!(answer.rcode, ResponseCode::NoError);
+        // Below and at a cut only DS is ours; its owner may stand above the name that was asked for.
+        let is_cut = has(rtype::NS) && !has(rtype::SOA);
+        let others: &[u16] = if is_cut { &[rtype::DS] } else { &TYPES };
+        prop_assert!(is_cut || !has(query.qtype));
+        for &rtype in others {
+            let asked = Query { name: set.owner.clone(), qtype: rtype, ..query.clone() };
+            let found = ask_signed(&world, &asked).expect("ours as well");
+            let there = found.answer.iter().any(|set| set.rtype == rtype);
+            prop_assert_eq!(has(rtype), there, "type {} at {}", rtype, set.owner);
         }
     }
 }

@@ -11,12 +11,12 @@ use std::{
 use hickory_proto::{
     op::{Edns, Message, OpCode, Query, ResponseCode},
     rr::{
-        DNSClass, Name, RecordType,
+        DNSClass, Name, Record, RecordType,
         rdata::opt::{EdnsCode, EdnsOption, NSIDPayload},
     },
 };
 use prometheus::{Registry, TextEncoder};
-use resolver::{DnsConfig, DnsMetrics, Readiness, Resolver, SharedTable};
+use resolver::{DnsConfig, DnsMetrics, Readiness, Resolver, SharedTable, sign::ZoneKey};
 use support::{ACTIVE, table};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,9 +34,13 @@ struct Running {
 
 impl Running {
     async fn start(config: DnsConfig, table: SharedTable) -> Self {
+        Self::start_with_key(config, table, None).await
+    }
+
+    async fn start_with_key(config: DnsConfig, table: SharedTable, key: Option<ZoneKey>) -> Self {
         let registry = Registry::new();
         let metrics = Arc::new(DnsMetrics::new(&registry).expect("a fresh registry"));
-        let resolver = Resolver::bind(&config, Arc::new(table), metrics).await.expect("it binds");
+        let resolver = Resolver::bind_with_key(&config, Arc::new(table), metrics, key).await.expect("it binds");
         Self { resolver, registry }
     }
 
@@ -225,6 +229,58 @@ async fn edns() {
     assert_eq!(u16::from(answer.metadata.response_code), u16::from(ResponseCode::BADVERS));
     assert_eq!(answer.edns.as_ref().map(Edns::version), Some(0));
     assert!(answer.answers.is_empty());
+    running.stop().await;
+}
+
+/// The types of a section, in order.
+fn types(records: &[Record]) -> Vec<RecordType> {
+    records.iter().map(Record::record_type).collect()
+}
+
+#[tokio::test]
+async fn signatures_come_with_do_and_respect_the_size() {
+    let key = ZoneKey::generate().expect("random");
+    let running = Running::start_with_key(config(), world(), Some(key)).await;
+    let with_flags = |name: &str, qtype, payload, z| {
+        let mut message = with_edns(request(name, qtype), payload);
+        let edns = message.edns.as_mut().expect("set");
+        edns.set_dnssec_ok(true);
+        edns.flags_mut().z = z;
+        message
+    };
+    let with_do = |name: &str, qtype, payload| with_flags(name, qtype, payload, 0);
+
+    let mut message = with_do("AlicE.p2p.", RecordType::A, 1_232);
+    // Whoever asks for AD is not told that we validated, and CD changes nothing.
+    message.metadata.authentic_data = true;
+    message.metadata.checking_disabled = true;
+    for answer in [udp(running.addr(), &message).await, tcp(running.addr(), &message).await] {
+        assert_eq!(types(&answer.answers), [RecordType::A, RecordType::RRSIG]);
+        assert!(answer.metadata.authoritative && !answer.metadata.authentic_data);
+        assert_eq!(answer.answers[1].name.to_ascii(), "AlicE.p2p.");
+    }
+    let plain = udp(running.addr(), &with_edns(request("alice.p2p.", RecordType::A), 1_232)).await;
+    assert_eq!(types(&plain.answers), [RecordType::A]);
+
+    // 12 strings fit 1,232 bytes, and just not with their signature below 900.
+    for (payload, expected) in [(1_232, 13), (900, 12)] {
+        let message = with_do("big.alice.p2p.", RecordType::TXT, payload);
+        let bytes = send_udp(running.addr(), &message.to_vec().expect("encodes")).await;
+        let answer = Message::from_vec(&bytes).expect("a message");
+        assert!(bytes.len() <= usize::from(payload), "{} bytes", bytes.len());
+        assert_eq!((answer.answers.len(), answer.metadata.truncation), (expected, expected == 12));
+        assert_eq!(tcp(running.addr(), &message).await.answers.len(), 13);
+    }
+
+    // CO is the second flag of the EDNS record.
+    for (z, code) in [(0, ResponseCode::NoError), (1 << 14, ResponseCode::NXDomain)] {
+        let answer = udp(running.addr(), &with_flags("nobody.p2p.", RecordType::A, 1_232, z)).await;
+        assert_eq!(answer.metadata.response_code, code);
+        let expected = [RecordType::SOA, RecordType::RRSIG, RecordType::NSEC, RecordType::RRSIG];
+        assert_eq!(types(&answer.authorities), expected);
+    }
+    let referral = udp(running.addr(), &with_do("www.glued.p2p.", RecordType::A, 1_232)).await;
+    assert_eq!(types(&referral.authorities)[10..], [RecordType::NSEC, RecordType::RRSIG]);
     running.stop().await;
 }
 

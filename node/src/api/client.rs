@@ -200,7 +200,7 @@ impl Client {
         self.post(&format!("/v1/operations/{}/resume", escape(id)), resume).await
     }
 
-    /// `GET /v1/events`. The stream has no deadline of its own.
+    /// `GET /v1/events`; over TCP without a token, tips only. The stream has no deadline of its own.
     pub async fn events(&self) -> Result<EventStream, ClientError> {
         let request = self.request(Method::GET, "/v1/events", Bytes::new())?;
         let answer = self.in_time(connect::send(&self.endpoint, request)).await??;

@@ -1,8 +1,9 @@
 //! The answering side of the HTTP interface: REST and JSON on a unix socket and on loopback TCP.
 //!
 //! The unix socket is mode 0600: whoever can open it is this user, so it needs no token. On TCP every program of this
-//! machine, and every page in its browsers, can connect: writes need the token, and `Host` and `Origin` must name
-//! this machine, or a page could reach the node through a DNS name that it re-points here ("rebinding").
+//! machine, of any user, and every page in its browsers, can connect: writes need the token, and so do operations, which
+//! tell of names before they are anybody's. `Host` and `Origin` must name this machine, or a page could reach the node
+//! through a DNS name that it re-points here ("rebinding").
 //!
 //! Bounds: connections, bytes of a body, seconds per request, entries of a list, readers of events.
 
@@ -104,7 +105,7 @@ impl ApiServer {
         self.local_addr
     }
 
-    /// The token for writes over TCP.
+    /// The token for writes and operations over TCP.
     pub fn token(&self) -> &str {
         &self.token
     }
@@ -152,6 +153,10 @@ fn router(state: ApiState, entrance: Entrance) -> Router {
 
 /// What stands in the OpenAPI document.
 fn v1() -> Router<ApiState> {
+    open_to_all().merge(owners())
+}
+
+fn open_to_all() -> Router<ApiState> {
     Router::new()
         .route("/status", get(status::status))
         .route("/names", get(names::list))
@@ -164,10 +169,16 @@ fn v1() -> Router<ApiState> {
         .route("/transactions/{txid}", get(transactions::transaction))
         .route("/mempool", get(mempool::mempool))
         .route("/peers", get(peers::peers))
+        .route("/events", get(events::events))
+        .route("/openapi.json", get(openapi::document))
+}
+
+/// What tells of its user's plans.
+fn owners() -> Router<ApiState> {
+    Router::new()
         .route("/operations", get(operations::list).post(operations::start))
         .route("/operations/{id}", get(operations::operation))
         .route("/operations/{id}/cancel", post(operations::cancel))
         .route("/operations/{id}/resume", post(operations::resume))
-        .route("/events", get(events::events))
-        .route("/openapi.json", get(openapi::document))
+        .route_layer(middleware::from_fn(guard::owner_only))
 }

@@ -5,6 +5,9 @@ mod cli;
 #[path = "namestead/commands.rs"]
 mod commands;
 
+#[path = "namestead/trust_anchor.rs"]
+mod trust_anchor;
+
 use std::process::ExitCode;
 
 use clap::Parser as _;

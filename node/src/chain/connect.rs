@@ -37,6 +37,9 @@ use super::{
 /// Names whose owners are compared around a reorganisation: more than fit into a day of full blocks are not listed.
 const WATCHED_NAMES: usize = 100_000;
 
+/// Heights whose bodies and undo data are deleted with one block at most, so that no batch gets large.
+const PRUNED_AT_ONCE: u32 = 64;
+
 /// The average block of the current chain is taken over this many (protocol §7).
 const AVERAGE_OVER: u32 = 720;
 
@@ -93,8 +96,42 @@ impl ChainCore {
         if !complete || !heavier || !self.can_go_back_to(fork)? {
             return Ok(None);
         }
+        self.index.follow(id);
         let depth = self.switch_to(id, &mut Vec::new())?;
-        Ok(self.index.is_active(id).then_some(depth))
+        self.settle_best()?;
+        // What stands on it may be heavier still; and if a block of it broke a rule, another chain may be.
+        self.follow_best()?;
+        Ok(self.index.ancestor(self.index.tip(), self.index.height(id)).is_some_and(|at| at == id).then_some(depth))
+    }
+
+    /// Makes the heaviest header that fork choice does not refuse the best one.
+    pub(super) fn settle_best(&mut self) -> Result<(), StoreError> {
+        self.index.find_best();
+        while let Some(alarm) = self.refusal(self.index.best())? {
+            self.refuse_branch(self.index.best(), alarm);
+        }
+        Ok(())
+    }
+
+    /// Makes a header the best one if it has the most work and fork choice does not refuse to follow it: what it
+    /// refuses must not keep this node from working on its own chain.
+    pub(super) fn consider(&mut self, id: Id) -> Result<(), StoreError> {
+        if !self.index.may_be_best(id) {
+            return Ok(());
+        }
+        match self.refusal(id)? {
+            None => self.index.follow(id),
+            // The operator was told of the branch already.
+            Some(_) if self.index.is_refused(id) => {}
+            Some(alarm) => self.refuse_branch(id, alarm),
+        }
+        Ok(())
+    }
+
+    fn refuse_branch(&mut self, id: Id, alarm: Alarm) {
+        add(&self.stats.deep_fork_alarms, 1);
+        self.alarm(alarm);
+        self.index.refuse_branch(id);
     }
 
     /// Fork choice (protocol §7), and whether the way back is still known.
@@ -103,27 +140,41 @@ impl ChainCore {
         if fork == tip {
             return Ok(true);
         }
+        if let Some(alarm) = self.refusal(candidate)? {
+            // The best header may be further up on the same branch, where its lead is great enough: then this is only
+            // not the time yet.
+            if !self.index.is_ancestor(candidate, self.index.best()) {
+                self.refuse_branch(candidate, alarm);
+            }
+            return Ok(false);
+        }
         let fork_height = self.index.height(fork);
-        let hash = self.index.hash(candidate);
         match fork::choose(self.params, &self.fork(candidate, fork_height)) {
-            Choice::Stay => return Ok(false),
+            Choice::Stay | Choice::RefuseDeep => return Ok(false),
             Choice::Adopt => {}
             Choice::AdoptDeep => {
                 let depth = self.index.height(tip) - fork_height;
                 self.alarm(Alarm::DeepReorg { fork_height, depth });
             }
-            Choice::RefuseDeep => {
-                add(&self.stats.deep_fork_alarms, 1);
-                self.alarm(Alarm::DeepFork { fork_height, candidate: hash });
-                return Ok(false);
-            }
-        }
-        if !self.can_go_back_to(fork)? {
-            add(&self.stats.deep_fork_alarms, 1);
-            self.alarm(Alarm::BelowUndo { fork_height, candidate: hash });
-            return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Why a chain with more work than the tip's is not followed; `None` if it is, or has no more work.
+    fn refusal(&self, candidate: Id) -> Result<Option<Alarm>, StoreError> {
+        let (tip, fork) = (self.index.tip(), self.index.fork_point(candidate));
+        let (fork_height, hash) = (self.index.height(fork), self.index.hash(candidate));
+        if fork == tip {
+            return Ok(None);
+        }
+        Ok(match fork::choose(self.params, &self.fork(candidate, fork_height)) {
+            Choice::Stay => None,
+            Choice::RefuseDeep => Some(Alarm::DeepFork { fork_height, candidate: hash }),
+            Choice::Adopt | Choice::AdoptDeep => {
+                let known = self.can_go_back_to(fork)?;
+                (!known).then_some(Alarm::BelowUndo { fork_height, candidate: hash })
+            }
+        })
     }
 
     fn fork(&self, candidate: Id, fork_height: u32) -> Fork {
@@ -143,7 +194,7 @@ impl ChainCore {
     /// Whether every block above `fork` can be taken back.
     fn can_go_back_to(&self, fork: Id) -> Result<bool, StoreError> {
         let (lowest, tip) = (self.index.height(fork) + 1, self.index.height(self.index.tip()));
-        Ok(lowest > tip || self.store.get(Table::Undo, &lowest.to_be_bytes())?.is_some())
+        Ok(lowest > tip || lowest >= self.kept_from && self.store.get(Table::Undo, &lowest.to_be_bytes())?.is_some())
     }
 
     pub(super) fn alarm(&mut self, alarm: Alarm) {
@@ -169,7 +220,7 @@ impl ChainCore {
                 }
                 Err(Broken::Rule(violation)) => {
                     tracing::info!(code = violation.code(), hash = %self.index.hash(id), "block_refused");
-                    self.condemn(id)?;
+                    self.condemn(id, &violation)?;
                     broken.push((id, violation));
                     break;
                 }
@@ -262,9 +313,10 @@ impl ChainCore {
         batch.put(Table::Headers, hash, encode(&row));
         batch.put(Table::Heights, height.to_be_bytes(), hash);
         stage_tip(&mut batch, header, hash);
-        self.stage_pruning(&mut batch, height)?;
+        let kept_from = self.stage_pruning(&mut batch, height)?;
         let durability = self.durability(id);
         let written = write_step(batch, durability, &self.stats)?;
+        self.kept_from = kept_from;
         self.note_written(written);
         Ok(())
     }
@@ -276,17 +328,20 @@ impl ChainCore {
         };
     }
 
-    /// Deletes body and undo data of the block that is now too deep to be kept.
-    fn stage_pruning(&self, batch: &mut Batch<'_>, height: u32) -> Result<(), StoreError> {
-        let Some(gone) = height.checked_sub(self.options.retention.blocks()).filter(|gone| *gone > 0) else {
-            return Ok(());
-        };
-        batch.delete(Table::Undo, gone.to_be_bytes());
-        let range = (gone.to_be_bytes(), (gone + 1).to_be_bytes());
-        self.store.scan(Table::Bodies, (&range.0, &range.1), Direction::Up, &mut |key, _| {
+    /// Deletes bodies and undo data of blocks that are now too deep to be kept, lowest first. One block makes one other
+    /// too deep; a node that kept everything until now takes [`PRUNED_AT_ONCE`] with each. Returns where it got to.
+    fn stage_pruning(&self, batch: &mut Batch<'_>, height: u32) -> Result<u32, StoreError> {
+        let keep_from = height.saturating_sub(self.options.retention.blocks()).saturating_add(1);
+        let (from, to) = (self.kept_from, keep_from.min(self.kept_from.saturating_add(PRUNED_AT_ONCE)));
+        if from >= to {
+            return Ok(from);
+        }
+        (from..to).for_each(|gone| batch.delete(Table::Undo, gone.to_be_bytes()));
+        self.store.scan(Table::Bodies, (&from.to_be_bytes(), &to.to_be_bytes()), Direction::Up, &mut |key, _| {
             batch.delete(Table::Bodies, key);
             Ok(std::ops::ControlFlow::Continue(()))
-        })
+        })?;
+        Ok(to)
     }
 
     fn after_connect(

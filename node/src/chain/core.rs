@@ -142,6 +142,8 @@ pub struct ChainCore {
     /// Checked blocks that are not connected.
     pub(super) waiting: Waiting,
     pub(super) events: Vec<ChainEvent>,
+    /// Below this height, all bodies and undo data but genesis are gone; from it on, none of the active chain's is.
+    pub(super) kept_from: u32,
     /// Blocks written since the database was last made durable.
     pub(super) unsynced: u32,
 }
@@ -165,6 +167,7 @@ struct Held {
 impl Waiting {
     /// Returns what finds no room any more.
     fn put(&mut self, id: Id, prechecked: Prechecked, arrival: Arrival) -> Vec<(Id, Prechecked)> {
+        self.take(id);
         self.bytes += prechecked.weight();
         self.blocks.insert(id, Held { prechecked, arrival });
         let mut evicted = Vec::new();
@@ -240,7 +243,7 @@ impl ChainCore {
         match fault {
             BodyFault::NotThisBody(violation) => Ok(BlockOutcome::WrongBody(violation)),
             BodyFault::BreaksRule(violation) => {
-                self.condemn(id)?;
+                self.condemn(id, &violation)?;
                 Ok(BlockOutcome::Invalid(violation))
             }
         }
@@ -383,7 +386,11 @@ impl ChainCore {
     }
 
     /// Marks a header whose body breaks a rule, for good, with all its descendants.
-    pub(super) fn condemn(&mut self, id: Id) -> Result<(), StoreError> {
+    pub(super) fn condemn(&mut self, id: Id, violation: &Violation) -> Result<(), StoreError> {
+        if let Violation::AncestorUnknown { height } = violation {
+            // Every header here has all its ancestors, so this is a gap of our own and says nothing of the block.
+            return Err(StoreError::corrupt(format!("an ancestor at height {height} is not in the index")));
+        }
         let mut row = HeaderRow { header: self.header(id)?, total_work: self.index.work(id), status: 0 };
         row.status = super::index::Status::INVALID;
         let mut batch = self.store.batch();
@@ -410,6 +417,7 @@ impl ChainCore {
             name_count: header.ext.name_count,
             state_root: header.ext.state_root,
             best_header: self.index.height(best),
+            refused_work: self.index.refused_work(),
             synced_hint: self.index.work(best) <= self.index.work(id),
         }
     }
@@ -481,6 +489,13 @@ impl ChainCore {
         self.store.sync()?;
         self.unsynced = 0;
         Ok(())
+    }
+
+    /// Writes the tip record once more, to see whether the disk takes anything.
+    pub(super) fn probe_disk(&mut self) -> Result<(), StoreError> {
+        let mut batch = self.store.batch();
+        super::connect::stage_tip(&mut batch, &self.tip_header, self.index.hash(self.index.tip()));
+        batch.write(Durability::Synced)
     }
 
     /// How durable the next block has to be: at the tip, at once.

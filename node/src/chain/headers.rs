@@ -160,6 +160,7 @@ impl ChainCore {
                 self.peaks.insert(id, context.peaks().clone());
             }
             self.contexts.put(id, context, 1);
+            self.consider(id)?;
         }
         Ok(())
     }

@@ -36,6 +36,8 @@ impl Status {
     const DOOMED: u8 = 16;
     /// Its body and those of all ancestors are there. Follows from the tree, so it is not kept.
     const LINKED: u8 = 32;
+    /// It is on a branch that fork choice refuses to switch to. Follows from the tip, so it is not kept.
+    const REFUSED: u8 = 64;
     const KEPT: u8 = Self::BODY | Self::VALID | Self::INVALID | Self::LIVE;
 
     /// From a row of the database.
@@ -127,6 +129,8 @@ pub(super) struct Index {
     best: Vec<Id>,
     /// Every body of `best` below this height is stored.
     wanted_from: u32,
+    /// The most work of a header that fork choice refuses; zero if there is none.
+    refused_work: u128,
     /// Headers that could become the tip: all bodies there, no broken rule known, more work than the tip.
     candidates: BTreeSet<(u128, Reverse<Id>)>,
 }
@@ -151,6 +155,7 @@ impl Index {
             active: vec![0],
             best: vec![0],
             wanted_from: 1,
+            refused_work: 0,
             candidates: BTreeSet::new(),
         };
         index.push(genesis, NONE);
@@ -158,7 +163,8 @@ impl Index {
         index
     }
 
-    /// Adds a header whose parent is there; `None` if the parent is not.
+    /// Adds a header whose parent is there; `None` if the parent is not. One that continues the best header becomes it;
+    /// of any other that [`may_be_best`](Self::may_be_best) the caller decides.
     pub(super) fn insert(&mut self, entry: Entry) -> Option<Id> {
         let parent = self.find(&entry.prev)?;
         let id = self.push(entry, parent);
@@ -166,10 +172,15 @@ impl Index {
         if above.has(Status::DOOMED) || above.has(Status::INVALID) {
             self.nodes[id as usize].status.set(Status::DOOMED);
         }
+        if above.has(Status::REFUSED) {
+            self.set_refused(id);
+        }
         if above.has(Status::LINKED) && entry.status.has(Status::BODY) {
             self.link(id);
         }
-        self.consider_best(id);
+        if parent == self.best() && self.may_be_best(id) {
+            self.set_best(id);
+        }
         Some(id)
     }
 
@@ -275,6 +286,11 @@ impl Index {
             at = self.parent(at)?;
         }
         (self.height(at) == height).then_some(at)
+    }
+
+    /// Whether `id` is an ancestor of `other`, and not `other` itself.
+    pub(super) fn is_ancestor(&self, id: Id, other: Id) -> bool {
+        id != other && self.ancestor(other, self.height(id)) == Some(id)
     }
 
     /// The last block of the connected chain that is an ancestor of `id` or `id` itself.
@@ -406,17 +422,52 @@ impl Index {
         std::iter::successors(first, |at| linked(self.nodes[*at as usize].next_sibling)).collect()
     }
 
-    fn consider_best(&mut self, id: Id) {
-        if !self.is_invalid(id) && self.work(id) > self.work(self.best()) {
-            self.set_best(id);
+    /// Whether it has more work than the best header and nothing is known against it, but perhaps the branch it is on.
+    pub(super) fn may_be_best(&self, id: Id) -> bool {
+        !self.is_invalid(id) && self.work(id) > self.work(self.best())
+    }
+
+    /// Whether fork choice refuses its branch.
+    pub(super) fn is_refused(&self, id: Id) -> bool {
+        self.status(id).has(Status::REFUSED)
+    }
+
+    /// The most work of a header that fork choice refuses; zero if there is none.
+    pub(super) fn refused_work(&self) -> u128 {
+        self.refused_work
+    }
+
+    /// Notes that fork choice refuses the branch that `id` is on, with all that grows on it.
+    pub(super) fn refuse_branch(&mut self, id: Id) {
+        let Some(first) = self.branch(id).first().copied() else { return };
+        self.for_subtree(first, Self::set_refused);
+        if self.is_refused(self.best()) {
+            self.find_best();
         }
     }
 
-    /// Looks for the best header among all: after one was found invalid, which is rare.
-    fn find_best(&mut self) {
-        let valid = (0..self.nodes.len() as Id).filter(|id| !self.is_invalid(*id));
+    /// Makes `id` the best header, whatever was said of its branch.
+    pub(super) fn follow(&mut self, id: Id) {
+        if self.is_refused(id) {
+            let first = self.branch(id).first().copied().unwrap_or(id);
+            self.for_subtree(first, |index, at| index.nodes[at as usize].status.clear(Status::REFUSED));
+            let refused = (0..self.nodes.len() as Id).filter(|id| self.is_refused(*id));
+            self.refused_work = refused.map(|id| self.work(id)).max().unwrap_or(0);
+        }
+        self.set_best(id);
+    }
+
+    fn set_refused(&mut self, id: Id) {
+        self.nodes[id as usize].status.set(Status::REFUSED);
+        self.refused_work = self.refused_work.max(self.work(id));
+    }
+
+    /// Looks for the best header among all: at the start, and after one was found invalid or refused, which is rare.
+    pub(super) fn find_best(&mut self) {
+        let valid = (0..self.nodes.len() as Id).filter(|id| !self.is_invalid(*id) && !self.is_refused(*id));
         let best = valid.max_by_key(|id| (self.work(*id), Reverse(*id))).expect("genesis is valid");
-        self.set_best(best);
+        // Of two with equal work, the one that is followed already.
+        self.set_best(if self.work(best) > self.work(self.tip()) { best } else { self.tip() });
     }
 
     fn set_best(&mut self, id: Id) {

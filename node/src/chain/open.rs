@@ -68,9 +68,11 @@ impl ChainCore {
             tip_header,
             waiting: Waiting::default(),
             events: Vec::new(),
+            kept_from: kept_from(&store)?,
             unsynced: 0,
             store,
         };
+        core.settle_best()?;
         core.follow_best()?;
         tracing::info!(height = core.tip().height, headers = core.index.len(), "chain_open");
         Ok(core)
@@ -165,6 +167,20 @@ impl PageSource for Pages<'_> {
     fn page(&self, path: &PagePath) -> Result<Option<Page>, StoreError> {
         self.0.page_row(path)
     }
+}
+
+/// The lowest height above genesis of which a body or undo data is stored; 1 if there is none.
+fn kept_from(store: &Store) -> Result<u32, StoreError> {
+    let mut lowest = None;
+    for table in [Table::Undo, Table::Bodies] {
+        store.scan(table, (&1u32.to_be_bytes(), &[]), Direction::Up, &mut |key, _| {
+            let height = key.first_chunk().map(|height| u32::from_be_bytes(*height));
+            let height = height.ok_or_else(|| StoreError::corrupt("a key without a height"))?;
+            lowest = Some(lowest.map_or(height, |other: u32| other.min(height)));
+            Ok(ControlFlow::Break(()))
+        })?;
+    }
+    Ok(lowest.unwrap_or(1))
 }
 
 /// Every header, parents first, and the connected chain among them.

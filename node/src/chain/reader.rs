@@ -1,13 +1,14 @@
 //! Reads for everybody else: straight from the database, beside the writer, never waiting for it.
 //!
-//! Every call sees one consistent moment. Two calls may see two; whoever needs more takes it from one call.
+//! Every call sees one consistent moment. Two calls may see two; whoever needs more takes it from one call, or asks
+//! a [`ChainView`].
 
 use std::ops::ControlFlow;
 
 use ledger::{
     block::{Block, Header},
     hash::{BlockHash, Key, PolicyHash, TxId},
-    history::{MmrProof, Node, Position},
+    history::{MmrProof, Node, Peaks, Position, peaks_at},
     name::Name,
     params::Params,
     state::{
@@ -45,6 +46,11 @@ impl ChainReader {
     /// The mempool.
     pub fn mempool(&self) -> MempoolView {
         self.pool.clone()
+    }
+
+    /// The chain as it is now, and as it stays for whoever holds this.
+    pub fn view(&self) -> ChainView<'_> {
+        ChainView(self.store.snapshot())
     }
 
     /// Height, hash and state root of the tip that the database holds.
@@ -252,9 +258,53 @@ impl ChainReader {
         Ok(headers.map(|headers| (proof, headers)))
     }
 
+    /// The header of a block of the active chain, and the peaks over all headers before it. `None` if it is not in the
+    /// active chain.
+    pub fn start_at(&self, hash: &BlockHash) -> Result<Option<(Header, Peaks)>, StoreError> {
+        let view = self.store.snapshot();
+        let Some(row) = view.header_row(hash)? else { return Ok(None) };
+        let height = row.header.core.height;
+        if view.hash_at(height)? != Some(*hash) {
+            return Ok(None);
+        }
+        let missing = |position| StoreError::corrupt(format!("node {position:?} of the history is missing"));
+        let peaks = peaks_at(height, |position| view.mmr_node(position)?.ok_or_else(|| missing(position)))?;
+        Ok(Some((row.header, peaks)))
+    }
+
     /// The database, for its key-value spaces.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+}
+
+/// The chain at one moment, for several reads that belong together. Short-lived: it keeps old rows on disk.
+pub struct ChainView<'a>(Snapshot<'a>);
+
+impl ChainView<'_> {
+    /// The tip at that moment.
+    pub fn tip(&self) -> Result<TipRow, StoreError> {
+        tip_of(&self.0)
+    }
+
+    /// The entry of a name, whatever its status.
+    pub fn name_state(&self, name: &Name) -> Result<Option<NameState>, StoreError> {
+        self.0.name_state(name)
+    }
+
+    /// The entry at a key.
+    pub fn leaf(&self, key: &Key) -> Result<Option<Leaf>, StoreError> {
+        self.0.leaf(key)
+    }
+
+    /// The active chain's header at `height`.
+    pub fn header_at(&self, height: u32) -> Result<Option<PlacedHeader>, StoreError> {
+        header_at(&self.0, height)
+    }
+
+    /// Height of the active chain's block that holds a transaction.
+    pub fn transaction_height(&self, txid: &TxId) -> Result<Option<u32>, StoreError> {
+        Ok(self.0.transaction_place(txid)?.map(|(height, _)| height))
     }
 }
 

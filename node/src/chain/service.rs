@@ -241,10 +241,7 @@ impl Chain {
     /// Takes note of what a database error means for this thread.
     pub(super) fn checked<T>(&mut self, result: Result<T, StoreError>) -> Result<T, ChainError> {
         match result {
-            Ok(value) => {
-                set(&self.core.stats.disk_full, 0);
-                Ok(value)
-            }
+            Ok(value) => Ok(value),
             Err(error) => {
                 self.note(&error);
                 Err(error.into())
@@ -291,9 +288,11 @@ impl Chain {
 
     fn retry(&mut self) {
         self.retry_is_set = false;
-        let followed = self.core.follow_best();
-        // The result is in the tip and the events; errors have been noted.
-        let _ = self.checked(followed);
+        // Only a write tells whether there is room again; reads go on meanwhile.
+        let followed = self.core.probe_disk().and_then(|()| self.core.follow_best());
+        if self.checked(followed).is_ok() {
+            set(&self.core.stats.disk_full, 0);
+        }
     }
 
     fn headers(&mut self, headers: &[Header]) -> Result<HeadersReport, ChainError> {

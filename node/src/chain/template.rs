@@ -116,11 +116,15 @@ impl ChainCore {
         let (height, due) = self.next_height_and_due()?;
         let mut checked = self.select(pool, height, &due)?.checked;
         checked.sort_by_key(CheckedTransaction::txid);
-        let keys = touched_keys(checked.iter().map(CheckedTransaction::transaction), &self.chain_id);
-        let loaded = self.state.load(keys, due)?;
-        let delta = self.apply_loaded(&checked, height, &loaded).map_err(|violation| {
-            StoreError::corrupt(format!("transactions that are valid one by one are not together: {violation}"))
-        })?;
+        let delta = match self.apply_together(&checked, height, due.clone())? {
+            Ok(delta) => delta,
+            Err(violation) => {
+                // A mistake of the selection must not stop the node: a block without transactions is always right.
+                tracing::error!(code = violation.code(), %violation, "selection_invalid");
+                checked.clear();
+                self.apply_together(&checked, height, due)?.map_err(StoreError::corrupt)?
+            }
+        };
         let tree = self.state.update_tree(self.tip_header.ext.state_root, &tree_changes(&delta.changes))?;
         let transactions: Vec<_> = checked.iter().map(|checked| checked.transaction().clone()).collect();
         Ok(Draft {
@@ -131,6 +135,17 @@ impl ChainCore {
             name_count: delta.name_count,
             state_root: tree.root,
         })
+    }
+
+    fn apply_together(
+        &self,
+        checked: &[CheckedTransaction],
+        height: u32,
+        due: Vec<Key>,
+    ) -> Result<Result<Delta, Violation>, StoreError> {
+        let keys = touched_keys(checked.iter().map(CheckedTransaction::transaction), &self.chain_id);
+        let loaded = self.state.load(keys, due)?;
+        Ok(self.apply_loaded(checked, height, &loaded))
     }
 
     /// Protocol §4.4: per name the REVEAL with the best precedence first, then by work, then by age.

@@ -34,7 +34,9 @@ pub struct Tip {
     pub state_root: Hash,
     /// Height of the best header known, at least `height` unless that chain is lighter.
     pub best_header: u32,
-    /// Whether no header chain with more work than this block's is known. Says nothing about peers.
+    /// Work of the heaviest header chain that fork choice refuses to follow (protocol §7); zero if there is none.
+    pub refused_work: u128,
+    /// Whether no header chain with more work than this block's is known, but refused ones. Says nothing about peers.
     pub synced_hint: bool,
 }
 

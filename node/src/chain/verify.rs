@@ -1,25 +1,28 @@
 //! Checking a whole database: `namestead db verify`.
 //!
-//! Replays every body that is kept, with all rules but the waiting, into a state in memory of its own, and compares the
-//! root at every height with the header's and at the end with what is stored. Then reads every entry and every page.
+//! Checks every header, and replays every body that is kept, with all rules but the waiting, into a state in memory of
+//! its own; where older bodies were pruned, that state begins with what undo data leads back to. Compares the root at
+//! every height with the header's and at the end every entry and every page with what is stored.
 
 use std::{collections::BTreeMap, convert::Infallible};
 
 use ledger::{
-    block::Block,
+    block::{Block, Header},
+    codec::encode,
     hash::{BlockHash, Key},
     params::Params,
     price::Prices,
     rules::{
         Violation,
         block::{check_body, results_match},
+        context::anchor_is_in_window,
         header::{HeaderContext, HeaderError, check},
         transaction::{AnchorBlock, CheckedTransaction, check as check_transaction},
     },
     state::{
         Leaf,
         apply::{Ancestors, Delta, Loaded, apply, touched_keys},
-        tree::{MemoryPages, TreeError, update},
+        tree::{MemoryPages, TreeError, value_hash},
     },
 };
 
@@ -36,7 +39,7 @@ pub struct VerifyReport {
     pub headers: u32,
     /// Blocks that were replayed. Fewer than headers if bodies were pruned.
     pub blocks: u32,
-    /// Entries compared with the replayed state or with the state tree.
+    /// Entries compared with the replayed state.
     pub entries: u64,
     /// Pages of the state tree compared.
     pub pages: u64,
@@ -72,16 +75,64 @@ pub fn verify(store: &Store, params: &'static Params) -> Result<VerifyReport, Ve
     let tip = view.tip_row()?.ok_or_else(|| StoreError::corrupt("the tip record is missing"))?;
     let mut replay = Replay::new(&view, params);
     for height in 1..=tip.height {
+        replay.check_header(height)?;
+    }
+    let first = first_replayable(&view, tip.height)?;
+    if first > 1 {
+        replay.start_from(state_before(&view, first, tip.height)?, first)?;
+    }
+    for height in first..=tip.height {
         replay.step(height)?;
     }
-    let mut report = VerifyReport { height: tip.height, headers: tip.height, ..VerifyReport::default() };
-    report.blocks = replay.blocks;
-    if replay.is_whole {
-        replay.compare(&mut report)?;
-    } else {
-        rebuild(&view, &tip.state_root, &mut report)?;
-    }
+    let blocks = tip.height + 1 - first;
+    let mut report = VerifyReport { height: tip.height, headers: tip.height, blocks, ..VerifyReport::default() };
+    replay.compare(&mut report)?;
     Ok(report)
+}
+
+/// The lowest height from which on every body is stored, and, where older ones were pruned, all undo data.
+fn first_replayable(view: &Snapshot<'_>, tip: u32) -> Result<u32, VerifyError> {
+    let mut bodies_from = tip + 1;
+    while bodies_from > 1 && view.body(bodies_from - 1, &hash_at(view, bodies_from - 1)?)?.is_some() {
+        bodies_from -= 1;
+    }
+    if bodies_from == 1 {
+        return Ok(1);
+    }
+    let mut first = tip + 1;
+    while first > bodies_from && view.undo_row(first - 1)?.is_some() {
+        first -= 1;
+    }
+    Ok(first)
+}
+
+/// The entries as they were before the block at height `first`: what is stored, taken back block by block.
+fn state_before(view: &Snapshot<'_>, first: u32, tip: u32) -> Result<BTreeMap<Key, Leaf>, VerifyError> {
+    let mut leaves = stored_leaves(view)?;
+    for height in (first..=tip).rev() {
+        let undo = view.undo_row(height)?.ok_or_else(|| missing("the undo data", height))?;
+        for (key, before) in undo.0 {
+            match before {
+                Some(leaf) => drop(leaves.insert(key, leaf)),
+                None => drop(leaves.remove(&key)),
+            }
+        }
+    }
+    Ok(leaves)
+}
+
+fn missing(what: &str, height: u32) -> StoreError {
+    StoreError::corrupt(format!("{what} of height {height} is missing"))
+}
+
+fn hash_at(view: &Snapshot<'_>, height: u32) -> Result<BlockHash, StoreError> {
+    view.hash_at(height)?.ok_or_else(|| missing("the hash", height))
+}
+
+fn header_of(view: &Snapshot<'_>, height: u32) -> Result<(BlockHash, Header), StoreError> {
+    let hash = hash_at(view, height)?;
+    let row = view.header_row(&hash)?.ok_or_else(|| missing("the header", height))?;
+    Ok((hash, row.header))
 }
 
 /// A second node's state, built from the bodies.
@@ -94,8 +145,7 @@ struct Replay<'a> {
     leaves: BTreeMap<Key, Leaf>,
     expiry: BTreeMap<u32, Vec<Key>>,
     pages: MemoryPages,
-    blocks: u32,
-    is_whole: bool,
+    names: u64,
 }
 
 /// Hashes and prices by height.
@@ -125,35 +175,48 @@ impl<'a> Replay<'a> {
             leaves: BTreeMap::new(),
             expiry: BTreeMap::new(),
             pages: MemoryPages::new(),
-            blocks: 0,
-            is_whole: true,
+            names: 0,
         }
     }
 
-    fn step(&mut self, height: u32) -> Result<(), VerifyError> {
-        let missing = |what: &str| StoreError::corrupt(format!("{what} of height {height} is missing"));
-        let hash = self.view.hash_at(height)?.ok_or_else(|| missing("the hash"))?;
-        let row = self.view.header_row(&hash)?.ok_or_else(|| missing("the header"))?;
-        let rule = |violation| VerifyError::Rule { height, hash, violation };
-        if row.header.hash() != hash || row.header.core.prev != self.parent.hash() {
+    /// Checks the header at `height`, and that it follows the one before.
+    fn check_header(&mut self, height: u32) -> Result<(), VerifyError> {
+        let (hash, header) = header_of(self.view, height)?;
+        if header.hash() != hash || header.core.prev != self.parent.hash() {
             return Err(VerifyError::Differs { what: format!("the chain of headers at height {height}") });
         }
         let checked = with_scratch(|scratch| {
-            check(self.params, &self.chain_id, &row.header, &self.parent, row.header.core.time, scratch)
+            check(self.params, &self.chain_id, &header, &self.parent, header.core.time, scratch)
         });
-        let context = match checked {
+        self.parent = match checked {
             Ok(context) => context,
-            Err(HeaderError::Violation(violation)) => return Err(rule(violation)),
+            Err(HeaderError::Violation(violation)) => return Err(VerifyError::Rule { height, hash, violation }),
             Err(HeaderError::Deferred { .. }) => unreachable!("the clock was set to the header's own time"),
         };
-        match self.view.body(height, &hash)? {
-            Some(bytes) if self.is_whole => self.replay(&parse("a block", &bytes)?).map_err(rule)?,
-            Some(_) => {}
-            None => self.is_whole = false,
-        }
-        self.ancestors.0.push((hash, Prices::from(&row.header.ext)));
-        self.parent = context;
+        self.ancestors.0.push((hash, Prices::from(&header.ext)));
         Ok(())
+    }
+
+    /// Begins with the state before the block at `first`, which must be the one that its parent's header names.
+    fn start_from(&mut self, leaves: BTreeMap<Key, Leaf>, first: u32) -> Result<(), VerifyError> {
+        let (_, parent) = header_of(self.view, first - 1)?;
+        let hash = |leaf: &Leaf| value_hash(&encode(leaf));
+        let changes: Vec<_> = leaves.iter().map(|(key, leaf)| (*key, Some(hash(leaf)))).collect();
+        let root = never_fails(self.pages.change(&changes));
+        if root != parent.ext.state_root {
+            return Err(VerifyError::Differs { what: format!("the state at height {}", first - 1) });
+        }
+        for (key, leaf) in &leaves {
+            self.expiry.entry(leaf.deletion_height(self.params)).or_default().push(*key);
+        }
+        (self.leaves, self.names) = (leaves, parent.ext.name_count);
+        Ok(())
+    }
+
+    fn step(&mut self, height: u32) -> Result<(), VerifyError> {
+        let hash = hash_at(self.view, height)?;
+        let body = self.view.body(height, &hash)?.ok_or_else(|| missing("the body", height))?;
+        self.replay(&parse("a block", &body)?).map_err(|violation| VerifyError::Rule { height, hash, violation })
     }
 
     fn replay(&mut self, block: &Block) -> Result<(), Violation> {
@@ -163,24 +226,21 @@ impl<'a> Replay<'a> {
         let due = self.expiry.remove(&height).unwrap_or_default();
         let keys = touched_keys(&block.transactions, &self.chain_id);
         let leaves = keys.iter().chain(&due).map(|key| (*key, self.leaves.get(key).cloned())).collect();
-        let names = self.parent.header().ext.name_count;
         let loaded = Loaded { leaves, due };
-        let delta = apply(self.params, &self.chain_id, &self.ancestors, height, names, &checked, &loaded)?;
-        let root = self
-            .pages
-            .change(&tree_changes(&delta.changes))
-            .map_err(|never: TreeError<Infallible>| unreachable!("pages in memory are always sound: {never}"));
-        results_match(&block.header, &delta, root?)?;
+        let delta = apply(self.params, &self.chain_id, &self.ancestors, height, self.names, &checked, &loaded)?;
+        let root = never_fails(self.pages.change(&tree_changes(&delta.changes)));
+        results_match(&block.header, &delta, root)?;
+        self.names = delta.name_count;
         self.take_over(delta);
-        self.blocks += 1;
         Ok(())
     }
 
     fn check_transactions(&self, block: &Block) -> Result<Vec<CheckedTransaction>, Violation> {
         let one = |transaction: &ledger::transaction::Transaction| {
-            let height = transaction.anchor().height;
-            let unknown = Violation::AncestorUnknown { height };
-            let (hash, prices) = self.ancestors.0.get(height as usize).copied().ok_or(unknown)?;
+            let at = transaction.anchor().height;
+            anchor_is_in_window(self.params, block.header.core.height, at)?;
+            let unknown = Violation::AncestorUnknown { height: at };
+            let (hash, prices) = self.ancestors.0.get(at as usize).copied().ok_or(unknown)?;
             let anchor = AnchorBlock { hash, prices };
             with_scratch(|s| check_transaction(self.params, &self.chain_id, transaction.clone(), &anchor, s))
         };
@@ -226,25 +286,8 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Without all bodies: the tree over the stored entries must have the tip's root, and consist of the stored pages.
-fn rebuild(view: &Snapshot<'_>, root: &ledger::hash::Hash, report: &mut VerifyReport) -> Result<(), VerifyError> {
-    let stored = stored_leaves(view)?;
-    report.entries = stored.len() as u64;
-    let hash = |leaf: &Leaf| ledger::state::tree::value_hash(&ledger::codec::encode(leaf));
-    let changes: Vec<_> = stored.iter().map(|(key, leaf)| (*key, Some(hash(leaf)))).collect();
-    let built =
-        update(&MemoryPages::new(), ledger::hash::Hash::ZERO, &changes).expect("an empty tree in memory is sound");
-    if built.root != *root {
-        return Err(VerifyError::Differs { what: "the root over all entries".into() });
-    }
-    for (path, page) in &built.pages {
-        if view.page_row(path)? != *page {
-            return Err(VerifyError::Differs { what: format!("page {path} of the state tree") });
-        }
-    }
-    report.pages = count(view, Table::Tree)?;
-    let expected = built.pages.iter().filter(|(_, page)| page.is_some()).count() as u64;
-    if report.pages == expected { Ok(()) } else { Err(VerifyError::Differs { what: "the number of pages".into() }) }
+fn never_fails<T>(result: Result<T, TreeError<Infallible>>) -> T {
+    result.unwrap_or_else(|never| unreachable!("pages in memory are always sound: {never}"))
 }
 
 fn stored_leaves(view: &Snapshot<'_>) -> Result<BTreeMap<Key, Leaf>, StoreError> {

@@ -67,7 +67,7 @@ pub struct ApiConfig {
     pub socket: Option<PathBuf>,
     /// Loopback address for HTTP, or `"off"`.
     pub listen: Toggle<SocketAddr>,
-    /// Where the token for writes over TCP is kept; `api.token` in the data directory if absent.
+    /// Where the token for writes and operations over TCP is kept; `api.token` in the data directory if absent.
     pub token_file: Option<PathBuf>,
 }
 

@@ -138,3 +138,115 @@ impl Chain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ledger::testing::{TestChain, tiny_params};
+
+    use super::*;
+
+    /// A time after every block of these tests.
+    const LATE: u64 = 4_000_000_000;
+
+    /// A chain of empty blocks, each `seconds` after the one before.
+    fn grown(from: &TestChain, blocks: u32, seconds: u64) -> TestChain {
+        let mut chain = from.clone();
+        for _ in 0..blocks {
+            let block = chain.build_at(chain.tip().header().core.time + seconds, Vec::new()).expect("valid");
+            chain.connect(&block).expect("valid");
+        }
+        chain
+    }
+
+    fn headers(chain: &TestChain) -> Vec<Header> {
+        chain.blocks().map(|block| block.header).collect()
+    }
+
+    fn start() -> Chain {
+        Chain::new(tiny_params(), HeaderContext::genesis(tiny_params()))
+    }
+
+    fn following(chain: &TestChain) -> Chain {
+        let mut shown = start();
+        assert_eq!(shown.extend(&headers(chain), LATE), Ok(headers(chain).len()));
+        shown
+    }
+
+    /// What a peer on `theirs` sends to this locator.
+    fn answer(theirs: &TestChain, locator: &[BlockHash]) -> Vec<Header> {
+        let all = headers(theirs);
+        let known = locator.iter().find_map(|hash| all.iter().position(|header| header.hash() == *hash));
+        all[known.map_or(0, |index| index + 1)..].to_vec()
+    }
+
+    #[test]
+    fn a_fork_is_followed_from_where_it_left() {
+        let common = grown(&TestChain::new(tiny_params()), 20, 2);
+        let (one, other) = (grown(&common, 5, 2), grown(&common, 8, 3));
+        let mut chain = following(&one);
+        let sent = answer(&other, &chain.locator());
+        assert!(sent.len() < 20, "the locator names a block shortly before the fork");
+        assert_eq!(chain.extend(&sent, LATE), Ok(8));
+        assert_eq!((chain.tip().hash(), chain.tip().total_work()), (other.tip().hash(), other.tip().total_work()));
+        assert_eq!(chain.after(20), headers(&other)[20..], "nothing of the first branch is left");
+        assert!(one.tip().total_work() < chain.tip().total_work());
+        assert!(chain.find(&one.tip().hash()).is_none() && chain.find(&common.tip().hash()).is_some());
+        assert_eq!(chain.extend(&sent, LATE), Ok(0), "what is known is not new");
+    }
+
+    /// A lie costs the peer that tells it its own chain; the one known so far stays as it is.
+    fn check_lie(lie: impl FnOnce(&mut Vec<Header>), expected: impl FnOnce(&ChainProblem) -> bool) {
+        let honest = grown(&TestChain::new(tiny_params()), 6, 2);
+        let mut chain = following(&honest);
+        let mut sent = headers(&grown(&honest, 6, 2))[6..].to_vec();
+        lie(&mut sent);
+        let problem = chain.extend(&sent, LATE).expect_err("a lie");
+        assert!(expected(&problem), "{problem:?}");
+        assert_eq!((chain.tip().hash(), chain.after(0)), (honest.tip().hash(), headers(&honest)));
+        assert_eq!(
+            chain.extend(&headers(&grown(&honest, 2, 2)), LATE),
+            Ok(2),
+            "and honest headers are taken as before"
+        );
+    }
+
+    #[test]
+    fn lies_do_not_hinder_the_honest() {
+        let is_work = |problem: &ChainProblem| *problem == ChainProblem::Invalid(Violation::HeaderWork);
+        // The last of many: all before it are sound, and none is taken.
+        check_lie(|sent| sent[5].core.nonce = u64::MAX, is_work);
+        let is_gap = |problem: &ChainProblem| *problem == ChainProblem::Unconnected;
+        check_lie(|sent| sent.rotate_left(1), is_gap);
+        check_lie(|sent| sent[2..].rotate_left(1), is_gap);
+        // Every header claims what it likes, but difficulty and time follow from the parent.
+        check_lie(|sent| sent[0].core.bits -= 1, |problem| matches!(problem, ChainProblem::Invalid(_)));
+        check_lie(|sent| sent[0].core.time = 0, |problem| matches!(problem, ChainProblem::Invalid(_)));
+        // Another state makes another header, whose successor the next one is not. (The wire form has no `ext_root` that
+        // could disagree with the extension.)
+        let forge = |sent: &mut Vec<Header>| {
+            sent[0].ext.state_root.0[0] ^= 1;
+            sent[0].core.ext_root = sent[0].ext.root();
+        };
+        check_lie(forge, is_gap);
+    }
+
+    #[test]
+    fn headers_from_the_future_end_the_run_without_blame() {
+        let far = grown(&TestChain::new(tiny_params()), 40, 100);
+        let mut chain = start();
+        let now = headers(&far)[19].core.time;
+        let taken = chain.extend(&headers(&far), now).expect("nobody's fault");
+        assert!((20..40).contains(&taken), "{taken}");
+        assert_eq!(chain.extend(&headers(&far)[taken..], LATE), Ok(40 - taken), "they are taken when their time comes");
+    }
+
+    #[test]
+    fn a_fork_from_before_what_is_kept_is_refused() {
+        let common = grown(&TestChain::new(tiny_params()), 2, 2);
+        let long = grown(&common, KEPT as u32 + 10, 2);
+        let mut chain = following(&long);
+        let other = headers(&grown(&common, 5, 3));
+        assert_eq!(chain.extend(&other[2..], LATE), Err(ChainProblem::Unconnected));
+        assert_eq!(chain.tip().hash(), long.tip().hash());
+    }
+}

@@ -8,7 +8,7 @@
 //! What it shows: whoever made these headers spent their work on them, and the first one says this about the name. What
 //! it does not show by itself: that the headers are part of the ledger. Anyone may spend the same work on headers of
 //! their own, so compare [`Verified::hash`] (or a later header's hash) with a source you trust, by giving it to
-//! [`verify`], or judge by [`Verified::work`] whether a forgery would have been worth it.
+//! [`verify`] as a [`Checkpoint`], or judge by [`Verified::work`] whether a forgery would have been worth it.
 //!
 //! Guarantees: any changed byte makes verification fail. The checksum catches accidents; what an attacker cannot get
 //! around is the work of each header, the links between them and the proof under the first.
@@ -45,6 +45,15 @@ pub struct ProofFile {
     name: Name,
     headers: HeaderBatch,
     proof: Vec<u8>,
+}
+
+/// A block that the user knows to be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its height.
+    pub height: u32,
+    /// Its hash.
+    pub hash: BlockHash,
 }
 
 /// What a proof file proves.
@@ -97,6 +106,16 @@ pub enum ProofFileError {
     /// The trusted block is not among the headers.
     #[error("the file does not contain the trusted block {0}")]
     NotTrusted(BlockHash),
+    /// The trusted block is among the headers, at another height: one of the two was copied wrongly.
+    #[error("the trusted block {hash} has height {got}, not {expected}")]
+    OtherHeight {
+        /// Its hash.
+        hash: BlockHash,
+        /// In the file.
+        got: u32,
+        /// Given with the hash.
+        expected: u32,
+    },
 }
 
 impl ProofFile {
@@ -130,7 +149,7 @@ impl ProofFile {
 }
 
 /// Checks a proof file. With `trusted`, one of its headers has to be that block.
-pub fn verify(bytes: &[u8], params: &'static Params, trusted: Option<BlockHash>) -> Result<Verified, ProofFileError> {
+pub fn verify(bytes: &[u8], params: &'static Params, trusted: Option<Checkpoint>) -> Result<Verified, ProofFileError> {
     let file = ProofFile::parse(bytes)?;
     let expected = params.network.as_str();
     if file.network != expected {
@@ -138,11 +157,7 @@ pub fn verify(bytes: &[u8], params: &'static Params, trusted: Option<BlockHash>)
     }
     let headers = &file.headers.0;
     headers_follow_the_rules(params, headers)?;
-    if let Some(hash) = trusted
-        && !headers.iter().any(|header| header.hash() == hash)
-    {
-        return Err(ProofFileError::NotTrusted(hash));
-    }
+    trusted.map_or(Ok(()), |trusted| contains(headers, trusted))?;
     let proven = headers.first().ok_or(DecodeError::Invalid("header count"))?;
     let state = state_of(&file.name, &proven.ext.state_root, &file.proof)?;
     Ok(Verified {
@@ -154,6 +169,15 @@ pub fn verify(bytes: &[u8], params: &'static Params, trusted: Option<BlockHash>)
         work: headers.iter().fold(0u128, |sum, header| sum.saturating_add(claimed_work(&header.core))),
         name: file.name,
     })
+}
+
+fn contains(headers: &[Header], trusted: Checkpoint) -> Result<(), ProofFileError> {
+    let Checkpoint { height: expected, hash } = trusted;
+    match headers.iter().find(|header| header.hash() == hash).map(|header| header.core.height) {
+        Some(got) if got == expected => Ok(()),
+        Some(got) => Err(ProofFileError::OtherHeight { hash, got, expected }),
+        None => Err(ProofFileError::NotTrusted(hash)),
+    }
 }
 
 /// Every header meets its own target and, but for the first, follows its parent in all that needs only the parent.
@@ -224,37 +248,72 @@ mod tests {
     use ledger::{
         params::Network,
         state::tree::{MemoryPages, prove},
+        testing::{TestChain, name, tiny_params},
     };
 
     use super::*;
-
-    fn file(headers: Vec<Header>) -> Vec<u8> {
-        let params = Network::Local.params();
-        let name = Name::new("nobody").expect("a name");
-        let pages = MemoryPages::new();
-        let path = prove(&pages, pages.root(), &name.key()).expect("the empty tree");
-        let proof = path.into_proof(None).expect("nothing is there").to_bytes();
-        ProofFile::new(params, name, headers[0], headers[1..].to_vec(), proof).to_bytes()
-    }
 
     fn genesis() -> Header {
         Network::Local.params().genesis()
     }
 
+    /// Absence at genesis, where the tree is empty.
+    fn absence() -> Vec<u8> {
+        let (params, nobody, pages) = (Network::Local.params(), name("nobody"), MemoryPages::new());
+        let path = prove(&pages, pages.root(), &nobody.key()).expect("the empty tree");
+        let proof = path.into_proof(None).expect("nothing is there").to_bytes();
+        ProofFile::new(params, nobody, genesis(), Vec::new(), proof).to_bytes()
+    }
+
+    /// Presence of `alice`, under a header with two more behind it. Its work is simulated.
+    fn presence() -> ProofFile {
+        let (mut chain, alice) = (TestChain::new(tiny_params()), name("alice"));
+        chain.register(&alice, 1);
+        chain.register(&name("somebody"), 2);
+        let (proven, proof) = (*chain.tip().header(), chain.prove(&alice.key()).to_bytes());
+        chain.mine_empty(2);
+        let headers: Vec<Header> = chain.blocks().map(|block| block.header).collect();
+        ProofFile::new(tiny_params(), alice, proven, headers[headers.len() - 2..].to_vec(), proof)
+    }
+
+    /// The last header of a file.
+    fn last(file: &ProofFile) -> Checkpoint {
+        let header = file.headers.0.last().expect("never empty");
+        Checkpoint { height: header.core.height, hash: header.hash() }
+    }
+
+    fn check(file: &ProofFile) -> Result<Verified, ProofFileError> {
+        verify(&file.to_bytes(), tiny_params(), None)
+    }
+
     #[test]
     fn absence_at_genesis_verifies() {
-        let verified = verify(&file(vec![genesis()]), Network::Local.params(), None).expect("holds");
+        let verified = verify(&absence(), Network::Local.params(), None).expect("holds");
         assert_eq!((verified.state, verified.height, verified.confirmations), (None, 0, 0));
-        let trusted = Network::Local.params().genesis_hash();
-        assert!(verify(&file(vec![genesis()]), Network::Local.params(), Some(trusted)).is_ok());
+    }
+
+    #[test]
+    fn presence_verifies() {
+        let file = presence();
+        let verified = verify(&file.to_bytes(), tiny_params(), Some(last(&file))).expect("holds");
+        assert_eq!(verified.state.expect("present").name, name("alice"));
+        assert_eq!((verified.confirmations, verified.height + 2), (2, last(&file).height));
+    }
+
+    #[test]
+    fn a_trusted_block_must_be_there_and_have_its_height() {
+        let file = presence();
+        let right = last(&file);
+        let refused = |trusted| verify(&file.to_bytes(), tiny_params(), Some(trusted)).expect_err("refused");
         let other = BlockHash([9; 32]);
-        let refused = verify(&file(vec![genesis()]), Network::Local.params(), Some(other));
-        assert_eq!(refused, Err(ProofFileError::NotTrusted(other)));
+        assert_eq!(refused(Checkpoint { hash: other, ..right }), ProofFileError::NotTrusted(other));
+        let expected = ProofFileError::OtherHeight { hash: right.hash, got: right.height, expected: right.height - 1 };
+        assert_eq!(refused(Checkpoint { height: right.height - 1, ..right }), expected);
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
-        let bytes = file(vec![genesis()]);
+        let bytes = absence();
         for position in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[position / 8] ^= 1 << (position % 8);
@@ -263,25 +322,54 @@ mod tests {
         (0..bytes.len()).for_each(|cut| assert!(verify(&bytes[..cut], Network::Local.params(), None).is_err()));
     }
 
+    /// Nothing but the name, the headers and the proof refuse here. The trusted block stands for the price of the last
+    /// header's work, which is nothing in a test.
     #[test]
-    fn a_repaired_checksum_does_not_help() {
-        let mut parsed = ProofFile::parse(&file(vec![genesis()])).expect("parses");
-        parsed.headers.0[0].core.nonce ^= 1;
-        assert!(matches!(
-            verify(&parsed.to_bytes(), Network::Main.params(), None),
-            Err(ProofFileError::Network { .. })
-        ));
-        let mut lying = ProofFile::parse(&file(vec![genesis()])).expect("parses");
-        let wrong = Network::Main.params().genesis();
-        lying.headers.0[0] = wrong;
-        assert!(verify(&lying.to_bytes(), Network::Local.params(), None).is_err());
+    fn no_flipped_bit_gets_past_a_repaired_checksum() {
+        let file = presence();
+        let (content, trusted) = (encode(&file), last(&file));
+        for position in 0..content.len() * 8 {
+            let mut changed = content.clone();
+            changed[position / 8] ^= 1 << (position % 8);
+            let repaired = checksum(&changed);
+            changed.extend_from_slice(repaired.as_ref());
+            let refused = verify(&changed, tiny_params(), Some(trusted)).expect_err("a changed file");
+            assert_ne!(refused, ProofFileError::Checksum, "bit {position}");
+        }
     }
 
     #[test]
-    fn another_name_is_not_covered_by_the_proof_of_a_leaf() {
-        let parsed = ProofFile::parse(&file(vec![genesis()])).expect("parses");
-        let renamed = ProofFile { name: Name::new("somebody").expect("a name"), ..parsed };
-        // In the empty tree every name is absent, so this one is as true as the first.
-        assert!(verify(&renamed.to_bytes(), Network::Local.params(), None).is_ok());
+    fn a_header_without_its_work_is_refused() {
+        let mut lying = presence();
+        lying.headers.0[2].core.nonce = u64::MAX;
+        assert_eq!(check(&lying), Err(ProofFileError::Header { index: 2, violation: Violation::HeaderWork }));
+    }
+
+    #[test]
+    fn headers_that_do_not_follow_each_other_are_refused() {
+        let mut lying = presence();
+        lying.headers.0.swap(1, 2);
+        assert_eq!(check(&lying), Err(ProofFileError::Header { index: 1, violation: Violation::HeaderWork }));
+        let mut lying = presence();
+        lying.headers.0.remove(1);
+        assert_eq!(check(&lying), Err(ProofFileError::Header { index: 1, violation: Violation::HeaderWork }));
+    }
+
+    #[test]
+    fn another_networks_file_is_refused() {
+        let refused = verify(&absence(), Network::Main.params(), None);
+        assert_eq!(refused, Err(ProofFileError::Network { got: "local".to_owned(), expected: "main" }));
+        let mut lying = ProofFile::parse(&absence()).expect("parses");
+        lying.headers.0[0] = Network::Main.params().genesis();
+        let refused = verify(&lying.to_bytes(), Network::Local.params(), None);
+        assert_eq!(refused, Err(ProofFileError::Header { index: 0, violation: Violation::HeaderWork }));
+    }
+
+    #[test]
+    fn the_proof_of_a_leaf_covers_no_other_name() {
+        for other in ["bob", "somebody", "alice-2"] {
+            let renamed = ProofFile { name: name(other), ..presence() };
+            assert!(matches!(check(&renamed), Err(ProofFileError::State(_))), "{other}: {:?}", check(&renamed));
+        }
     }
 }

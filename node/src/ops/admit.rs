@@ -15,6 +15,7 @@ use super::{
     sight,
     step::Rules,
 };
+use crate::store::StoreError;
 
 /// A request for a new operation.
 #[derive(Clone, Debug)]
@@ -47,14 +48,14 @@ pub struct ResumeRequest {
 }
 
 /// Gives the block of the active chain at a height.
-pub(super) type BlockAt<'a> = &'a dyn Fn(u32) -> Option<sight::AnchorBlock>;
+pub(super) type BlockAt<'a> = &'a dyn Fn(u32) -> Result<Option<sight::AnchorBlock>, StoreError>;
 
 /// Turns a request into a plan, if what was sent is consistent and signed.
 pub(super) fn plan(rules: &Rules, request: Request, block_at: BlockAt<'_>) -> Result<Plan, OpsError> {
     match request {
         Request::Register { name, class, commit_hash, commit_anchor, reveal } => {
             let anchor = checked_reveal(rules, &reveal, block_at)?;
-            let commit_anchor = block_at(commit_anchor).map_or(anchor.at, |block| block.at);
+            let commit_anchor = block_at(commit_anchor)?.map_or(anchor.at, |block| block.at);
             let plan = RegisterPlan { reveal: *reveal, commit_anchor, commit: None };
             let terms = plan.terms(&rules.chain_id);
             same("name", &name, terms.name)?;
@@ -125,7 +126,7 @@ fn checked_change(rules: &Rules, change: &Transaction, block_at: BlockAt<'_>) ->
 
 fn anchor_of(transaction: &Transaction, block_at: BlockAt<'_>) -> Result<sight::AnchorBlock, OpsError> {
     let anchor = transaction.anchor();
-    block_at(anchor.height).filter(|block| anchor.matches(&block.at.hash)).ok_or_else(|| {
+    block_at(anchor.height)?.filter(|block| anchor.matches(&block.at.hash)).ok_or_else(|| {
         let message = format!("the anchor at height {} is no block of the active chain", anchor.height);
         invalid("unknown_anchor", &message, "The chain was reorganised, or the transaction is for another network.")
     })

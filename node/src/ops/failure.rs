@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{miner::MinerStopped, store::StoreError};
 
+const LOST_TO_REORG: &str = "lost_to_reorg";
+
 /// Why an operation failed or what it needs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Failure {
@@ -39,11 +41,15 @@ impl Failure {
     /// A reorganisation took back what was done, and it cannot be done again.
     pub(super) fn lost_to_reorg(name: &str, because: &Self) -> Self {
         Self::new(
-            "lost_to_reorg",
+            LOST_TO_REORG,
             format!("the chain was reorganised, and the operation on {name} is no longer part of it"),
             format!("It cannot be repeated: {}.", because.message),
             format!("namectl lookup {name}"),
         )
+    }
+
+    pub(super) fn is_lost_to_reorg(&self) -> bool {
+        self.code == LOST_TO_REORG
     }
 
     pub(super) fn commit_expired(name: &str, until: u32) -> Self {

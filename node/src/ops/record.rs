@@ -48,6 +48,11 @@ impl State {
         Self::Cancelled,
     ];
 
+    /// Whether nothing more is to be done, on this branch of the chain.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+
     /// As in the interface.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -159,7 +164,7 @@ pub struct Record {
     /// Heights reached.
     #[serde(default)]
     pub milestones: Milestones,
-    /// Whether nothing more will be looked at: failed, cancelled, or done and buried.
+    /// Whether nothing more will be looked at: cancelled, or over and buried.
     #[serde(default)]
     pub is_settled: bool,
     /// Times in a row that the chain refused what was published.

@@ -1,6 +1,8 @@
 //! The runner: takes each operation's next step whenever the chain moved, and keeps the promises of the module.
 
 mod active;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,13 +12,13 @@ use tokio::{
     task::JoinHandle,
     time::MissedTickBehavior,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     MAX_ACTIVE, MAX_FINISHED, OpId, OpsError, OpsHandle, Plan, Record, Request, ResumeRequest, State, View, admit,
     failure::Failure,
     handle::{COMMANDS, Command, Published},
-    journal::Journal,
+    journal::{Journal, Rows},
     record::AnchorRef,
     sight::{self, Sight},
     step::{Next, Rules, Step, step},
@@ -54,19 +56,7 @@ impl Ops {
         synced: watch::Receiver<bool>,
     ) -> Result<Self, StoreError> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (worked_out, worked) = mpsc::channel(WORKED);
-        let mut runner = Runner {
-            rules: Rules::new(params),
-            journal: Journal::new(rows),
-            tip: chain.watch(),
-            chain,
-            miner,
-            synced,
-            active: BTreeMap::new(),
-            published: Arc::new(Published::new()),
-            worked_out,
-        };
-        runner.load()?;
+        let (runner, worked) = Runner::open(params, Box::new(rows), chain, miner, synced)?;
         let handle = OpsHandle { commands, published: runner.published.clone() };
         Ok(Self { handle, task: tokio::spawn(runner.run(inbox, worked)) })
     }
@@ -99,6 +89,30 @@ struct Runner {
 }
 
 impl Runner {
+    /// Loads what is stored. Shares that are found come out of the second part.
+    fn open(
+        params: &'static Params,
+        rows: Box<dyn Rows>,
+        chain: ChainHandle,
+        miner: MinerHandle,
+        synced: watch::Receiver<bool>,
+    ) -> Result<(Self, mpsc::Receiver<Worked>), StoreError> {
+        let (worked_out, worked) = mpsc::channel(WORKED);
+        let mut runner = Self {
+            rules: Rules::new(params),
+            journal: Journal::new(rows),
+            tip: chain.watch(),
+            chain,
+            miner,
+            synced,
+            active: BTreeMap::new(),
+            published: Arc::new(Published::new()),
+            worked_out,
+        };
+        runner.load()?;
+        Ok((runner, worked))
+    }
+
     fn load(&mut self) -> Result<(), StoreError> {
         let height = self.chain.tip().height;
         for record in self.journal.load()? {
@@ -124,7 +138,10 @@ impl Runner {
                 Some(found) = worked.recv() => self.take_share(found).await,
                 Ok(()) = self.tip.changed() => self.advance_all().await,
                 Ok(()) = self.synced.changed() => self.advance_all().await,
-                _ = tick.tick() => self.tell_progress(),
+                _ = tick.tick() => {
+                    self.write_shares().await;
+                    self.tell_progress();
+                }
             }
         }
     }
@@ -144,16 +161,22 @@ impl Runner {
             return Err(OpsError::NotSynced);
         }
         let reader = self.chain.reader();
-        let plan = admit::plan(&self.rules, request, &|height| sight::block_at(&reader, height))?;
-        if let Some(existing) = self.active.values().find(|active| is_same(&self.rules, &active.record.plan, &plan)) {
-            return Ok(self.view(existing.record.id));
+        let plan = admit::plan(&self.rules, request, &|height| sight::block_at(&reader.view(), height))?;
+        let twin = self.active.values().find(|active| is_same(&self.rules, &active.record.plan, &plan));
+        let twin = twin.map(|active| active.record.clone());
+        if let Some(twin) = twin.as_ref().filter(|twin| twin.state != State::Failed) {
+            return Ok(self.view(twin.id));
         }
-        if self.active.values().filter(|active| active.record.state != State::Done).count() >= MAX_ACTIVE {
+        if self.active.values().filter(|active| !active.record.state.is_over()).count() >= MAX_ACTIVE {
             return Err(OpsError::TooMany);
         }
         let record = Record::new(OpId::new(unix_ms(), random_bits()?), unix_now(), plan);
         if let Some(failure) = step(&self.rules, &record, &self.look(&record)?).failure {
             return Err(OpsError::Forbidden(failure));
+        }
+        if let Some(failed) = twin {
+            // Two would work for one commit if a reorganisation let the old one go on.
+            self.settle(failed)?;
         }
         self.journal.put(&record)?;
         let id = record.id;
@@ -176,17 +199,24 @@ impl Runner {
 
     async fn resume(&mut self, id: OpId, request: ResumeRequest) -> Result<Arc<View>, OpsError> {
         let record = self.open_record(id)?;
+        if record.state == State::Failed {
+            return Err(OpsError::WrongState(State::Failed.as_str()));
+        }
         if let Some(transaction) = request.transaction {
             let reader = self.chain.reader();
-            let block_at = |height| sight::block_at(&reader, height);
+            let block_at = |height| sight::block_at(&reader.view(), height);
             let plan = admit::resigned(&self.rules, &record.plan, *transaction, &block_at)?;
+            if matches!(plan, Plan::Change(_)) {
+                // What is searched for pays for the old signature's anchor. A commit is not signed: its search goes on.
+                self.stop_search(id);
+            }
             self.store(Record { plan, refusals: 0, failure: None, ..record })?;
         }
         self.advance(id).await;
         Ok(self.view(id))
     }
 
-    /// The record of an operation that can still change.
+    /// The record of an operation that can still change; a failed one can, as long as it is watched.
     fn open_record(&self, id: OpId) -> Result<Record, OpsError> {
         match self.active.get(&id) {
             Some(active) if active.record.state != State::Done => Ok(active.record.clone()),
@@ -200,12 +230,33 @@ impl Runner {
 
     async fn take_share(&mut self, found: Worked) {
         let Some(active) = self.active.get_mut(&found.id) else { return };
-        if !active.takes(&found) {
-            return;
+        active.keep_share(&found);
+        if let Err(error) = self.write_share(found.id).await {
+            warn!(operation = %found.id, %error, "a share could not be stored; it is kept and stored later");
         }
-        let Some(record) = active.with_share(&self.rules, found.share) else { return };
-        if self.store(record).is_ok() {
-            self.advance(found.id).await;
+    }
+
+    /// Stores the share that was found for an operation. Until that has worked, it stays with its search.
+    async fn write_share(&mut self, id: OpId) -> Result<(), OpsError> {
+        let Some(record) = self.active.get(&id).and_then(|active| active.with_share(&self.rules)) else {
+            return Ok(());
+        };
+        self.store(record)?;
+        if let Some(active) = self.active.get_mut(&id) {
+            active.end_search();
+        }
+        self.publish(id);
+        self.advance(id).await;
+        Ok(())
+    }
+
+    /// Stores what could not be stored when it was found.
+    async fn write_shares(&mut self) {
+        let ids: Vec<OpId> = self.active.iter().filter(|(_, active)| active.has_share()).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Err(error) = self.write_share(id).await {
+                debug!(operation = %id, %error, "a share could still not be stored");
+            }
         }
     }
 
@@ -220,7 +271,12 @@ impl Runner {
         }
     }
 
+    /// Takes the next steps, if the tip is to be believed: an old one would make up failures. Every way to a step
+    /// leads through here; what is put off is made good when the node is synced.
     async fn advance(&mut self, id: OpId) {
+        if !*self.synced.borrow() {
+            return;
+        }
         for _ in 0..MAX_STEPS {
             match self.advance_once(id).await {
                 Ok(Pace::Again) => {}
@@ -275,6 +331,7 @@ impl Runner {
     }
 
     fn reanchor(&mut self, mut record: Record, anchor: AnchorRef) -> Result<Pace, OpsError> {
+        self.stop_search(record.id);
         if let Plan::Register(plan) = &mut record.plan {
             plan.commit_anchor = anchor;
             plan.commit = None;
@@ -318,7 +375,8 @@ impl Runner {
     }
 
     fn look(&self, record: &Record) -> Result<Sight, OpsError> {
-        Ok(sight::look(&self.chain, &self.rules, record)?)
+        let reader = self.chain.reader();
+        Ok(sight::look(&reader.view(), &reader.mempool(), &self.rules, record)?)
     }
 
     /// Writes a record to disk, then shows it.
@@ -348,10 +406,10 @@ impl Runner {
         self.published.views.read().get(&id).cloned().expect("every operation is published when it is stored")
     }
 
-    /// Stops watching the oldest of too many operations that are done.
+    /// Stops watching the oldest of too many operations that are over.
     fn settle_oldest(&mut self) {
-        let done = self.active.values().filter(|active| active.record.state == State::Done);
-        let records: Vec<Record> = done.map(|active| active.record.clone()).collect();
+        let over = self.active.values().filter(|active| active.record.state.is_over());
+        let records: Vec<Record> = over.map(|active| active.record.clone()).collect();
         for record in records.iter().take(records.len().saturating_sub(MAX_FINISHED)) {
             if let Err(error) = self.settle(record.clone()) {
                 warn!(operation = %record.id, %error, "an old operation could not be settled");

@@ -1,7 +1,6 @@
 //! What an operation needs to know of the chain to take its next step.
 
 use ledger::{
-    block::HeaderExt,
     hash::BlockHash,
     params::Params,
     price::Prices,
@@ -13,10 +12,7 @@ use super::{
     record::{AnchorRef, Plan, Record, RegisterPlan},
     step::Rules,
 };
-use crate::{
-    chain::{ChainHandle, ChainReader, TransactionStatus},
-    store::StoreError,
-};
+use crate::{chain::ChainView, mempool::MempoolView, store::StoreError};
 
 /// Where a transaction is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -67,69 +63,69 @@ pub(super) fn last_height(params: &Params, anchor: u32) -> u32 {
     anchor.saturating_add(params.anchor_window)
 }
 
-/// Looks at the chain for one operation.
-pub(super) fn look(chain: &ChainHandle, rules: &Rules, record: &Record) -> Result<Sight, StoreError> {
-    let (reader, tip) = (chain.reader(), chain.tip());
-    let best = tip.height.saturating_sub(rules.params.anchor_depth);
-    let best_anchor = reader
-        .header_at(best)?
-        .map(|placed| anchor_block(best, placed.hash, &placed.header.ext))
-        .ok_or_else(|| StoreError::Corrupt { what: format!("no header at height {best} below the tip") })?;
-    let name = reader.name_state(record.name())?;
+/// Looks at the chain for one operation. All of it is one moment: facts of two branches together could show an end
+/// that neither of them knows. Only the mempool is read beside it, and the worst that does is to publish once more.
+pub(super) fn look(
+    view: &ChainView<'_>,
+    pool: &MempoolView,
+    rules: &Rules,
+    record: &Record,
+) -> Result<Sight, StoreError> {
+    let tip = view.tip()?.height;
+    let best = tip.saturating_sub(rules.params.anchor_depth);
     let mut sight = Sight {
-        next: tip.height.saturating_add(1),
-        signed_anchor: block_at(&reader, record.signed_anchor_height()),
+        next: tip.saturating_add(1),
+        signed_anchor: block_at(view, record.signed_anchor_height())?,
         commit_anchor: None,
-        best_anchor,
+        best_anchor: block_at(view, best)?
+            .ok_or_else(|| StoreError::Corrupt { what: format!("no header at height {best} below the tip") })?,
         commit: None,
         commit_block: None,
-        name,
+        name: view.name_state(record.name())?,
         commit_place: Place::Nowhere,
-        main_place: Place::Nowhere,
+        main_place: place(view, pool, record.signed())?,
     };
-    match &record.plan {
-        Plan::Register(plan) => look_at_commit(&reader, rules, plan, &mut sight)?,
-        Plan::Change(plan) => sight.main_place = place(&reader, &plan.transaction)?,
+    if let Plan::Register(plan) = &record.plan {
+        look_at_commit(view, rules, plan, &mut sight)?;
+        if let Some(commit) = &plan.commit {
+            sight.commit_place = place(view, pool, commit)?;
+        }
     }
     Ok(sight)
 }
 
 fn look_at_commit(
-    reader: &ChainReader,
+    view: &ChainView<'_>,
     rules: &Rules,
     plan: &RegisterPlan,
     sight: &mut Sight,
 ) -> Result<(), StoreError> {
     let terms = plan.terms(&rules.chain_id);
-    sight.commit_anchor = block_at(reader, plan.commit_anchor.height);
-    sight.commit = match reader.leaf(&commit_key(terms.class, &terms.commit_hash))? {
+    sight.commit_anchor = block_at(view, plan.commit_anchor.height)?;
+    sight.commit = match view.leaf(&commit_key(terms.class, &terms.commit_hash))? {
         Some(Leaf::Commit(commit)) => Some(commit),
         Some(Leaf::Name(_)) | None => None,
     };
     if let Some(commit) = &sight.commit {
-        sight.commit_block = block_at(reader, commit.height).map(|block| block.at.hash);
+        sight.commit_block = block_at(view, commit.height)?.map(|block| block.at.hash);
     }
-    if let Some(commit) = &plan.commit {
-        sight.commit_place = place(reader, commit)?;
-    }
-    sight.main_place = place(reader, &plan.reveal)?;
     Ok(())
 }
 
-fn place(reader: &ChainReader, transaction: &Transaction) -> Result<Place, StoreError> {
-    Ok(match reader.transaction(&transaction.txid())? {
-        Some(TransactionStatus::Pooled(_)) => Place::Pool,
-        Some(TransactionStatus::Mined { height, .. }) => Place::Block(height),
+fn place(view: &ChainView<'_>, pool: &MempoolView, transaction: &Transaction) -> Result<Place, StoreError> {
+    let txid = transaction.txid();
+    Ok(match view.transaction_height(&txid)? {
+        Some(height) => Place::Block(height),
+        None if pool.contains(&txid) => Place::Pool,
         None => Place::Nowhere,
     })
 }
 
-/// The active chain's block at a height, as an anchor. A read that fails counts as absent: the next look tells more.
-pub(super) fn block_at(reader: &ChainReader, height: u32) -> Option<AnchorBlock> {
-    let placed = reader.header_at(height).ok().flatten()?;
-    Some(anchor_block(height, placed.hash, &placed.header.ext))
-}
-
-fn anchor_block(height: u32, hash: BlockHash, ext: &HeaderExt) -> AnchorBlock {
-    AnchorBlock { at: AnchorRef { height, hash }, prices: Prices::from(ext) }
+/// The active chain's block at a height, as an anchor.
+pub(super) fn block_at(view: &ChainView<'_>, height: u32) -> Result<Option<AnchorBlock>, StoreError> {
+    let placed = view.header_at(height)?;
+    Ok(placed.map(|placed| AnchorBlock {
+        at: AnchorRef { height, hash: placed.hash },
+        prices: Prices::from(&placed.header.ext),
+    }))
 }

@@ -75,10 +75,15 @@ pub fn step(rules: &Rules, record: &Record, sight: &Sight) -> Step {
         Plan::Register(plan) => register::step(rules, plan, sight),
         Plan::Change(plan) => change::step(rules, plan, sight),
     };
-    if record.state == State::Done && step.state == State::Failed {
+    if step.state == State::Failed && was_done(record) {
         step.failure = step.failure.map(|cause| Failure::lost_to_reorg(record.name().as_str(), &cause));
     }
     step
+}
+
+/// Whether the operation was done when a reorganisation took it back. Told until it goes on.
+fn was_done(record: &Record) -> bool {
+    record.state == State::Done || record.failure.as_ref().is_some_and(Failure::is_lost_to_reorg)
 }
 
 impl Step {
@@ -86,8 +91,11 @@ impl Step {
         Self { state, next, milestones, failure: None }
     }
 
-    fn fail(failure: Failure, milestones: Milestones) -> Self {
-        Self { state: State::Failed, next: Next::Settle, milestones, failure: Some(failure) }
+    /// It cannot finish on this branch: told at once, but settled only when `since` is buried. `since` is the height
+    /// of the last block that had a part in it: while a reorganisation can reach that block, the operation may go on.
+    fn fail(failure: Failure, milestones: Milestones, since: u32, rules: &Rules, sight: &Sight) -> Self {
+        let next = if is_buried(rules, since, sight.next) { Next::Settle } else { Next::Wait };
+        Self { state: State::Failed, next, milestones, failure: Some(failure) }
     }
 
     fn ask_for_signature(failure: Failure, milestones: Milestones) -> Self {

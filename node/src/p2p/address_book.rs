@@ -3,22 +3,30 @@
 //! Sans-IO: `(state, now, rng, event) -> choice`. The shell reads and writes the file and dials. Times are Unix seconds,
 //! because the book outlives the process.
 //!
-//! Guarantees: at most [`MAX_PEERS`] peers with [`MAX_ADDRESSES`] addresses each; hearsay never displaces a peer that
-//! was reached; an attacker in few address groups can fill few entries.
+//! Guarantees: at most [`MAX_PEERS`] peers (and those that the operator names) with [`MAX_ADDRESSES`] addresses each. A
+//! peer that was reached always finds room; hearsay never displaces one. Whoever tells much displaces what was told from
+//! the same address group before, never what others told; an attacker in few address groups can fill few entries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use libp2p::{Multiaddr, PeerId};
 use rand::{Rng, RngCore};
 
-use super::netgroup::{Netgroup, is_dialable, peer_of, without_peer};
+use super::netgroup::{Netgroup, is_dialable, without_peer};
 
 /// Most peers in the book.
 pub const MAX_PEERS: usize = 2_000;
+/// Most of them that were reached: the rest is left to hearsay, or the book would know nobody new in the end.
+const MAX_REACHED: usize = 1_500;
 /// Most addresses kept of one peer.
 pub const MAX_ADDRESSES: usize = 8;
 /// Most peers that were only heard of, per address group: no group can crowd out the others.
 const MAX_HEARSAY_PER_GROUP: usize = 64;
+/// Most peers that were only heard of, per address group of those who told: eight groups have to lie to fill the book.
+const MAX_HEARSAY_PER_SOURCE: usize = 256;
 /// First wait after a failed dial; it doubles up to the longest.
 const FIRST_BACKOFF_S: u64 = 2;
 const LONGEST_BACKOFF_S: u64 = 1_800;
@@ -31,7 +39,7 @@ const ANCHORS: usize = 2;
 
 /// Why a peer is in the book.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Origin {
+enum Origin {
     /// Somebody said so.
     Hearsay,
     /// The operator's configuration; never forgotten, dialled whatever the limits.
@@ -42,6 +50,10 @@ pub enum Origin {
 struct Entry {
     addresses: Vec<Multiaddr>,
     origin: Origin,
+    /// Where whoever told of it first is.
+    source: Netgroup,
+    /// When it was told of, counted in entries.
+    serial: u64,
     last_ok: u64,
     next_try: u64,
     failures: u32,
@@ -52,6 +64,7 @@ struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct AddressBook {
     entries: BTreeMap<PeerId, Entry>,
+    next_serial: u64,
 }
 
 impl AddressBook {
@@ -65,41 +78,97 @@ impl AddressBook {
         self.entries.is_empty()
     }
 
-    /// Notes an address. Addresses that cannot be dialled are dropped silently: they are hearsay.
-    pub fn learn(&mut self, peer: PeerId, address: &Multiaddr, origin: Origin) {
-        let address = without_peer(address);
-        if origin == Origin::Hearsay && !self.accepts_hearsay(&peer, &address) {
-            return;
-        }
-        let fresh = Entry { addresses: Vec::new(), origin, last_ok: 0, next_try: 0, failures: 0, anchor: false };
-        let entry = self.entries.entry(peer).or_insert(fresh);
-        entry.origin = entry.origin.max(origin);
-        if !entry.addresses.contains(&address) && entry.addresses.len() < MAX_ADDRESSES {
-            entry.addresses.push(address);
-        }
+    /// Notes an address from the operator's configuration.
+    pub fn configure(&mut self, peer: PeerId, address: &Multiaddr) {
+        let entry = self.entry(peer, Netgroup::Unknown);
+        entry.origin = Origin::Configured;
+        entry.add(without_peer(address));
     }
 
-    fn accepts_hearsay(&self, peer: &PeerId, address: &Multiaddr) -> bool {
-        if !is_dialable(address) {
-            return false;
+    /// Notes what somebody in the group `source` told. What cannot be dialled, or finds no room, is dropped silently.
+    pub fn hear(&mut self, peer: PeerId, address: &Multiaddr, source: Netgroup) {
+        let address = without_peer(address);
+        if !is_dialable(&address) {
+            return;
         }
-        if self.entries.contains_key(peer) {
-            return true;
+        if self.entries.contains_key(&peer) || self.make_room_for_rumour(Netgroup::of(&address), source) {
+            self.entry(peer, source).add(address);
         }
-        let group = Netgroup::of(address);
-        let rumours = self.entries.values().filter(|entry| entry.last_ok == 0 && entry.is_in(group)).count();
-        self.entries.len() < MAX_PEERS && (group.is_exempt() || rumours < MAX_HEARSAY_PER_GROUP)
     }
 
     /// A dial succeeded at this address.
     pub fn reached(&mut self, now: u64, peer: PeerId, address: &Multiaddr) {
-        self.learn(peer, address, Origin::Hearsay);
-        let Some(entry) = self.entries.get_mut(&peer) else { return };
-        (entry.last_ok, entry.failures, entry.next_try) = (now, 0, 0);
         let address = without_peer(address);
+        if !self.entries.contains_key(&peer) && !is_dialable(&address) {
+            return;
+        }
+        self.make_room_for_reached(&peer);
+        let entry = self.entry(peer, Netgroup::of(&address));
+        (entry.last_ok, entry.failures, entry.next_try) = (now, 0, 0);
         entry.addresses.retain(|other| *other != address);
         entry.addresses.insert(0, address);
         entry.addresses.truncate(MAX_ADDRESSES);
+    }
+
+    fn entry(&mut self, peer: PeerId, source: Netgroup) -> &mut Entry {
+        self.entries.entry(peer).or_insert_with(|| {
+            self.next_serial += 1;
+            Entry::new(source, self.next_serial)
+        })
+    }
+
+    /// Whether one more rumour may be noted; what has to go for it is gone then.
+    fn make_room_for_rumour(&mut self, group: Netgroup, source: Netgroup) -> bool {
+        let in_group = self.rumours().filter(|(_, entry)| entry.group() == group).count();
+        if !group.is_exempt() && in_group >= MAX_HEARSAY_PER_GROUP {
+            return false;
+        }
+        let sources = self.rumours_by_source();
+        let told = sources.get(&source).copied().unwrap_or(0);
+        if told >= MAX_HEARSAY_PER_SOURCE {
+            self.forget_oldest_rumour(|entry| entry.source == source);
+        } else if self.entries.len() >= MAX_PEERS {
+            // Whoever told most gives way, until all have told the same.
+            let louder = sources.into_iter().max_by_key(|(_, count)| *count).filter(|(_, most)| *most > told + 1);
+            let Some((loudest, _)) = louder else { return false };
+            self.forget_oldest_rumour(|entry| entry.source == loudest);
+        }
+        true
+    }
+
+    fn make_room_for_reached(&mut self, peer: &PeerId) {
+        let is_new = self.entries.get(peer).is_none_or(Entry::is_rumour);
+        if is_new && self.entries.values().filter(|entry| entry.last_ok > 0).count() >= MAX_REACHED {
+            self.forget_reached_longest_ago();
+        }
+        if !self.entries.contains_key(peer) && self.entries.len() >= MAX_PEERS {
+            self.forget_oldest_rumour(|_| true);
+        }
+    }
+
+    fn forget_reached_longest_ago(&mut self) {
+        let may_go = |entry: &Entry| entry.last_ok > 0 && entry.origin == Origin::Hearsay && !entry.anchor;
+        let longest = self.entries.iter().filter(|(_, entry)| may_go(entry)).min_by_key(|(_, entry)| entry.last_ok);
+        if let Some(peer) = longest.map(|(peer, _)| *peer) {
+            self.entries.remove(&peer);
+        }
+    }
+
+    fn forget_oldest_rumour(&mut self, may_go: impl Fn(&Entry) -> bool) {
+        let oldest = self.rumours().filter(|(_, entry)| may_go(entry)).min_by_key(|(_, entry)| entry.serial);
+        if let Some(peer) = oldest.map(|(peer, _)| *peer) {
+            self.entries.remove(&peer);
+        }
+    }
+
+    fn rumours(&self) -> impl Iterator<Item = (&PeerId, &Entry)> {
+        self.entries.iter().filter(|(_, entry)| entry.is_rumour())
+    }
+
+    fn rumours_by_source(&self) -> BTreeMap<Netgroup, usize> {
+        let mut sources = BTreeMap::new();
+        self.rumours().for_each(|(_, entry)| *sources.entry(entry.source).or_default() += 1);
+        sources
     }
 
     /// A dial failed, or the connection was lost.
@@ -109,7 +178,7 @@ impl AddressBook {
         let wait = (FIRST_BACKOFF_S << (entry.failures - 1).min(12)).min(LONGEST_BACKOFF_S);
         // A quarter of jitter, so that a restarted network does not dial in step.
         entry.next_try = now + wait + rng.random_range(0..=wait / 4);
-        let useless = entry.origin == Origin::Hearsay && entry.last_ok == 0 && entry.failures >= MAX_FAILURES;
+        let useless = entry.is_rumour() && entry.failures >= MAX_FAILURES;
         if useless {
             self.entries.remove(peer);
         }
@@ -170,16 +239,20 @@ impl AddressBook {
         self.entries.iter_mut().for_each(|(peer, entry)| entry.anchor = anchors.contains(peer));
     }
 
-    /// The book as text, one peer per line: `last_ok anchor address…`. Configured peers are not written.
+    /// The book as text, one peer per line: `last_ok anchor peer address…`, what was reached last first and then hearsay,
+    /// the oldest first. Configured peers are not written.
     pub fn to_text(&self) -> String {
+        let mut entries: Vec<_> = self.entries.iter().filter(|(_, e)| e.origin == Origin::Hearsay).collect();
+        entries.sort_by_key(|(_, entry)| (Reverse(entry.last_ok), entry.serial));
         let line = |(peer, entry): (&PeerId, &Entry)| {
             let addresses: Vec<_> = entry.addresses.iter().map(ToString::to_string).collect();
             format!("{} {} {peer} {}\n", entry.last_ok, u8::from(entry.anchor), addresses.join(" "))
         };
-        self.entries.iter().filter(|(_, entry)| entry.origin == Origin::Hearsay).map(line).collect()
+        entries.into_iter().map(line).collect()
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote. Lines that make no sense are skipped: the book is a convenience.
+    /// Reads what [`to_text`](Self::to_text) wrote. Lines that make no sense are skipped: the book is a convenience. All
+    /// hearsay of the last run counts as told by one source.
     pub fn from_text(text: &str) -> Self {
         let mut book = Self::default();
         text.lines().take(MAX_PEERS).for_each(|line| {
@@ -190,32 +263,39 @@ impl AddressBook {
 
     fn read_line(&mut self, line: &str) -> Option<()> {
         let mut words = line.split(' ');
-        let last_ok = words.next()?.parse().ok()?;
+        let last_ok: u64 = words.next()?.parse().ok()?;
         let anchor = words.next()? == "1";
         let peer: PeerId = words.next()?.parse().ok()?;
-        for address in words.take(MAX_ADDRESSES) {
-            self.learn(peer, &address.parse().ok()?, Origin::Hearsay);
+        let addresses: Option<Vec<Multiaddr>> = words.take(MAX_ADDRESSES).map(|word| word.parse().ok()).collect();
+        match last_ok {
+            0 => addresses?.iter().for_each(|address| self.hear(peer, address, Netgroup::Unknown)),
+            // The address that was reached last stands first.
+            _ => addresses?.iter().rev().for_each(|address| self.reached(last_ok, peer, address)),
         }
-        let entry = self.entries.get_mut(&peer)?;
-        (entry.last_ok, entry.anchor) = (last_ok, anchor);
+        self.entries.get_mut(&peer)?.anchor = anchor;
         Some(())
-    }
-
-    /// Notes an address that ends in a peer id, as others tell it.
-    pub fn learn_shared(&mut self, address: &Multiaddr) {
-        if let Some(peer) = peer_of(address) {
-            self.learn(peer, address, Origin::Hearsay);
-        }
     }
 }
 
 impl Entry {
+    fn new(source: Netgroup, serial: u64) -> Self {
+        let (addresses, origin) = (Vec::new(), Origin::Hearsay);
+        Self { addresses, origin, source, serial, last_ok: 0, next_try: 0, failures: 0, anchor: false }
+    }
+
+    fn add(&mut self, address: Multiaddr) {
+        if !self.addresses.contains(&address) && self.addresses.len() < MAX_ADDRESSES {
+            self.addresses.push(address);
+        }
+    }
+
     fn group(&self) -> Netgroup {
         self.addresses.first().map_or(Netgroup::Unknown, Netgroup::of)
     }
 
-    fn is_in(&self, group: Netgroup) -> bool {
-        self.group() == group
+    /// Whether nothing but somebody's word stands for it.
+    fn is_rumour(&self) -> bool {
+        self.origin == Origin::Hearsay && self.last_ok == 0
     }
 }
 
@@ -229,6 +309,8 @@ mod tests {
         format!("/ip4/{a}.{b}.{c}.1/tcp/9353").parse().expect("an address")
     }
 
+    const TELLER: Netgroup = Netgroup::V4([20, 1]);
+
     fn rng() -> StdRng {
         StdRng::seed_from_u64(7)
     }
@@ -237,8 +319,8 @@ mod tests {
     fn configured_peers_come_first_and_failures_back_off() {
         let (mut book, mut rng, none) = (AddressBook::default(), rng(), BTreeSet::new());
         let (named, heard) = (PeerId::random(), PeerId::random());
-        book.learn(heard, &address(8, 8, 8), Origin::Hearsay);
-        book.learn(named, &address(9, 9, 9), Origin::Configured);
+        book.hear(heard, &address(8, 8, 8), TELLER);
+        book.configure(named, &address(9, 9, 9));
         let taken = BTreeSet::new();
         assert_eq!(book.next_to_dial(0, &mut rng, &none, &taken).map(|(peer, _)| peer), Some(named));
         book.failed(0, &named, &mut rng);
@@ -249,10 +331,10 @@ mod tests {
     #[test]
     fn one_outbound_peer_per_group_but_home_is_exempt() {
         let (mut book, mut rng) = (AddressBook::default(), rng());
-        book.learn(PeerId::random(), &address(8, 8, 8), Origin::Hearsay);
+        book.hear(PeerId::random(), &address(8, 8, 8), TELLER);
         let taken = BTreeSet::from([Netgroup::V4([8, 8]), Netgroup::Home]);
         assert!(book.next_to_dial(0, &mut rng, &BTreeSet::new(), &taken).is_none());
-        book.learn(PeerId::random(), &address(192, 168, 1), Origin::Hearsay);
+        book.hear(PeerId::random(), &address(192, 168, 1), TELLER);
         assert!(book.next_to_dial(0, &mut rng, &BTreeSet::new(), &taken).is_some());
     }
 
@@ -260,7 +342,7 @@ mod tests {
     fn one_group_cannot_fill_the_book() {
         let mut book = AddressBook::default();
         for index in 0..1_000u32 {
-            book.learn(PeerId::random(), &address(8, 8, (index % 250) as u8), Origin::Hearsay);
+            book.hear(PeerId::random(), &address(8, 8, (index % 250) as u8), TELLER);
         }
         assert_eq!(book.len(), MAX_HEARSAY_PER_GROUP);
     }
@@ -272,9 +354,9 @@ mod tests {
         for index in 0..1_000u32 {
             let peer = PeerId::random();
             hostile.insert(peer);
-            book.learn(peer, &address(60 + (index % 4) as u8, 1, (index / 4) as u8), Origin::Hearsay);
+            book.hear(peer, &address(60 + (index % 4) as u8, 1, (index / 4) as u8), TELLER);
         }
-        (0..10).for_each(|group| book.learn(PeerId::random(), &address(80 + group, 1, 1), Origin::Hearsay));
+        (0..10).for_each(|group| book.hear(PeerId::random(), &address(80 + group, 1, 1), TELLER));
         for _ in 0..100 {
             let (mut busy, mut taken) = (BTreeSet::new(), BTreeSet::new());
             while let Some((peer, addresses)) = book.next_to_dial(0, &mut rng, &busy, &taken) {
@@ -303,8 +385,83 @@ mod tests {
     fn rumours_that_never_answer_are_forgotten() {
         let (mut book, mut rng) = (AddressBook::default(), rng());
         let peer = PeerId::random();
-        book.learn(peer, &address(8, 8, 8), Origin::Hearsay);
+        book.hear(peer, &address(8, 8, 8), TELLER);
         (0..MAX_FAILURES).for_each(|_| book.failed(0, &peer, &mut rng));
         assert!(book.is_empty());
+    }
+
+    /// A book that teller after teller filled with peers, each in a group of its own.
+    fn full_of_hearsay() -> AddressBook {
+        let mut book = AddressBook::default();
+        for index in 0..MAX_PEERS as u32 {
+            let source = Netgroup::V4([21, (index / MAX_HEARSAY_PER_SOURCE as u32) as u8]);
+            book.hear(PeerId::random(), &address(60 + (index % 100) as u8, (index / 100) as u8, 1), source);
+        }
+        assert_eq!(book.len(), MAX_PEERS);
+        book
+    }
+
+    #[test]
+    fn a_reached_peer_finds_room_in_a_book_of_hearsay() {
+        let mut book = full_of_hearsay();
+        let oldest = book.rumours().min_by_key(|(_, entry)| entry.serial).map(|(peer, _)| *peer).expect("a rumour");
+        let reached: Vec<_> = (0..MAX_REACHED).map(|_| PeerId::random()).collect();
+        for (index, peer) in reached.iter().enumerate() {
+            book.reached(1 + index as u64, *peer, &address(8, 8, 8));
+            assert!(book.len() <= MAX_PEERS);
+        }
+        assert!(reached.iter().all(|peer| book.entries.contains_key(peer)));
+        assert!(!book.entries.contains_key(&oldest), "the oldest hearsay went first");
+        assert_eq!(book.rumours().count(), MAX_PEERS - MAX_REACHED);
+    }
+
+    #[test]
+    fn of_too_many_reached_peers_the_one_longest_ago_goes() {
+        let mut book = AddressBook::default();
+        let reached: Vec<_> = (0..=MAX_REACHED + 1).map(|_| PeerId::random()).collect();
+        for (index, peer) in reached.iter().enumerate() {
+            book.set_anchors([reached[0]]);
+            book.reached(1 + index as u64, *peer, &address(8, 8, 8));
+        }
+        assert_eq!(book.len(), MAX_REACHED);
+        assert!(book.entries.contains_key(&reached[0]), "an anchor stays");
+        assert!(!book.entries.contains_key(&reached[1]) && !book.entries.contains_key(&reached[2]));
+        book.hear(PeerId::random(), &address(9, 9, 9), TELLER);
+        assert_eq!(book.len(), MAX_REACHED + 1, "and there is room for news");
+    }
+
+    #[test]
+    fn one_source_displaces_only_what_it_told_itself() {
+        let mut book = AddressBook::default();
+        let other = PeerId::random();
+        book.hear(other, &address(9, 9, 9), Netgroup::V4([30, 1]));
+        let told: Vec<_> = (0..1_000).map(|_| PeerId::random()).collect();
+        for (index, peer) in told.iter().enumerate() {
+            book.hear(*peer, &address(60 + (index % 100) as u8, (index / 100) as u8, 1), TELLER);
+        }
+        assert_eq!(book.len(), 1 + MAX_HEARSAY_PER_SOURCE);
+        assert!(book.entries.contains_key(&other) && book.entries.contains_key(&told[999]));
+        assert!(!book.entries.contains_key(&told[0]), "its oldest goes first");
+    }
+
+    #[test]
+    fn a_full_book_still_hears_a_new_source() {
+        let mut book = full_of_hearsay();
+        for index in 0..200 {
+            book.hear(PeerId::random(), &address(200, index, 1), Netgroup::V4([30, 1]));
+        }
+        assert_eq!(book.len(), MAX_PEERS);
+        assert_eq!(book.rumours_by_source().get(&Netgroup::V4([30, 1])), Some(&200));
+        assert!(book.rumours_by_source().values().all(|count| *count >= 200), "all the others gave way alike");
+    }
+
+    #[test]
+    fn a_file_of_hearsay_does_not_shut_out_what_was_reached() {
+        let mut book = full_of_hearsay();
+        let reached = PeerId::random();
+        book.reached(5, reached, &address(60, 0, 1));
+        let again = AddressBook::from_text(&book.to_text());
+        assert!(again.entries.get(&reached).is_some_and(|entry| entry.last_ok == 5));
+        assert_eq!(again.rumours().count(), MAX_HEARSAY_PER_SOURCE);
     }
 }

@@ -19,6 +19,7 @@ pub async fn view(chain: &ChainHandle) -> Option<View> {
     let wanted = chain.wanted_bodies(WINDOW).await.ok()?;
     let locator = chain.locator().await.ok()?;
     let tip = chain.tip();
+    let refused_work = tip.refused_work;
     let tip = Point { height: tip.height, hash: tip.hash, work: tip.total_work };
     let best_header = locator.first().and_then(|hash| chain.reader().header(hash).ok().flatten());
     let best_header = best_header.map_or(tip, |placed| Point {
@@ -26,7 +27,7 @@ pub async fn view(chain: &ChainHandle) -> Option<View> {
         hash: placed.hash,
         work: placed.total_work,
     });
-    Some(View { tip, best_header, locator, wanted })
+    Some(View { tip, best_header, refused_work, locator, wanted })
 }
 
 /// Lets the chain judge headers.

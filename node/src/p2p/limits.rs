@@ -21,7 +21,8 @@ const GROUP: Rate = Rate { burst: 16_384, per_second: 2_048 };
 const GOSSIP: Rate = Rate { burst: 2_000, per_second: 200 };
 /// Refused questions that are forgiven before they count as a flood.
 const PATIENCE: Rate = Rate { burst: 200, per_second: 5 };
-/// Groups remembered; the fullest bucket is the one with the least to remember.
+/// Groups remembered. A bucket fills in eight seconds and is forgotten then, so this takes a thousand groups at once; the
+/// peers of further groups have their own limits only.
 const MAX_GROUPS: usize = 1_024;
 
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +155,7 @@ fn cost(request: &Request) -> i64 {
         Request::Headers { .. } => 4,
         Request::Bodies(hashes) => 1 + hashes.len() as i64 / 4,
         Request::Transactions(_) => 2,
-        Request::Proof { .. } => 4,
+        Request::Proof { .. } | Request::Start(_) => 4,
         Request::Addresses => 64,
     }
 }

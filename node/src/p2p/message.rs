@@ -12,15 +12,17 @@
 //! 4 proof     key[32] has_at:u8 at[32]           → found:u8 [HeaderBatch proof:u32-prefixed]
 //! 5 addresses                                    → count:u8 { B8 }…
 //! 6, 7        reserved: fly, snapshot
+//! 8 start     hash[32]                           → found:u8 [HeaderBatch Peaks]
 //! 255                                            → refused: reason:u8
 //! ```
 //!
 //! Guarantees: decoding never allocates more than the bytes received justify, and accepts one spelling per message.
 
 use ledger::{
-    block::HeaderBatch,
+    block::{Header, HeaderBatch},
     codec::{Decode, DecodeError, Encode, Reader, Writer},
     hash::{BlockHash, Hash, Key, WitnessTxId},
+    history::Peaks,
     params::{MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES},
 };
 
@@ -81,6 +83,8 @@ pub enum Request {
     },
     /// Addresses of other peers.
     Addresses,
+    /// What is needed to check the headers that follow this block of the best chain, for whoever trusts its hash.
+    Start(BlockHash),
 }
 
 /// An answer.
@@ -99,6 +103,8 @@ pub enum Response {
     Proof(Option<ProofAnswer>),
     /// Binary multiaddrs, each ending in a peer id.
     Addresses(Vec<Vec<u8>>),
+    /// The block's header and what came before it, or `None` if it is not on the answerer's chain.
+    Start(Option<Box<StartAnswer>>),
     /// No answer, and why.
     Refused(Refusal),
 }
@@ -110,6 +116,15 @@ pub struct ProofAnswer {
     pub headers: HeaderBatch,
     /// Bytes of a `ledger::state::tree::Proof`.
     pub proof: Vec<u8>,
+}
+
+/// Where a chain of headers can be checked from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StartAnswer {
+    /// The header asked for.
+    pub header: Header,
+    /// Peaks over all headers before it: its `history_root` commits to them, and to the work in them.
+    pub peaks: Peaks,
 }
 
 /// Why a request was not served.
@@ -131,6 +146,7 @@ impl Request {
             Self::Transactions(_) => "txs",
             Self::Proof { .. } => "proof",
             Self::Addresses => "addresses",
+            Self::Start(_) => "start",
         }
     }
 }
@@ -177,6 +193,7 @@ impl Encode for Request {
                 w.raw(at.as_ref().map_or(&[], |hash| hash.as_ref()))
             }
             Self::Addresses => w.u8(5),
+            Self::Start(hash) => w.u8(8).raw(hash.as_ref()),
         };
     }
 }
@@ -192,6 +209,7 @@ impl Decode for Request {
             3 => Self::Transactions(hashes(r, MAX_TRANSACTIONS)?),
             4 => Self::Proof { key: r.hash("key")?, at: flag(r, "has_at")?.then(|| r.hash("at")).transpose()? },
             5 => Self::Addresses,
+            8 => Self::Start(r.hash("hash")?),
             _ => return Err(DecodeError::Invalid("kind")),
         })
     }
@@ -223,6 +241,12 @@ impl Encode for Response {
                     w.b8(address);
                 });
             }
+            Self::Start(answer) => {
+                w.u8(8).u8(answer.is_some().into());
+                if let Some(answer) = answer {
+                    w.put(&HeaderBatch(vec![answer.header])).put(&answer.peaks);
+                }
+            }
             Self::Refused(reason) => {
                 w.u8(255).u8(reason.id());
             }
@@ -246,6 +270,7 @@ impl Decode for Response {
             })?),
             4 => Self::Proof(decode_proof(r)?),
             5 => Self::Addresses(list(r, MAX_ADDRESSES, |r| Ok(r.b8(MAX_ADDRESS_BYTES, "address")?.to_vec()))?),
+            8 => Self::Start(flag(r, "found")?.then(|| decode_start(r)).transpose()?.map(Box::new)),
             255 => Self::Refused(Refusal::from_id(r.u8("reason")?)?),
             _ => return Err(DecodeError::Invalid("kind")),
         })
@@ -286,6 +311,13 @@ fn decode_proof(r: &mut Reader<'_>) -> Result<Option<ProofAnswer>, DecodeError> 
         return Err(DecodeError::Invalid("proof headers"));
     }
     Ok(Some(ProofAnswer { headers, proof: long(r, MAX_PROOF_BYTES)?.to_vec() }))
+}
+
+fn decode_start(r: &mut Reader<'_>) -> Result<StartAnswer, DecodeError> {
+    match r.get()? {
+        HeaderBatch(headers) if headers.len() == 1 => Ok(StartAnswer { header: headers[0], peaks: r.get()? }),
+        HeaderBatch(_) => Err(DecodeError::Invalid("start header")),
+    }
 }
 
 fn put_count(w: &mut Writer, count: usize) {
@@ -338,6 +370,7 @@ fn list<T>(
 mod tests {
     use ledger::{
         codec::{decode, encode},
+        history::Leaf,
         params::Network,
     };
     use rand::{Rng, SeedableRng};
@@ -354,6 +387,7 @@ mod tests {
             Request::Proof { key: Key([6; 32]), at: None },
             Request::Proof { key: Key([6; 32]), at: Some(BlockHash([7; 32])) },
             Request::Addresses,
+            Request::Start(BlockHash([8; 32])),
         ]
     }
 
@@ -366,9 +400,18 @@ mod tests {
             Response::Proof(None),
             Response::Proof(Some(ProofAnswer { headers, proof: vec![3; 1_000] })),
             Response::Addresses(vec![vec![4; 40]]),
+            Response::Start(None),
+            Response::Start(Some(Box::new(StartAnswer { header: Network::Local.params().genesis(), peaks: peaks() }))),
             Response::Refused(Refusal::Busy),
             Response::Refused(Refusal::Unsupported),
         ]
+    }
+
+    fn peaks() -> Peaks {
+        let leaf = |height| Leaf { block_hash: BlockHash([9; 32]), height, time: 1, vtime: 2, bits: 3, work: 4 };
+        let mut peaks = Peaks::new();
+        (0..11).for_each(|height| drop(peaks.append(&leaf(height)).expect("in turn")));
+        peaks
     }
 
     #[test]

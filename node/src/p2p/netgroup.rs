@@ -1,4 +1,4 @@
-//! Which addresses probably belong to one operator, and which are at home.
+//! Which addresses probably belong to one host or one operator, and which are at home.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -40,8 +40,23 @@ impl Netgroup {
     }
 }
 
+/// The addresses of one host, as far as anybody can tell: one of IPv4, and a whole /64 of IPv6, because that is what a
+/// host is given, to pick addresses from as it likes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Site(IpAddr);
+
+impl Site {
+    /// The site of an address, if it begins with an IP.
+    pub fn of(address: &Multiaddr) -> Option<Self> {
+        Some(Self(match ip_of(address)? {
+            IpAddr::V4(ip) => ip.into(),
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        }))
+    }
+}
+
 /// The address's IP, if it begins with one. IPv4 mapped into IPv6 counts as IPv4.
-pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next()? {
         Protocol::Ip4(ip) => Some(ip.into()),
         Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(ip.into(), IpAddr::from)),
@@ -109,6 +124,16 @@ mod tests {
             check(home, Netgroup::Home);
         }
         check("/dns/example.org/tcp/1", Netgroup::Unknown);
+    }
+
+    #[test]
+    fn sites() {
+        let site = |text: &str| Site::of(&text.parse().expect("an address"));
+        assert_eq!(site("/ip6/2001:db8:1:2::1/tcp/1"), site("/ip6/2001:db8:1:2:ffff:ffff:ffff:ffff/udp/1/quic-v1"));
+        assert_ne!(site("/ip6/2001:db8:1:2::1/tcp/1"), site("/ip6/2001:db8:1:3::1/tcp/1"));
+        assert_eq!(site("/ip6/::ffff:198.51.100.7/tcp/1"), site("/ip4/198.51.100.7/tcp/2"));
+        assert_ne!(site("/ip4/198.51.100.7/tcp/1"), site("/ip4/198.51.100.8/tcp/1"));
+        assert_eq!(site("/dns/example.org/tcp/1"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 
 use crate::chain::ChainReader;
 
-use super::message::{MAX_BODIES_BYTES, MAX_TRANSACTIONS, ProofAnswer, Refusal, Request, Response};
+use super::message::{MAX_BODIES_BYTES, MAX_TRANSACTIONS, ProofAnswer, Refusal, Request, Response, StartAnswer};
 
 /// The answer to `request`. Status and addresses are answered by the network task, which has them at hand.
 pub fn answer(reader: &ChainReader, request: Request) -> Response {
@@ -21,6 +21,7 @@ pub fn answer(reader: &ChainReader, request: Request) -> Response {
         Request::Bodies(hashes) => bodies(reader, &hashes),
         Request::Transactions(ids) => transactions(reader, &ids),
         Request::Proof { key, at } => proof(reader, &key, at),
+        Request::Start(hash) => start(reader, &hash),
         Request::Status(_) | Request::Addresses => None,
     };
     answer.unwrap_or(Response::Refused(Refusal::Unsupported))
@@ -71,6 +72,12 @@ fn proof(reader: &ChainReader, key: &Key, at: Option<BlockHash>) -> Option<Respo
     Some(Response::Proof(Some(ProofAnswer { headers: HeaderBatch(vec![header]), proof: proof.bytes })))
 }
 
+/// A block of the best chain to check headers from. Of other branches the history before them is not kept.
+fn start(reader: &ChainReader, hash: &BlockHash) -> Option<Response> {
+    let found = reader.start_at(hash).ok()?;
+    Some(Response::Start(found.map(|(header, peaks)| Box::new(StartAnswer { header, peaks }))))
+}
+
 /// Bytes of an answer on the wire, for limits.
 pub fn size(response: &Response) -> usize {
     match response {
@@ -80,6 +87,7 @@ pub fn size(response: &Response) -> usize {
         | Response::Transactions(_)
         | Response::Proof(_)
         | Response::Addresses(_)
+        | Response::Start(_)
         | Response::Refused(_) => encode(response).len(),
     }
 }

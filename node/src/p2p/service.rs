@@ -11,7 +11,6 @@ mod swarm_events;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     io,
-    net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -39,6 +38,7 @@ use crate::{
 
 use super::{
     Config, P2pHandle, PeerInfo,
+    bans::Bans,
     behaviour::{self, Behaviour, BehaviourEvent},
     gossip::Topics,
     handle::{COMMANDS, Command},
@@ -191,8 +191,7 @@ pub(super) struct Service {
     connected: BTreeMap<PeerId, Connected>,
     /// At most as many as [`crate::sync`] and `dialing` have open questions.
     asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
-    bans: BTreeMap<PeerId, Millis>,
-    banned_ips: BTreeMap<IpAddr, Millis>,
+    bans: Bans,
     jobs: JoinSet<Done>,
     pending: HashMap<task::Id, Pending>,
     ticks: u64,
@@ -225,8 +224,7 @@ impl Service {
             outbox: Outbox::default(),
             connected: BTreeMap::new(),
             asked: HashMap::new(),
-            bans: BTreeMap::new(),
-            banned_ips: BTreeMap::new(),
+            bans: Bans::default(),
             jobs: JoinSet::new(),
             pending: HashMap::new(),
             ticks: 0,
@@ -344,10 +342,12 @@ impl Service {
         count(&self.stats.bans_total);
         tracing::debug!(%peer, for_ms, why, "peer banned");
         let until = self.now().after(for_ms);
-        self.bans.insert(peer, until);
-        self.ban_address(&peer, until);
+        let address = self.connected.get(&peer).map(|entry| &entry.address);
+        let pardoned = self.bans.add(peer, address, until);
         self.dialing.book.forget(&peer);
-        self.swarm.behaviour_mut().blocked.block_peer(peer);
+        let blocked = &mut self.swarm.behaviour_mut().blocked;
+        pardoned.map(|other| blocked.unblock_peer(other));
+        blocked.block_peer(peer);
         self.disconnect(peer);
     }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ledger::{block::Block, hash::BlockHash};
 use rand::{Rng, RngCore};
 
-use super::{Millis, Offence, Output, Peer, PeerKey, Source, Sync};
+use super::{Millis, Offence, Output, Peer, PeerKey, Source, Sync, peers::HeaderTalk};
 
 /// Heights above the tip that are fetched ahead of being applied.
 pub const WINDOW: usize = 1_024;
@@ -178,10 +178,12 @@ impl<P: PeerKey> Sync<P> {
     pub(super) fn ask_for_bodies(&mut self, now: Millis, rng: &mut dyn RngCore, out: &mut Vec<Output<P>>) {
         let free = self.bodies.free();
         let mut room = IN_FLIGHT.saturating_sub(self.bodies.order.len() - free);
-        if room == 0 || free == 0 {
+        let share = self.share_per_question();
+        // When judging is what takes time, room comes block by block. Asking for each alone would be many small
+        // questions, which a peer may refuse as too many at once.
+        if free == 0 || room < share.min(free) {
             return;
         }
-        let share = self.share_per_question();
         for (peer, mut asked) in self.body_peers(now, rng) {
             while room > 0 && asked < PER_PEER {
                 let hashes = self.next_bodies(peer, (PER_PEER - asked).min(share).min(room));
@@ -288,8 +290,9 @@ impl<P: PeerKey> Sync<P> {
     fn drop_header_stallers(&mut self, now: Millis) {
         let patience = self.bodies.patience_ms;
         for (_, entry) in self.peers.iter_mut() {
-            if entry.headers_asked.is_some_and(|asked| now.since(asked) > patience.max(2 * PATIENCE_MIN_MS)) {
-                entry.headers_asked = None;
+            let HeaderTalk::Asked { since, question } = entry.header_talk else { continue };
+            if now.since(since) > patience.max(2 * PATIENCE_MIN_MS) {
+                entry.header_talk = HeaderTalk::Overdue(question);
                 entry.rest_until = now.after(2 * patience);
             }
         }

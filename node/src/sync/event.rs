@@ -61,10 +61,20 @@ pub struct View {
     pub tip: Point,
     /// The best header.
     pub best_header: Point,
+    /// Work of the heaviest chain that fork choice refuses to follow; zero if there is none. Whoever claims no more than
+    /// this has nothing to tell.
+    pub refused_work: u128,
     /// Hashes for a header question, newest first.
     pub locator: Vec<BlockHash>,
     /// Bodies missing on the best header chain, lowest first, at most [`WINDOW`](super::bodies::WINDOW).
     pub wanted: Vec<(u32, BlockHash)>,
+}
+
+impl View {
+    /// Work of the heaviest chain of headers known, followed or not.
+    pub fn known_work(&self) -> u128 {
+        self.best_header.work.max(self.refused_work)
+    }
 }
 
 /// An open question to a peer.
@@ -111,13 +121,15 @@ pub enum Source<P> {
     Answer(P),
     /// This peer announced it.
     Gossip(P),
+    /// Came from this peer, and waited here until its time had come.
+    Waited(P),
 }
 
 impl<P: PeerKey> Source<P> {
     /// The peer.
     pub fn peer(&self) -> P {
         match self {
-            Self::Answer(peer) | Self::Gossip(peer) => *peer,
+            Self::Answer(peer) | Self::Gossip(peer) | Self::Waited(peer) => *peer,
         }
     }
 }

@@ -2,10 +2,78 @@
 
 use std::collections::BTreeMap;
 
+use ledger::hash::BlockHash;
+
 use super::{Claim, Direction, Millis, PeerKey};
 
 /// Questions in a row that may stay unanswered before the connection is given up.
 pub const MAX_FAILURES: u32 = 4;
+
+/// A question for headers, as it was put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeaderQuestion {
+    /// Work that the peer claimed at that moment: what an honest answer shows, whatever is claimed later.
+    pub claimed: u128,
+    /// Height of the best header at that moment.
+    pub best_height: u32,
+    /// Where the answer should go on, if not where the peer's chain leaves the best one.
+    pub after: Option<Mark>,
+}
+
+/// A header of some chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    pub height: u32,
+    pub hash: BlockHash,
+}
+
+/// What an answer was good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Worth {
+    /// It led on, and it was all there is.
+    Something,
+    /// It was as long as an answer may be, and ended here: there may be more.
+    Full(Mark),
+    /// All of it was known, or nothing was in it, or it hung in the air.
+    Nothing,
+}
+
+/// How far a peer is with a question for headers. There is at most one at a time, and it is over only when the chain has
+/// been looked at after the answer was judged: before that, nobody can say what the answer was worth, and the next
+/// question would be the same again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeaderTalk {
+    /// May be asked from this moment on.
+    Idle(Millis),
+    /// Was asked.
+    Asked { since: Millis, question: HeaderQuestion },
+    /// Was asked so long ago that others are asked instead; the answer may still come.
+    Overdue(HeaderQuestion),
+    /// Its answer is being judged.
+    Judging(HeaderQuestion),
+    /// Its answer is judged, and a view that shows what came of it is under way.
+    Settling {
+        /// Views to come, the last of which is newer than the answer.
+        views: u8,
+        question: HeaderQuestion,
+        worth: Worth,
+    },
+}
+
+impl HeaderTalk {
+    /// Whether a question may be put.
+    pub fn is_free(self, now: Millis) -> bool {
+        matches!(self, Self::Idle(from) if from <= now)
+    }
+
+    /// Whether the peer takes one of the places for parallel questions.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Asked { .. } | Self::Judging(_) | Self::Settling { .. } => true,
+            Self::Idle(_) | Self::Overdue(_) => false,
+        }
+    }
+}
 
 /// One connected peer.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +86,9 @@ pub struct Peer {
     pub status_due: Millis,
     /// Not asked for anything big before this.
     pub rest_until: Millis,
-    /// Since when a header question is open.
-    pub headers_asked: Option<Millis>,
+    pub header_talk: HeaderTalk,
+    /// Where to go on in a chain that is so long that its first headers alone do not make it the best.
+    pub headers_after: Option<Mark>,
     /// Unanswered questions in a row.
     pub failures: u32,
     /// Body questions in a row that were taken away because they took too long.
@@ -34,7 +103,8 @@ impl Peer {
             clock_offset_s: None,
             status_due: Millis(0),
             rest_until: Millis(0),
-            headers_asked: None,
+            header_talk: HeaderTalk::Idle(Millis(0)),
+            headers_after: None,
             failures: 0,
             stalls: 0,
         }

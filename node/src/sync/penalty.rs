@@ -11,13 +11,14 @@ use super::{Millis, PeerKey};
 
 /// Points at which a peer is banned.
 const BAN_AT: u32 = 100;
-/// The score halves in this time.
+/// The score halves each time that this has passed, counted from the offence that began it: later ones do not put the
+/// next halving off.
 const HALF_LIFE_MS: u64 = 600_000;
 /// The first ban; each further one is twice as long.
 const FIRST_BAN_MS: u64 = 3_600_000;
 /// The longest ban.
 const LONGEST_BAN_MS: u64 = 86_400_000;
-/// Peers with a record; the oldest record goes first. A record is 40 bytes.
+/// Peers with a record; the oldest of those that never led to a ban goes first. A record is 40 bytes.
 const MAX_RECORDS: usize = 4_096;
 
 /// Something no honest peer does, or does rarely.
@@ -109,7 +110,8 @@ pub struct Ban {
 #[derive(Clone, Copy, Debug)]
 struct Record {
     score: u32,
-    scored_at: Millis,
+    /// When the score was last halved, or began.
+    halved_at: Millis,
     bans: u32,
     banned_until: Millis,
 }
@@ -128,10 +130,10 @@ impl<P: PeerKey> Penalties<P> {
     /// Adds an offence; `Some` if that is one too many.
     pub fn record(&mut self, now: Millis, peer: P, offence: Offence) -> Option<Ban> {
         self.make_room(&peer);
-        let fresh = Record { score: 0, scored_at: now, bans: 0, banned_until: Millis(0) };
+        let fresh = Record { score: 0, halved_at: now, bans: 0, banned_until: Millis(0) };
         let record = self.0.entry(peer).or_insert(fresh);
-        record.score = faded(record, now).saturating_add(offence.points());
-        record.scored_at = now;
+        record.fade(now);
+        record.score = record.score.saturating_add(offence.points());
         if record.score < BAN_AT {
             return None;
         }
@@ -142,6 +144,11 @@ impl<P: PeerKey> Penalties<P> {
         Some(Ban { for_ms })
     }
 
+    /// Points against the peer now.
+    pub fn score(&self, now: Millis, peer: &P) -> u32 {
+        self.0.get(peer).map_or(0, |record| record.faded(now))
+    }
+
     /// Whether the peer is banned now.
     pub fn is_banned(&self, now: Millis, peer: &P) -> bool {
         self.0.get(peer).is_some_and(|record| record.banned_until > now)
@@ -149,21 +156,35 @@ impl<P: PeerKey> Penalties<P> {
 
     /// Drops records that say nothing any more.
     pub fn forget_old(&mut self, now: Millis) {
-        self.0.retain(|_, r| r.banned_until.after(LONGEST_BAN_MS) > now || faded(r, now) > 0);
+        self.0.retain(|_, r| r.banned_until.after(LONGEST_BAN_MS) > now || r.faded(now) > 0);
     }
 
     fn make_room(&mut self, peer: &P) {
         if self.0.len() < MAX_RECORDS || self.0.contains_key(peer) {
             return;
         }
-        let oldest = self.0.iter().min_by_key(|(_, record)| record.scored_at).map(|(key, _)| *key);
+        let oldest = self.0.iter().min_by_key(|(_, r)| (r.banned_until, r.halved_at)).map(|(key, _)| *key);
         oldest.map(|key| self.0.remove(&key));
     }
 }
 
-fn faded(record: &Record, now: Millis) -> u32 {
-    let halvings = now.since(record.scored_at) / HALF_LIFE_MS;
-    record.score.checked_shr(halvings.min(32) as u32).unwrap_or(0)
+impl Record {
+    /// Takes off what time has taken off. What is left of the running half-life goes on running.
+    fn fade(&mut self, now: Millis) {
+        self.score = self.faded(now);
+        self.halved_at = match self.score {
+            0 => now,
+            _ => self.halved_at.after(self.halvings(now) * HALF_LIFE_MS),
+        };
+    }
+
+    fn faded(&self, now: Millis) -> u32 {
+        self.score.checked_shr(self.halvings(now).min(32) as u32).unwrap_or(0)
+    }
+
+    fn halvings(&self, now: Millis) -> u64 {
+        now.since(self.halved_at) / HALF_LIFE_MS
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +203,17 @@ mod tests {
         assert!(!penalties.is_banned(Millis(FIRST_BAN_MS), &2));
         let again = penalties.record(Millis(FIRST_BAN_MS), 2, Offence::WrongBody).expect("banned again");
         assert_eq!(again.for_ms, 2 * FIRST_BAN_MS);
+    }
+
+    /// An offence every nine minutes fades like any other, however often that happens.
+    #[test]
+    fn offences_closer_than_a_half_life_fade_too() {
+        let mut penalties = Penalties::default();
+        for round in 0..100 {
+            assert_eq!(penalties.record(Millis(round * HALF_LIFE_MS * 9 / 10), 1, Offence::EmptyClaim), None);
+        }
+        let mut flood = (0..).map(|round| penalties.record(Millis(round * HALF_LIFE_MS / 4), 2, Offence::EmptyClaim));
+        assert_eq!(flood.position(|ban| ban.is_some()), Some(6), "but more often than that adds up");
     }
 
     #[test]

@@ -36,6 +36,7 @@ impl Bench {
         View {
             tip: point(tip),
             best_header: point(best),
+            refused_work: 0,
             locator: vec![self.hash(0)],
             wanted: (tip + 1..=best).map(|height| (height, self.hash(height))).collect(),
         }
@@ -49,10 +50,40 @@ impl Bench {
         self.blocks.iter().find(|block| block.hash() == *hash).expect("a block of the bench").clone()
     }
 
-    fn meet(&mut self, peer: u32, height: u32) -> Vec<Output<u32>> {
-        self.give(Input::Connected { peer, direction: Direction::Outbound });
+    /// A peer answers with these headers, and the chain says this of them.
+    fn answer_headers(
+        &mut self,
+        peer: u32,
+        heights: std::ops::RangeInclusive<u32>,
+        judged: Judged,
+    ) -> Vec<Output<u32>> {
+        let headers: Vec<_> = heights.map(|height| self.blocks[height as usize].header).collect();
+        let mut out = self.give(Input::Headers { peer, headers: headers.clone() });
+        let source = Source::Answer(peer);
+        assert!(out.iter().any(|o| matches!(o, Output::SubmitHeaders { .. })), "peer {peer} was not asked");
+        out.extend(self.give(Input::HeadersJudged { source, headers, judged }));
+        out
+    }
+
+    /// A node at genesis that is connected to these peers, which told nothing yet.
+    fn among(peers: std::ops::RangeInclusive<u32>) -> Self {
+        let mut bench = Self::new();
+        for peer in peers {
+            bench.give(Input::Connected { peer, direction: Direction::Outbound });
+        }
+        let view = bench.view(0, 0);
+        bench.give(Input::View(view));
+        bench
+    }
+
+    fn claims(&mut self, peer: u32, height: u32) -> Vec<Output<u32>> {
         let claim = Claim { height, hash: BlockHash::ZERO, work: u128::from(height) * 10 };
         self.give(Input::Status { peer, claim, clock_offset_s: 0 })
+    }
+
+    fn meet(&mut self, peer: u32, height: u32) -> Vec<Output<u32>> {
+        self.give(Input::Connected { peer, direction: Direction::Outbound });
+        self.claims(peer, height)
     }
 }
 
@@ -151,20 +182,166 @@ fn bodies_nobody_asked_for_are_an_offence() {
     assert!(!out.iter().any(|o| matches!(o, Output::SubmitBlock { .. })));
 }
 
-#[test]
-fn an_empty_claim_is_forgotten_and_in_the_end_punished() {
-    let mut bench = Bench::new();
-    let view = bench.view(0, 0);
-    bench.give(Input::View(view));
+fn is_ban(out: &[Output<u32>]) -> bool {
+    out.iter().any(|o| matches!(o, Output::Ban { .. }))
+}
+
+fn asks_headers_of(out: &[Output<u32>], peer: u32) -> bool {
+    out.iter().any(|o| matches!(o, Output::AskHeaders { peer: asked, .. } if *asked == peer))
+}
+
+/// How peer 1, which claims 99 blocks and has none, answers.
+fn check_empty_claim(answer: impl Fn(&mut Bench) -> Vec<Output<u32>>) {
+    let mut bench = Bench::among(1..=1);
     let mut banned = false;
     for round in 0..5u64 {
         bench.now = Millis(round * 11_000);
-        assert!(bench.meet(1, 99).iter().any(|o| matches!(o, Output::AskHeaders { peer: 1, .. })));
-        let out = bench.give(Input::Headers { peer: 1, headers: Vec::new() });
-        banned |= out.iter().any(|o| matches!(o, Output::Ban { .. }));
+        assert!(asks_headers_of(&bench.claims(1, 99), 1), "round {round}");
+        let out = answer(&mut bench);
+        assert!(!is_ban(&out) && bench.sync.claim_of(&1).is_some(), "not before the chain is looked at");
+        let view = bench.view(0, 0);
+        let out = bench.give(Input::View(view));
+        banned |= is_ban(&out);
+        assert!(!asks_headers_of(&out, 1));
         assert_eq!(bench.sync.verdict().target_height, 0);
     }
     assert!(banned);
+}
+
+#[test]
+fn an_empty_claim_is_forgotten_and_in_the_end_punished() {
+    check_empty_claim(|bench| bench.give(Input::Headers { peer: 1, headers: Vec::new() }));
+}
+
+#[test]
+fn old_headers_do_not_fill_a_claim() {
+    check_empty_claim(|bench| bench.answer_headers(1, 1..=1, Judged::Known));
+}
+
+#[test]
+fn headers_that_hang_in_the_air_do_not_fill_a_claim() {
+    check_empty_claim(|bench| bench.answer_headers(1, 98..=99, Judged::UnknownParent(BlockHash::ZERO)));
+}
+
+/// Two peers are asked the same; whose answer is second has told nothing new, and has kept its word.
+#[test]
+fn a_twin_answer_costs_nothing() {
+    let mut bench = Bench::among(1..=2);
+    for height in 1..=20 {
+        bench.claims(1, height);
+        bench.claims(2, height);
+        bench.answer_headers(1, height..=height, Judged::Accepted);
+        let early = bench.view(0, height - 1);
+        let out = bench.answer_headers(2, height..=height, Judged::Known);
+        assert!(!is_ban(&out) && !asks_headers_of(&out, 1) && !asks_headers_of(&out, 2), "the same question again");
+        // The view that was asked for after the first judgement may be a view from before the second.
+        assert!(!is_ban(&bench.give(Input::View(early))));
+        let view = bench.view(0, height);
+        assert!(!is_ban(&bench.give(Input::View(view))));
+        assert!(bench.sync.claim_of(&2).is_some());
+    }
+}
+
+/// What a peer claims after it was asked cannot be in its answer.
+#[test]
+fn a_claim_that_rose_meanwhile_is_not_empty() {
+    let mut bench = Bench::among(1..=1);
+    for height in (1..=40).step_by(2) {
+        bench.claims(1, height);
+        bench.claims(1, height + 1);
+        bench.answer_headers(1, height..=height, Judged::Known);
+        let view = bench.view(0, height);
+        assert!(asks_headers_of(&bench.give(Input::View(view)), 1), "there is more at {height}");
+        bench.answer_headers(1, height + 1..=height + 1, Judged::Accepted);
+        let view = bench.view(0, height + 1);
+        bench.give(Input::View(view));
+    }
+    assert!(bench.sync.claim_of(&1).is_some() && !bench.sync.is_banned(bench.now, &1));
+}
+
+#[test]
+fn headers_from_the_future_make_the_peer_rest_and_cost_nothing() {
+    let mut bench = Bench::among(1..=1);
+    let view = bench.view(0, 0);
+    assert!(asks_headers_of(&bench.claims(1, 50), 1));
+    for round in 0..20u64 {
+        bench.now = Millis(round * 1_000);
+        let unix = 100 + round;
+        bench.answer_headers(1, 1..=1, Judged::Deferred { until: unix });
+        assert!(!asks_headers_of(&bench.give(Input::View(view.clone())), 1), "asked at once for the same");
+        // They were judged again in time, and by then they had come from somebody else.
+        let out = bench.give(Input::Tick { unix_now: unix });
+        let again = out.iter().find_map(|o| match o {
+            Output::SubmitHeaders { source, headers } => Some((*source, headers.clone())),
+            _ => None,
+        });
+        let (source, headers) = again.expect("what waited is judged again");
+        bench.give(Input::HeadersJudged { source, headers, judged: Judged::Known });
+        assert!(!is_ban(&bench.give(Input::View(view.clone()))));
+        assert!(bench.sync.claim_of(&1).is_some());
+        bench.now = Millis(round * 1_000 + 999);
+        assert!(!asks_headers_of(&bench.give(Input::Tick { unix_now: unix }), 1));
+        bench.now = Millis(round * 1_000 + 1_000);
+        assert!(asks_headers_of(&bench.give(Input::Tick { unix_now: unix }), 1));
+    }
+}
+
+/// A peer on a branch that is longer than one answer, while our own chain stands at a height that it reaches in the end.
+fn bench_beside_a_long_branch() -> (Bench, View) {
+    let mut bench = Bench::among(1..=1);
+    bench.blocks.extend((200..5_000).map(block));
+    let mut view = bench.view(0, 0);
+    view.best_header = Point { height: 4_400, hash: BlockHash([9; 32]), work: 44_000 };
+    bench.give(Input::View(view.clone()));
+    assert!(asks_headers_of(&bench.claims(1, 4_500), 1));
+    (bench, view)
+}
+
+fn header_locator(out: &[Output<u32>]) -> Option<Vec<BlockHash>> {
+    out.iter().find_map(|o| match o {
+        Output::AskHeaders { locator, .. } => Some(locator.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_branch_longer_than_an_answer_is_walked_to_its_end() {
+    let (mut bench, view) = bench_beside_a_long_branch();
+    for (heights, judged) in [(1..=2_000, Judged::Known), (2_001..=4_000, Judged::Accepted)] {
+        let end = bench.hash(*heights.end());
+        bench.answer_headers(1, heights, judged);
+        let locator = header_locator(&bench.give(Input::View(view.clone()))).expect("asked for the rest");
+        assert_eq!(locator, [end, bench.hash(0)]);
+    }
+    bench.answer_headers(1, 4_001..=4_500, Judged::Accepted);
+    let view = bench.view(0, 4_500);
+    assert!(!asks_headers_of(&bench.give(Input::View(view)), 1));
+    assert_eq!(header_locator(&bench.claims(1, 4_501)), Some(vec![bench.hash(0)]), "where the best chain is left");
+}
+
+#[test]
+fn the_same_full_answer_again_does_not_fill_a_claim() {
+    let (mut bench, view) = bench_beside_a_long_branch();
+    bench.answer_headers(1, 1..=2_000, Judged::Known);
+    assert!(asks_headers_of(&bench.give(Input::View(view.clone())), 1));
+    bench.answer_headers(1, 1..=2_000, Judged::Known);
+    assert!(!asks_headers_of(&bench.give(Input::View(view)), 1));
+    assert!(bench.sync.claim_of(&1).is_none() && bench.sync.score_of(bench.now, &1) > 0);
+}
+
+/// A slow answer is an answer, and nobody is asked twice meanwhile.
+#[test]
+fn an_overdue_answer_is_used() {
+    let mut bench = Bench::among(1..=3);
+    (1..=3).for_each(|peer| drop(bench.claims(peer, 50)));
+    bench.now = Millis(4_100);
+    assert!(bench.give(Input::Tick { unix_now: 0 }).iter().any(|o| matches!(o, Output::AskHeaders { .. })));
+    bench.now = Millis(30_000);
+    let out = bench.give(Input::Tick { unix_now: 0 });
+    assert!(!out.iter().any(|o| matches!(o, Output::AskHeaders { .. })), "all three owe an answer");
+    let headers = vec![bench.blocks[1].header];
+    let out = bench.give(Input::Headers { peer: 1, headers });
+    assert!(out.iter().any(|o| matches!(o, Output::SubmitHeaders { source: Source::Answer(1), .. })));
 }
 
 #[test]

@@ -1,5 +1,12 @@
 //! What never changes by accident: help texts, exit codes, the shape of JSON.
 
+use ledger::{
+    params::Network,
+    state::tree::{MemoryPages, prove},
+    testing::name,
+};
+use node::light::ProofFile;
+
 use crate::world::World;
 
 const COMMANDS: [&[&str]; 20] = [
@@ -190,4 +197,22 @@ fn completions_and_manual_pages() {
     world.run(&["man"]).expect(0).says(".TH namectl 1");
     world.run(&["man", "--dir", "pages"]).expect(0);
     assert!(world.path("pages/namectl-records-set.1").exists());
+}
+
+#[test]
+fn a_checkpoint_is_a_hash_at_its_height() {
+    let (world, params, nobody) = (World::new(), Network::Local.params(), name("nobody"));
+    let pages = MemoryPages::new();
+    let path = prove(&pages, pages.root(), &nobody.key()).expect("the empty tree");
+    let proof = path.into_proof(None).expect("nothing is there").to_bytes();
+    let file = world.dir.path().join("absent.proof");
+    let bytes = ProofFile::new(params, nobody, params.genesis(), Vec::new(), proof).to_bytes();
+    std::fs::write(&file, bytes).expect("writes");
+    let verify = |height: u32, hash: &str| {
+        world.run(&["verify", &file.display().to_string(), "--checkpoint", &format!("{height}:{hash}")])
+    };
+    let genesis = params.genesis_hash().to_string();
+    verify(0, &genesis).expect(0).says("was not registered");
+    verify(1, &genesis).expect(9).says("has height 0, not 1").says(&format!("--checkpoint 0:{genesis}"));
+    verify(0, &"9".repeat(64)).expect(9).says("does not contain the trusted block");
 }

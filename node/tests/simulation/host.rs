@@ -110,6 +110,7 @@ impl Host {
         View {
             tip: Point { height: tip.height, hash: tip.hash, work: tip.total_work },
             best_header: Point { height, hash, work },
+            refused_work: tip.refused_work,
             locator: self.core.locator(),
             wanted: self.core.wanted_bodies(WINDOW),
         }

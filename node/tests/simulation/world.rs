@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ledger::{
-    block::Block,
+    block::{Block, Header},
     hash::{self, BlockHash, Hash, Tag},
     name::Name,
     params::Params,
     testing::{key, owner, records, tiny_params},
     transaction::{Body, Transaction, commit_hash},
 };
-use node::sync::{Direction, Failure, Input, Judged, Millis, Output, Relay, Source, relay_of};
+use node::sync::{Direction, Failure, Input, Judged, Millis, Output, Relay, Source, View, relay_of};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::host::{Answer, Host, News, Question, Role};
@@ -22,6 +22,9 @@ const SLOT_MS: u64 = 100;
 const SLOTS_PER_BLOCK: u64 = 20;
 /// A question without an answer fails after this.
 const REQUEST_TIMEOUT_MS: u64 = 10_000;
+/// Longest time until a host learns what its own chain said: in a real node both are tasks of their own, so what it
+/// learns may be overtaken by then.
+const JOB_MS: u64 = 60;
 
 #[derive(Debug)]
 enum Event {
@@ -30,6 +33,8 @@ enum Event {
     Question { from: usize, to: usize, id: u64, question: Question },
     Answer { from: usize, to: usize, id: u64, answer: Answer },
     Timeout { asker: usize, peer: usize, id: u64 },
+    HeadersJudged { host: usize, source: Source<usize>, headers: Vec<Header>, judged: Judged },
+    View { host: usize, view: View },
     Block { from: usize, to: usize, block: Arc<Block> },
     Transaction { to: usize, tx: Box<Transaction> },
     Reveal { host: usize, name: Name, seed: u64 },
@@ -162,6 +167,11 @@ impl World {
         self.queue.insert((self.now + after_ms, self.next), event);
     }
 
+    fn schedule_job(&mut self, end: Event) {
+        let after_ms = self.rng.random_range(0..=JOB_MS);
+        self.schedule(after_ms, end);
+    }
+
     fn delay(&mut self) -> u64 {
         self.rng.random_range(self.latency.0..=self.latency.1)
     }
@@ -213,6 +223,10 @@ impl World {
                     self.feed(asker, Input::Failed { peer, question, why: Failure::Timeout });
                 }
             }
+            Event::HeadersJudged { host, source, headers, judged } => {
+                self.feed(host, Input::HeadersJudged { source, headers, judged });
+            }
+            Event::View { host, view } => self.feed(host, Input::View(view)),
             Event::Block { from, to, block } => self.block_announced(from, to, &block),
             Event::Transaction { to, tx } => self.transaction(to, *tx),
             Event::Reveal { host, name, seed } => self.try_reveal(host, name, seed),
@@ -307,7 +321,7 @@ impl World {
             Output::SubmitHeaders { source, headers } => {
                 let unix = self.host_unix(host);
                 let judged = self.hosts[host].judge_headers(&headers, unix);
-                self.feed(host, Input::HeadersJudged { source, headers, judged });
+                self.schedule_job(Event::HeadersJudged { host, source, headers, judged });
             }
             Output::SubmitBlock { source, block } => {
                 let judged = self.judge(host, source.peer(), &block);
@@ -315,7 +329,7 @@ impl World {
             }
             Output::RefreshView => {
                 let view = self.hosts[host].view();
-                self.feed(host, Input::View(view));
+                self.schedule_job(Event::View { host, view });
             }
             Output::Disconnect { peer } => self.reconnect(host, peer),
             Output::Ban { peer, .. } => self.ban(host, peer),
@@ -386,8 +400,16 @@ impl World {
         self.hosts.iter().map(|host| host.deepest_reorg).max().unwrap_or(0)
     }
 
-    pub fn bans_among_honest(&self) -> usize {
-        self.bans_where(|peer| peer == Role::Honest)
+    /// Nobody honest holds anything against anybody honest.
+    pub fn check_honest_are_blameless(&self) {
+        let is_honest = |host: &usize| self.hosts[*host].role == Role::Honest;
+        for host in (0..self.hosts.len()).filter(is_honest) {
+            for peer in (0..self.hosts.len()).filter(is_honest) {
+                let score = self.hosts[host].sync.score_of(Millis(self.now), &peer);
+                assert_eq!(score, 0, "host {host} against {peer}");
+            }
+            assert!(!self.hosts[host].bans.iter().any(is_honest), "host {host} bans {:?}", self.hosts[host].bans);
+        }
     }
 
     pub fn bans_of(&self, role: Role) -> usize {

@@ -8,7 +8,7 @@ use hickory_proto::op::ResponseCode;
 use ledger::name::Name;
 
 use super::{
-    Answer, Ede, EdeCode, MAX_CHAIN, Origin, RrSet,
+    Answer, Ede, EdeCode, MAX_CHAIN, Origin, RrSet, denial,
     entry::{self, Node, Referral},
     special,
 };
@@ -23,12 +23,18 @@ use crate::{
 /// Name servers of a referral whose addresses are looked up in other entries.
 const MAX_SIBLINGS: usize = 8;
 
+/// The name at which the walk ended, and its zone.
+struct Place<'a> {
+    name: &'a Dname,
+    zone: &'a Zone,
+}
+
 /// What one name leads to.
 pub(super) enum Step {
     /// Records of the wanted type.
     Data(Vec<RrSet>),
-    /// The name exists, the type does not.
-    NoData,
+    /// The name exists with the given types, but not with the wanted one.
+    NoData { types: Vec<u16> },
     /// The name does not exist.
     NxDomain(Option<Ede>),
     /// Another name is meant.
@@ -56,7 +62,7 @@ pub(super) fn follow(query: &Query, view: &dyn NameView, site: &Site) -> Answer 
                 }
                 seen.push(target);
             }
-            last => return finish(answer, last, zone, query, view, site),
+            last => return finish(answer, last, &Place { name, zone }, query, view, site),
         }
     }
 }
@@ -79,7 +85,7 @@ fn step(name: &Dname, zone: &Zone, query: &Query, view: &dyn NameView, facts: &F
     };
     if label == SERVICE_LABEL {
         return match sub {
-            b"" => Step::NoData,
+            b"" => Step::NoData { types: Vec::new() },
             b"\x02ns" => entry::select(zone.name_server_sets(), query),
             _ => Step::NxDomain(None),
         };
@@ -108,16 +114,15 @@ fn find(label: &[u8], view: &dyn NameView, facts: &Facts) -> Result<Entry, Optio
     Err(Some(Ede { code: EdeCode::Other, text: why_not.into() }))
 }
 
-fn finish(mut answer: Answer, last: Step, zone: &Zone, query: &Query, view: &dyn NameView, site: &Site) -> Answer {
+fn finish(mut answer: Answer, last: Step, at: &Place, query: &Query, view: &dyn NameView, site: &Site) -> Answer {
     match last {
         Step::Data(sets) => answer.answer.extend(sets),
-        Step::NoData => answer.authority.push(zone.soa(&view.facts())),
+        Step::NoData { types } => deny_type(&mut answer, types, at, query, &view.facts()),
         Step::NxDomain(ede) => {
-            answer.rcode = ResponseCode::NXDomain;
-            answer.authority.push(zone.soa(&view.facts()));
             answer.ede = ede;
+            deny_name(&mut answer, at, query, &view.facts());
         }
-        Step::Cut(referral) => refer(&mut answer, referral, query, view, site),
+        Step::Cut(referral) => refer(&mut answer, referral, at.zone, query, view, site),
         Step::TooLong(dname) => {
             answer.rcode = ResponseCode::YXDomain;
             answer.answer.push(dname);
@@ -128,12 +133,50 @@ fn finish(mut answer: Answer, last: Step, zone: &Zone, query: &Query, view: &dyn
     answer
 }
 
-fn refer(answer: &mut Answer, referral: Referral, query: &Query, view: &dyn NameView, site: &Site) {
+fn deny_type(answer: &mut Answer, types: Vec<u16>, at: &Place, query: &Query, facts: &Facts) {
+    match wants_proof(at.zone, query) {
+        true => prove(answer, denial::of_type(at.name, at.zone, types, facts), at, query, facts),
+        false => answer.authority.push(at.zone.soa(facts)),
+    }
+}
+
+/// A validator reads from the NSEC record that the name is absent. To others in between, which know that record only
+/// as proof of an absent type, NXDOMAIN would be a contradiction (RFC 9824 §3.1, §5).
+fn deny_name(answer: &mut Answer, at: &Place, query: &Query, facts: &Facts) {
+    if !wants_proof(at.zone, query) {
+        answer.rcode = ResponseCode::NXDomain;
+        return answer.authority.push(at.zone.soa(facts));
+    }
+    prove(answer, denial::of_name(at.name, at.zone, facts), at, query, facts);
+    if query.compact_ok() {
+        answer.rcode = ResponseCode::NXDomain;
+    }
+}
+
+/// Every name of a signed zone has an NSEC record once it is asked about, so questions for NSEC, or for the RRSIG that
+/// comes with it, are answered by it and not denied.
+fn prove(answer: &mut Answer, nsec: RrSet, at: &Place, query: &Query, facts: &Facts) {
+    match query.qtype {
+        rtype::NSEC | rtype::RRSIG => answer.answer.push(nsec),
+        _ => answer.authority.extend([at.zone.soa(facts), nsec]),
+    }
+}
+
+fn wants_proof(zone: &Zone, query: &Query) -> bool {
+    zone.is_signed() && query.dnssec_ok()
+}
+
+fn refer(answer: &mut Answer, referral: Referral, zone: &Zone, query: &Query, view: &dyn NameView, site: &Site) {
     if answer.answer.is_empty() {
         answer.authoritative = false;
     }
+    let cut = referral.name_servers.owner.clone();
     answer.authority.push(referral.name_servers);
-    answer.authority.extend(referral.signer.filter(|_| query.dnssec_ok()));
+    match referral.signer {
+        Some(signer) if query.dnssec_ok() => answer.authority.push(signer),
+        None if wants_proof(zone, query) => answer.authority.push(denial::of_signer(&cut, zone, &view.facts())),
+        _ => {}
+    }
     answer.glue = referral.glue;
     let siblings = referral.siblings.iter().take(MAX_SIBLINGS);
     answer.additional = siblings.flat_map(|target| addresses(target, view, site)).collect();
@@ -171,7 +214,7 @@ pub(super) fn any(mut sets: Vec<RrSet>, transport: Transport) -> Step {
     if transport == Transport::Datagram {
         sets.truncate(1);
     }
-    if sets.is_empty() { Step::NoData } else { Step::Data(sets) }
+    if sets.is_empty() { Step::NoData { types: Vec::new() } } else { Step::Data(sets) }
 }
 
 /// Whether a type may hold one record per owner only (RFC 2181 §10.1, RFC 6672 §2.4).

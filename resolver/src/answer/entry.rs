@@ -80,7 +80,8 @@ impl Node<'_> {
         let is_cut = self.set(at, owner, rtype::NS).is_some();
         if is_cut {
             // Only a question for DS comes this far, and nothing but DS is on our side of the cut.
-            return self.set(at, owner, rtype::DS).map_or(Step::NoData, |set| Step::Data(vec![set]));
+            let no_signer = Step::NoData { types: vec![rtype::NS] };
+            return self.set(at, owner, rtype::DS).map_or(no_signer, |set| Step::Data(vec![set]));
         }
         select(self.sets(at, owner), query)
     }
@@ -148,13 +149,19 @@ pub(super) fn select(mut sets: Vec<RrSet>, query: &Query) -> Step {
     if query.qtype == rtype::ANY {
         return any(sets, query.transport);
     }
-    let wanted = match sets.iter().any(|set| set.rtype == rtype::CNAME) {
-        true => rtype::CNAME,
-        false => query.qtype,
+    if sets.iter().any(|set| set.rtype == rtype::CNAME) {
+        sets.retain(|set| set.rtype == rtype::CNAME);
+    }
+    let types = sets.iter().map(|set| set.rtype).collect();
+    let wanted = match (query.qtype, sets.first()) {
+        // What stands beside any type, a CNAME too, is not sought at its target (RFC 4035 §2.5).
+        (rtype::NSEC | rtype::RRSIG, _) => return Step::NoData { types },
+        (_, Some(set)) if set.rtype == rtype::CNAME => rtype::CNAME,
+        (qtype, _) => qtype,
     };
     sets.retain(|set| set.rtype == wanted);
     if sets.is_empty() {
-        return Step::NoData;
+        return Step::NoData { types };
     }
     match sets[0].data.first().map(|data| rdata::target(data)) {
         Some(Ok(target)) if wanted != query.qtype => Step::Alias { sets, target },

@@ -26,7 +26,7 @@ pub const TIME: u64 = 1_800_000_000;
 pub const ACTIVE: Life =
     Life { active_from: 100, expires_at: 200_000, grace_until: 221_600, revoked_until: None, last_change: 100 };
 
-const TYPES: [(&str, u16); 22] = [
+const TYPES: [(&str, u16); 24] = [
     ("A", rtype::A),
     ("NS", rtype::NS),
     ("CNAME", rtype::CNAME),
@@ -41,7 +41,9 @@ const TYPES: [(&str, u16); 22] = [
     ("DS", rtype::DS),
     ("SSHFP", rtype::SSHFP),
     ("TLSA", rtype::TLSA),
-    ("DNSKEY", 48),
+    ("RRSIG", rtype::RRSIG),
+    ("NSEC", rtype::NSEC),
+    ("DNSKEY", rtype::DNSKEY),
     ("SVCB", rtype::SVCB),
     ("HTTPS", rtype::HTTPS),
     ("NXNAME", rtype::NXNAME),

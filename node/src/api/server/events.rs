@@ -1,4 +1,4 @@
-//! `GET /v1/events`: tips and operations as server-sent events.
+//! `GET /v1/events`: tips as server-sent events, and operations for whom they concern.
 //!
 //! A reader that falls behind the bounded channel is told that events are missing, and the stream ends: it reads the
 //! status and connects again, instead of believing that it has seen everything.
@@ -6,15 +6,25 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
     response::sse::{Event as SseEvent, KeepAlive, Sse},
 };
 use futures::Stream;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{self, error::RecvError},
+    mpsc, watch,
+};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{error::Refusal, operations::operation_of, state::ApiState};
+use super::{
+    error::Refusal,
+    guard::{Asker, token_needed},
+    operations::operation_of,
+    state::ApiState,
+};
 use crate::{
     api::types::{Event, Lagged, TipEvent, VERSION, rfc3339},
     chain::Tip,
@@ -26,18 +36,29 @@ const WAITING: usize = 16;
 /// How often a silent stream says that it lives, so that either side notices a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Tips and operations, as they happen.
-#[utoipa::path(get, path = "/v1/events", tag = "node",
+/// Tips as they happen, and operations: over TCP with the token only.
+#[utoipa::path(get, path = "/v1/events", tag = "node", security((), ("token" = [])),
     responses((status = 200, content_type = "text/event-stream", body = Event),
+    (status = 401, body = crate::api::types::ErrorEnvelope),
     (status = 503, body = crate::api::types::ErrorEnvelope)))]
 pub(super) async fn events(
     State(state): State<ApiState>,
+    Extension(asker): Extension<Asker>,
+    headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, Refusal> {
+    if asker == Asker::Anybody && headers.contains_key(header::AUTHORIZATION) {
+        // With tips alone, a reader who believes to be known would wait for operations for ever.
+        return Err(token_needed("this is not the node's token"));
+    }
     let permit = state.event_readers().clone().try_acquire_owned().map_err(|_| {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_readers", "too many programs read events already")
     })?;
     let (out, stream) = mpsc::channel(WAITING);
-    let source = Source { tips: state.parts().chain.watch(), operations: state.parts().ops.events(), state };
+    let operations = match asker {
+        Asker::Owner => Some(state.parts().ops.events()),
+        Asker::Anybody => None,
+    };
+    let source = Source { tips: state.parts().chain.watch(), operations, state };
     tokio::spawn(source.pump(out, permit));
     Ok(Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -45,7 +66,8 @@ pub(super) async fn events(
 struct Source {
     state: ApiState,
     tips: watch::Receiver<Arc<Tip>>,
-    operations: broadcast::Receiver<Arc<View>>,
+    /// `None` for readers whom they do not concern.
+    operations: Option<broadcast::Receiver<Arc<View>>>,
 }
 
 impl Source {
@@ -72,12 +94,20 @@ impl Source {
                 let tip = self.tips.borrow_and_update().clone();
                 Some(Event::Tip(tip_event(&tip)))
             }
-            view = self.operations.recv() => match view {
+            view = received(&mut self.operations) => match view {
                 Ok(view) => Some(Event::Operation(Box::new(operation_of(&self.state, &view)))),
-                Err(broadcast::error::RecvError::Lagged(missed)) => Some(Event::Lagged(Lagged { v: VERSION, missed })),
-                Err(broadcast::error::RecvError::Closed) => None,
+                Err(RecvError::Lagged(missed)) => Some(Event::Lagged(Lagged { v: VERSION, missed })),
+                Err(RecvError::Closed) => None,
             },
         }
+    }
+}
+
+/// The next operation; never, without a receiver.
+async fn received(operations: &mut Option<broadcast::Receiver<Arc<View>>>) -> Result<Arc<View>, RecvError> {
+    match operations {
+        Some(operations) => operations.recv().await,
+        None => std::future::pending().await,
     }
 }
 

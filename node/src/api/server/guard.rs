@@ -6,8 +6,9 @@ use std::{
 };
 
 use axum::{
+    Extension,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -23,7 +24,7 @@ const REQUEST_TIME: Duration = Duration::from_secs(30);
 pub(super) enum Entrance {
     /// The unix socket, whose permissions decide.
     Socket,
-    /// TCP; writes show this token.
+    /// TCP; whoever shows this token is the node's user.
     Tcp(Arc<str>),
 }
 
@@ -33,20 +34,45 @@ impl Entrance {
     }
 }
 
-/// Refuses requests of strangers and of other people's pages.
-pub(super) async fn admit(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
-    match is_admitted(&entrance, request.method(), request.headers()) {
-        Ok(()) => next.run(request).await,
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asker {
+    /// The node's user: by the socket, or with the token.
+    Owner,
+    /// Any program of this machine, of any user.
+    Anybody,
+}
+
+/// Refuses requests of strangers and of other people's pages, and tells those behind it who asks.
+pub(super) async fn admit(State(entrance): State<Entrance>, mut request: Request, next: Next) -> Response {
+    match admitted(&entrance, request.method(), request.headers()) {
+        Ok(asker) => {
+            request.extensions_mut().insert(asker);
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn is_admitted(entrance: &Entrance, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Entrance::Tcp(expected) = entrance else { return Ok(()) };
+/// Refuses to show the user's plans to anybody else: a name that is to be registered, and the signed reveal of it,
+/// would let others commit to it first.
+pub(super) async fn owner_only(Extension(asker): Extension<Asker>, request: Request, next: Next) -> Response {
+    match asker {
+        Asker::Owner => next.run(request).await,
+        Asker::Anybody => token_needed("operations are shown over TCP with this node's token only").into_response(),
+    }
+}
+
+fn admitted(entrance: &Entrance, method: &Method, headers: &HeaderMap) -> Result<Asker, Refusal> {
+    let Entrance::Tcp(expected) = entrance else { return Ok(Asker::Owner) };
     host_is_local(headers)?;
     origin_is_local(headers)?;
     let reads = matches!(*method, Method::GET | Method::HEAD);
-    if reads || token_is_shown(expected, headers) { Ok(()) } else { Err(token_needed()) }
+    match headers.get(header::AUTHORIZATION) {
+        Some(shown) if is_token(expected, shown) => Ok(Asker::Owner),
+        _ if reads => Ok(Asker::Anybody),
+        _ => Err(token_needed("writing over TCP needs this node's token")),
+    }
 }
 
 fn host_is_local(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -76,13 +102,13 @@ fn names_this_machine(authority: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-fn token_is_shown(expected: &str, headers: &HeaderMap) -> bool {
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    shown.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|shown| token::equal(shown.trim(), expected))
+fn is_token(expected: &str, shown: &HeaderValue) -> bool {
+    let shown = shown.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+    shown.is_some_and(|shown| token::equal(shown.trim(), expected))
 }
 
-fn token_needed() -> Refusal {
-    Refusal::new(StatusCode::UNAUTHORIZED, "token_needed", "writing over TCP needs this node's token")
+pub(super) fn token_needed(message: &str) -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, "token_needed", message)
         .why("Any program and any page on this machine can connect here.")
         .fix("use the unix socket, or send `Authorization: Bearer` with the content of api.token")
 }
@@ -105,32 +131,35 @@ pub(super) async fn time_and_count(State(state): State<ApiState>, request: Reque
 mod tests {
     use super::*;
 
-    fn check(method: Method, pairs: &[(&str, &str)], expected: Option<&str>) {
+    fn check(method: Method, pairs: &[(&str, &str)], expected: Result<Asker, u16>) {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.insert(name.parse::<header::HeaderName>().expect("a name"), value.parse().expect("a value"));
         }
-        let got = is_admitted(&Entrance::tcp("secret"), &method, &headers);
-        let code = got.err().map(|refusal| refusal.into_response().status().as_u16().to_string());
-        assert_eq!(code.as_deref(), expected, "{method} {pairs:?}");
-        assert!(is_admitted(&Entrance::Socket, &method, &headers).is_ok());
+        let got = admitted(&Entrance::tcp("secret"), &method, &headers);
+        let got = got.map_err(|refusal| refusal.into_response().status().as_u16());
+        assert_eq!(got, expected, "{method} {pairs:?}");
+        assert!(matches!(admitted(&Entrance::Socket, &method, &headers), Ok(Asker::Owner)));
     }
 
     #[test]
     fn strangers_are_refused() {
         let local = ("host", "127.0.0.1:8353");
-        check(Method::GET, &[local], None);
-        check(Method::GET, &[("host", "localhost")], None);
-        check(Method::GET, &[("host", "[::1]:8353")], None);
-        check(Method::GET, &[], Some("403"));
-        check(Method::GET, &[("host", "evil.example")], Some("403"));
-        check(Method::GET, &[("host", "127.0.0.1.evil.example:8353")], Some("403"));
-        check(Method::GET, &[local, ("origin", "http://localhost:8353")], None);
-        check(Method::GET, &[local, ("origin", "https://evil.example")], Some("403"));
-        check(Method::GET, &[local, ("origin", "null")], Some("403"));
-        check(Method::POST, &[local], Some("401"));
-        check(Method::POST, &[local, ("authorization", "Bearer wrong")], Some("401"));
-        check(Method::POST, &[local, ("authorization", "Bearer secret")], None);
-        check(Method::POST, &[local, ("authorization", "Bearer secret"), ("origin", "http://a.b")], Some("403"));
+        check(Method::GET, &[local], Ok(Asker::Anybody));
+        check(Method::GET, &[("host", "localhost")], Ok(Asker::Anybody));
+        check(Method::GET, &[("host", "[::1]:8353")], Ok(Asker::Anybody));
+        check(Method::GET, &[], Err(403));
+        check(Method::GET, &[("host", "evil.example")], Err(403));
+        check(Method::GET, &[("host", "127.0.0.1.evil.example:8353")], Err(403));
+        check(Method::GET, &[local, ("origin", "http://localhost:8353")], Ok(Asker::Anybody));
+        check(Method::GET, &[local, ("origin", "https://evil.example")], Err(403));
+        check(Method::GET, &[local, ("origin", "null")], Err(403));
+        check(Method::POST, &[local], Err(401));
+        check(Method::POST, &[local, ("authorization", "Bearer wrong")], Err(401));
+        check(Method::POST, &[local, ("authorization", "Bearer secret")], Ok(Asker::Owner));
+        check(Method::GET, &[local, ("authorization", "Bearer secret")], Ok(Asker::Owner));
+        check(Method::GET, &[local, ("authorization", "Bearer wrong")], Ok(Asker::Anybody));
+        check(Method::GET, &[local, ("authorization", "secret")], Ok(Asker::Anybody));
+        check(Method::POST, &[local, ("authorization", "Bearer secret"), ("origin", "http://a.b")], Err(403));
     }
 }

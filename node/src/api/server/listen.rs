@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -31,16 +31,38 @@ pub(super) fn unix(path: &Path) -> io::Result<Limited<UnixListener>> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
     }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)?;
     }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(limited(listener))
+    Ok(limited(bind_private(path)?))
+}
+
+/// A new socket may be opened by everybody until its mode is set, so it is made where nobody else can reach it, and
+/// moved to its place with its mode set.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    // A short name: the system takes some hundred bytes of path for a socket.
+    let room = path.with_file_name(format!(".{}", std::process::id()));
+    let fresh = room.join("s");
+    clear(&room, &fresh)?;
+    fs::DirBuilder::new().mode(0o700).create(&room)?;
+    let bound = UnixListener::bind(&fresh).and_then(|listener| {
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&fresh, path)?;
+        Ok(listener)
+    });
+    clear(&room, &fresh)?;
+    bound
+}
+
+/// Removes the room and the socket in it, as far as they are there: a process that was killed may have left them.
+fn clear(room: &Path, socket: &Path) -> io::Result<()> {
+    for removed in [fs::remove_file(socket), fs::remove_dir(room)] {
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Listens on a TCP address.
@@ -126,8 +148,55 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        os::unix::net::UnixStream,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// Anybody's view of a socket's file: whether it was ever seen to let others in, until told to stop looking.
+    fn look_at(path: &Path, stop: &AtomicBool) -> bool {
+        let mut was_open = false;
+        while !stop.load(Ordering::Relaxed) {
+            let mode = fs::symlink_metadata(path).map(|file| file.permissions().mode());
+            was_open |= mode.is_ok_and(|mode| mode & 0o077 != 0);
+        }
+        was_open
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_never_open_to_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("api.sock");
+        let stop = AtomicBool::new(false);
+        let was_open = std::thread::scope(|scope| {
+            let looker = scope.spawn(|| look_at(&path, &stop));
+            for _ in 0..2_000 {
+                // Each replaces the one before, which nobody listens on any more.
+                drop(unix(&path).expect("bound"));
+            }
+            stop.store(true, Ordering::Relaxed);
+            looker.join().expect("it only looks")
+        });
+        assert!(!was_open);
+        assert_eq!(fs::metadata(&path).expect("it stays").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "nothing else is left behind");
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_taken_from_the_dead_and_not_from_the_living() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("below").join("api.sock");
+        let first = unix(&path).expect("bound");
+        assert!(UnixStream::connect(&path).is_ok(), "it is reached where it was moved to");
+        assert_eq!(unix(&path).err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
+        drop(first);
+        assert!(UnixStream::connect(&path).is_err());
+        let _second = unix(&path).expect("bound again");
+        assert!(UnixStream::connect(&path).is_ok());
+    }
 
     #[tokio::test]
     async fn a_silent_connection_ends_and_frees_its_place() {

@@ -1,4 +1,4 @@
-//! `/v1/operations…`.
+//! `/v1/operations…`, for the node's user only.
 
 use axum::{
     Json,
@@ -55,7 +55,8 @@ fn parse_request(request: NewOperation) -> Result<Request, Refusal> {
 const MAX_LISTED: usize = 1_000;
 
 /// Operations kept, newest first, a thousand at most.
-#[utoipa::path(get, path = "/v1/operations", tag = "operations", responses((status = 200, body = OperationList)))]
+#[utoipa::path(get, path = "/v1/operations", tag = "operations", security(("token" = [])),
+    responses((status = 200, body = OperationList), (status = 401, body = crate::api::types::ErrorEnvelope)))]
 pub(super) async fn list(State(state): State<ApiState>) -> Json<OperationList> {
     let views = state.parts().ops.list();
     let operations = views.iter().take(MAX_LISTED).map(|view| operation_of(&state, view)).collect();
@@ -64,7 +65,8 @@ pub(super) async fn list(State(state): State<ApiState>) -> Json<OperationList> {
 
 /// One operation. A prefix of its id that fits no other is enough.
 #[utoipa::path(get, path = "/v1/operations/{id}", tag = "operations", params(("id" = String, Path)),
-    responses((status = 200, body = Operation), (status = 404, body = crate::api::types::ErrorEnvelope)))]
+    security(("token" = [])), responses((status = 200, body = Operation),
+    (status = 401, body = crate::api::types::ErrorEnvelope), (status = 404, body = crate::api::types::ErrorEnvelope)))]
 pub(super) async fn operation(
     State(state): State<ApiState>,
     path: Result<Path<String>, PathRejection>,
@@ -123,8 +125,7 @@ pub(super) fn operation_of(state: &ApiState, view: &View) -> Operation {
         reveal_height: milestones.reveal_height,
         active_from: milestones.active_from,
         next_height: milestones.next_height,
-        signature_valid_until: (!record.is_settled && record.state != OpState::Done)
-            .then(|| record.signed_anchor_height().saturating_add(window)),
+        signature_valid_until: (!record.state.is_over()).then(|| record.signed_anchor_height().saturating_add(window)),
         transaction_hex: Some(hex_of(record.signed())),
         progress: view.progress.map(|progress| progress_of(progress, view.expected_hashes)),
         created_at: rfc3339(record.created_at),

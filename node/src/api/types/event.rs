@@ -11,7 +11,7 @@ use super::Operation;
 pub enum Event {
     /// A new tip. The current one is sent first.
     Tip(TipEvent),
-    /// An operation changed or made progress.
+    /// An operation changed or made progress. Over TCP sent to readers with the token only.
     Operation(Box<Operation>),
     /// The reader was too slow and events are missing; the stream ends here. Read the status and connect again.
     Lagged(Lagged),

@@ -55,7 +55,7 @@ pub struct Globals {
     /// The node: unix:/path/api.sock or http://127.0.0.1:8353 [default: the socket in the data directory]
     #[arg(long, global = true, value_name = "URL", env = "NAMECTL_NODE", hide_env = true)]
     pub node: Option<String>,
-    /// File with the token that the node wants for writes over http [default: api.token in the data directory]
+    /// File with the token that the node wants over http [default: api.token in the data directory]
     #[arg(long, global = true, value_name = "FILE", env = "NAMECTL_TOKEN_FILE", hide_env = true)]
     pub token_file: Option<PathBuf>,
     /// main, test or local [default: main]

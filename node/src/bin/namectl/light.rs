@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ledger::{key::to_address, state::NameState};
 use node::{
     api::types::rfc3339,
-    light::{LightAnswer, LightError, Start, verify},
+    light::{LightAnswer, LightError, Start},
     p2p::Multiaddr,
 };
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     label::{self, Typed},
-    lookup::{self, Checkpoint, LookupArgs},
+    lookup::{self, LookupArgs},
     output::{Style, group},
 };
 
@@ -32,14 +32,12 @@ pub fn lookup(context: &Context, typed: &Typed, args: &LookupArgs) -> Result<(),
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let limit = context.globals.timeout.unwrap_or(PATIENCE);
-    let asked = node::light::lookup(context.params(), &peers, &typed.name, Start::Genesis, now);
+    let start = args.checkpoint.map_or(Start::Genesis, Start::Checkpoint);
+    let asked = node::light::lookup(context.params(), &peers, &typed.name, start, now);
     let answer = context.wait(async { tokio::time::timeout(limit, asked).await });
     let answer =
         answer.map_err(|_| Failure::new(Exit::Unreachable, "light_timeout", format!("no answer within {limit:?}")))?;
     let answer = answer.map_err(|error| failure(&error))?;
-    if let Some(checkpoint) = args.checkpoint {
-        contains(context, &answer, checkpoint)?;
-    }
     if let Some(path) = &args.proof {
         lookup::write_proof(context, &answer.proof, path)?;
     }
@@ -50,7 +48,7 @@ pub fn lookup(context: &Context, typed: &Typed, args: &LookupArgs) -> Result<(),
             "not_registered",
             format!("{} is not registered", context.full(&typed.name)),
         )
-        .why(format!("proven absent at height {}, by {} peers' headers", answer.height, answer.peers))
+        .why(format!("proven absent at height {}, by headers of {}", answer.height, peers_text(answer.peers)))
         .fix(format!("namectl check {}", typed.name))),
     }
 }
@@ -68,34 +66,14 @@ fn failure(error: &LightError) -> Failure {
         LightError::NoPeers { .. } | LightError::Client(_) => {
             Failure::new(Exit::Unreachable, "no_peers", message).fix("name more peers: --peer ADDRESS --peer ADDRESS")
         }
+        LightError::NoCheckpoint { .. } => Failure::new(Exit::BadProof, "other_chain", message)
+            .why("either the checkpoint is wrong, or the peers follow another chain than the one that you trust")
+            .fix("compare the checkpoint with its source, or name other peers: --peer ADDRESS")
+            .fix("leave --checkpoint out to check everything from the beginning"),
         LightError::NoProof { .. } => Failure::new(Exit::BadProof, "bad_proof", message)
             .why("a peer that cannot prove its answer is not believed")
             .fix("name other peers: --peer ADDRESS"),
     }
-}
-
-/// Refuses an answer whose headers do not contain the block that the user knows. The headers kept begin with the
-/// proven block, so older blocks cannot be compared.
-fn contains(context: &Context, answer: &LightAnswer, checkpoint: Checkpoint) -> Result<(), Failure> {
-    let Checkpoint { height, hash } = checkpoint;
-    let refused = |why: String| {
-        Failure::new(
-            Exit::BadProof,
-            "other_chain",
-            format!("block {} at height {height} is not confirmed", hash.short()),
-        )
-        .why(why)
-        .fix("leave --checkpoint out, and compare the proven block with a source you trust")
-    };
-    if height < answer.height {
-        let why = format!(
-            "it is older than the proven block {}; only that one and later ones can be compared",
-            answer.height
-        );
-        return Err(refused(why));
-    }
-    let kept = verify(&answer.proof.to_bytes(), context.params(), Some(hash));
-    kept.map(drop).map_err(|error| refused(error.to_string()))
 }
 
 fn show(
@@ -119,14 +97,21 @@ fn show(
         let trust = if answer.is_unconfirmed() { context.out.paint(Style::Warn, "unconfirmed") } else { context.out.paint(Style::Good, "confirmed") };
         let height = group(u64::from(answer.height));
         format!(
-            "{}  {status}  {trust}\nowner    {owner}\nexpires  at height {}\nproven   at height {height} by headers of {} peers\n{}",
+            "{}  {status}  {trust}\nowner    {owner}\nexpires  at height {}\nproven   at height {height} by headers of {}\n{}",
             context.out.paint(Style::Bold, &context.full(&typed.name)),
             context.height_text(answer.tip_height, state.expires_at),
-            answer.peers,
+            peers_text(answer.peers),
             lookup::text_of(&lines)
         )
     });
     Ok(())
+}
+
+fn peers_text(count: usize) -> String {
+    match count {
+        1 => "1 peer".to_owned(),
+        count => format!("{count} peers"),
+    }
 }
 
 /// Unix seconds for people.

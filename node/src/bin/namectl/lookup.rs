@@ -9,13 +9,13 @@ use clap::Args;
 use ledger::{
     block::Header,
     codec::decode,
-    hash::{BlockHash, from_hex},
+    hash::from_hex,
     name::Name,
     record::{Record, Records, type_number},
 };
 use node::{
     api::types::{NameAnswer, NameEntry},
-    light::ProofFile,
+    light::{Checkpoint, ProofFile},
     zone,
 };
 use serde_json::{Value, json};
@@ -50,19 +50,12 @@ pub struct LookupArgs {
         value_delimiter = ','
     )]
     pub peer: Vec<String>,
-    /// With --light: a block that is known to be right and must be on the chain
+    /// With --light: a block that is known to be right; headers are fetched and checked from there on
     #[arg(long, value_name = "HEIGHT:HASH", requires = "light", value_parser = parse_checkpoint)]
     pub checkpoint: Option<Checkpoint>,
     /// Keep the proof in this file, for: namectl verify FILE
     #[arg(long, value_name = "FILE")]
     pub proof: Option<PathBuf>,
-}
-
-/// A block that the user knows to be right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    pub height: u32,
-    pub hash: BlockHash,
 }
 
 /// `HEIGHT:HASH`.

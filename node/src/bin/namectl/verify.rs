@@ -4,7 +4,7 @@ use std::{io::Read as _, path::PathBuf};
 
 use clap::Args;
 use ledger::key::to_address;
-use node::light::{ProofFileError, Verified, verify};
+use node::light::{Checkpoint, ProofFileError, Verified, verify};
 use serde_json::json;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     light::time_text,
-    lookup::{self, Checkpoint, parse_checkpoint},
+    lookup::{self, parse_checkpoint},
     output::{Style, evaluations, group},
 };
 
@@ -33,8 +33,7 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(&args.file).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
     read.map_err(|error| io_failure(&shown, &error))?;
-    let trusted = args.checkpoint.map(|checkpoint| checkpoint.hash);
-    let verified = verify(&bytes, context.params(), trusted).map_err(|error| failure(&shown, &error))?;
+    let verified = verify(&bytes, context.params(), args.checkpoint).map_err(|error| failure(&shown, &error))?;
     print(context, &verified);
     Ok(())
 }
@@ -44,7 +43,13 @@ fn failure(file: &str, error: &ProofFileError) -> Failure {
     match error {
         ProofFileError::Network { got, .. } => failure.fix(format!("add --network {got}")),
         ProofFileError::NotTrusted(_) => failure.why("its headers may be of a chain that nobody follows"),
-        _ => failure.fix("make a new one: namectl lookup NAME --proof FILE"),
+        ProofFileError::OtherHeight { got, hash, .. } => failure
+            .why("its height or its hash was copied wrongly")
+            .fix(format!("--checkpoint {got}:{hash}, if that is it")),
+        ProofFileError::Bytes(_)
+        | ProofFileError::Checksum
+        | ProofFileError::Header { .. }
+        | ProofFileError::State(_) => failure.fix("make a new one: namectl lookup NAME --proof FILE"),
     }
 }
 

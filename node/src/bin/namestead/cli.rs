@@ -69,8 +69,29 @@ pub enum Command {
         #[command(subcommand)]
         command: DbCommand,
     },
+    /// Print this node's DNSSEC key as a trust anchor, for the validator that shall believe its signatures
+    TrustAnchor {
+        /// The validator to write for
+        #[arg(long, value_enum)]
+        format: Validator,
+    },
     /// Print the version
     Version,
+}
+
+/// Programs that validate DNSSEC.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Validator {
+    /// A file to include in unbound.conf
+    Unbound,
+    /// A statement for named.conf
+    Bind,
+    /// Lines for Knot Resolver's kresd.conf
+    Knot,
+    /// A file for /etc/dnssec-trust-anchors.d/, its name ending in .positive
+    Systemd,
+    /// A file for delv -a, with +root=SUFFIX
+    Delv,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,10 @@ use node::{
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use crate::cli::{Cli, Command, DbCommand, Options};
+use crate::{
+    cli::{Cli, Command, DbCommand, Options},
+    trust_anchor,
+};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -55,6 +58,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Db { command: DbCommand::Verify } => verify(&load(&cli.options)?),
+        Command::TrustAnchor { format } => trust_anchor::print(&load(&cli.options)?, format),
         Command::Version => {
             println!("namestead {}", env!("CARGO_PKG_VERSION"));
             Ok(())

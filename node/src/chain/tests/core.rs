@@ -324,12 +324,33 @@ fn a_live_day_is_not_given_up_without_a_great_lead() {
     assert_eq!(core.tip().hash, ours.tip().hash());
     assert!(core.stats().snapshot().deep_fork_alarms > 0);
     assert!(core.take_events().iter().any(|event| matches!(event, ChainEvent::Alarm(_))));
-    // The refused branch does not stand in the way of our own next block.
+    // The refused branch does not stand in the way of our own next block, nor of calling ourselves up to date.
+    let follows = |core: &mut ChainCore, ours: &TestChain| {
+        assert_eq!((core.tip().hash, core.best_header().1), (ours.tip().hash(), ours.tip().hash()));
+        assert_eq!((core.wanted_bodies(9), core.locator()[0]), (Vec::new(), ours.tip().hash()));
+        assert!(core.tip().synced_hint);
+    };
+    follows(&mut core, &ours);
     empty(&mut ours, 1, 2);
     feed(&mut core, ours.blocks().skip(12));
-    assert_eq!(core.tip().hash, ours.tip().hash());
+    follows(&mut core, &ours);
+    // Nor do its headers alone, whether they come now or were there at the start.
+    empty(&mut theirs, 5, 3);
+    core.accept_headers(&headers(&theirs), LATE).expect("memory does not fail");
+    follows(&mut core, &ours);
+    assert_eq!(core.tip().refused_work, theirs.tip().total_work());
+    // With the lead that the rule asks for, they are followed.
+    let mut leading = theirs.clone();
+    empty(&mut leading, 40, 2);
+    core.accept_headers(&headers(&leading), LATE).expect("memory does not fail");
+    assert_eq!(core.best_header().1, leading.tip().hash());
+    assert_eq!(core.tip().refused_work, 0);
+    let mut core = ChainCore::open(core.store().clone(), p, ChainOptions::single_threaded()).expect("opens");
+    assert_eq!(core.best_header().1, leading.tip().hash());
+    feed(&mut core, theirs.blocks());
     // An operator decides otherwise.
     assert_eq!(core.adopt_fork(&theirs.tip().hash()).expect("memory does not fail"), Some(13));
+    assert_eq!(core.best_header().1, leading.tip().hash());
     assert_eq!(core.tip().hash, theirs.tip().hash());
 }
 
@@ -484,8 +505,8 @@ fn old_bodies_go_and_what_is_left_still_verifies() {
     assert_eq!(reader.block_at(43).expect("reads").as_ref(), blocks(&ours).get(42));
     assert_eq!(reader.block_at(0).expect("reads").map(|genesis| genesis.header), Some(params().genesis()));
     let report = verify(&store, params()).expect("verifies");
-    assert_eq!((report.height, report.headers), (52, 52));
-    assert!(report.blocks < 52 && report.entries > 0);
+    assert_eq!((report.height, report.headers, report.blocks), (52, 52, 10));
+    assert!(report.entries > 0);
 
     // The other chain forks off below what can be taken back: it is refused, with an alarm, and nothing breaks.
     core.take_events();
@@ -494,4 +515,35 @@ fn old_bodies_go_and_what_is_left_still_verifies() {
     assert!(core.take_events().iter().any(|event| matches!(event, ChainEvent::Alarm(Alarm::BelowUndo { .. }))));
     drop(core);
     assert_same(&ChainCore::open(store, params(), options).expect("opens"), &ours);
+}
+
+#[test]
+fn a_node_that_stops_keeping_everything_prunes_from_below() {
+    let mut shared = TestChain::new(params());
+    grow(&mut shared, 60, 1);
+    let (mut ours, mut deep) = (shared.clone(), shared);
+    grow(&mut ours, 20, 2);
+    let mut shallow = ours.clone();
+    grow(&mut ours, 20, 3);
+    let store = Store::in_memory(params()).expect("memory opens");
+    let open = |retention| {
+        let options = ChainOptions { retention, ..ChainOptions::single_threaded() };
+        ChainCore::open(store.clone(), params(), options).expect("opens")
+    };
+    feed(&mut open(Retention::Archive), &blocks(&ours));
+    let mut core = open(Retention::Last(10));
+    grow(&mut ours, 1, 3);
+    feed(&mut core, &blocks(&ours)[100..]);
+    let reader = ChainReader::new(store.clone(), params(), MempoolView::default());
+    assert_eq!((reader.block_at(64).expect("reads"), reader.block_at(65).expect("reads").is_some()), (None, true));
+    // Below that, nothing can be taken back, and above it, everything, without a hole.
+    grow(&mut deep, 42, 4);
+    feed(&mut core, &blocks(&deep)[60..]);
+    assert_same(&core, &ours);
+    grow(&mut shallow, 23, 5);
+    feed(&mut core, &blocks(&shallow)[80..]);
+    assert_same(&core, &shallow);
+    assert_eq!(verify(&store, params()).map(|report| report.height), Ok(103));
+    drop(core);
+    assert_same(&open(Retention::Last(10)), &shallow);
 }

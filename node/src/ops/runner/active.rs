@@ -33,6 +33,8 @@ struct Search {
     order: WorkOrder,
     progress: ProgressHandle,
     task: AbortHandle,
+    /// What was found, until it is on disk: it may have cost hours.
+    share: Option<Share>,
 }
 
 impl Drop for Search {
@@ -65,7 +67,7 @@ impl Active {
                 let _ = out.send(Worked { id, order, share }).await;
             }
         });
-        self.search = Some(Search { order, progress, task: task.abort_handle() });
+        self.search = Some(Search { order, progress, task: task.abort_handle(), share: None });
     }
 
     pub(super) fn stop_search(&mut self) {
@@ -74,15 +76,27 @@ impl Active {
         }
     }
 
-    /// Whether the share is the one searched for now.
-    pub(super) fn takes(&self, found: &Worked) -> bool {
-        self.is_searching_for(&found.order)
-    }
-
-    /// The record with the share in its place.
-    pub(super) fn with_share(&mut self, rules: &Rules, share: Share) -> Option<Record> {
+    /// The search has found what it was for.
+    pub(super) fn end_search(&mut self) {
         self.search = None;
         self.hashes_before = 0;
+    }
+
+    /// Keeps a share, if it is the one searched for now.
+    pub(super) fn keep_share(&mut self, found: &Worked) {
+        if let Some(search) = self.search.as_mut().filter(|search| search.order == found.order) {
+            search.share = Some(found.share);
+        }
+    }
+
+    /// Whether a share is kept that is not in the record.
+    pub(super) fn has_share(&self) -> bool {
+        self.search.as_ref().is_some_and(|search| search.share.is_some())
+    }
+
+    /// The record with the share that is kept in its place.
+    pub(super) fn with_share(&self, rules: &Rules) -> Option<Record> {
+        let share = self.search.as_ref()?.share?;
         let plan = match &self.record.plan {
             Plan::Register(plan) => Plan::Register(with_commit(rules, plan, share)?),
             Plan::Change(plan) => Plan::Change(worked(plan, share)?),

@@ -6,7 +6,7 @@ use super::{Next, Rules, Sight, Step, anchor_holds, is_buried};
 use crate::ops::{
     failure::Failure,
     record::{ChangePlan, Milestones, Role, State},
-    sight::Place,
+    sight::{Place, last_height},
 };
 
 /// Where the change stands and what comes next.
@@ -16,7 +16,10 @@ pub(super) fn step(rules: &Rules, plan: &ChangePlan, sight: &Sight) -> Step {
         return done(rules, sight, height);
     }
     if let Some(failure) = conflict(rules, plan, sight) {
-        return Step::fail(failure, none);
+        // Absence has no height of its own. No block after the signature's last one could take the change in anyway.
+        let last = last_height(rules.params, plan.anchor.height);
+        let since = sight.name.as_ref().map_or(last, |name| name.last_update);
+        return Step::fail(failure, none, since, rules, sight);
     }
     let block = sight.signed_anchor.filter(|block| block.at == plan.anchor);
     if !anchor_holds(rules.params, plan.anchor.height, block.is_some(), sight.next) {

@@ -19,10 +19,12 @@ pub(super) fn step(rules: &Rules, plan: &RegisterPlan, sight: &Sight) -> Step {
     if let Place::Block(height) = sight.main_place {
         return revealed(rules, &terms, sight, height);
     }
-    match &sight.commit {
-        Some(commit) if commit.spent => spent(rules, &terms, sight, commit),
-        Some(commit) => committed(rules, plan, &terms, sight, commit),
-        None => uncommitted(rules, plan, &terms, sight),
+    match (&sight.commit, sight.commit_place) {
+        (Some(commit), _) if commit.spent => spent(rules, &terms, sight, commit.height),
+        (Some(commit), _) => committed(rules, plan, &terms, sight, commit),
+        // In a block, and its entry deleted: its term is over.
+        (None, Place::Block(height)) => expired(rules, &terms, sight, height),
+        (None, Place::Nowhere | Place::Pool) => uncommitted(rules, plan, &terms, sight),
     }
 }
 
@@ -34,7 +36,7 @@ fn revealed(rules: &Rules, terms: &Terms<'_>, sight: &Sight, height: u32) -> Ste
         Some(name) if name.registered == height => held(rules, sight, name),
         Some(name) if name.registered > height && name.registered < contest_end => {
             let milestones = Milestones { reveal_height: Some(height), ..Milestones::default() };
-            Step::fail(Failure::name_taken(terms.name.as_str()), milestones)
+            Step::fail(Failure::name_taken(terms.name.as_str()), milestones, name.registered, rules, sight)
         }
         // Its term is long over, and the name was deleted or taken anew.
         Some(_) | None => {
@@ -59,28 +61,42 @@ fn held(rules: &Rules, sight: &Sight, name: &NameState) -> Step {
     Step::new(State::Done, next, Milestones { next_height: None, ..milestones })
 }
 
-/// The commit was used, yet this reveal does not hold the name.
-fn spent(rules: &Rules, terms: &Terms<'_>, sight: &Sight, commit: &CommitState) -> Step {
-    let milestones = at_commit(commit);
-    match &sight.name {
-        // Another reveal of the same commit, signed by the same owner: the name is theirs all the same.
-        Some(name) if name.owner == *terms.owner && name.commit_height == commit.height => held(rules, sight, name),
-        Some(_) | None => Step::fail(Failure::name_taken(terms.name.as_str()), milestones),
+/// The commit was used, yet this reveal is in no block.
+fn spent(rules: &Rules, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
+    if let Some(name) = held_by_this_commit(terms, sight, height) {
+        return held(rules, sight, name);
     }
+    // Whatever became of the name later, the commit was spent before its term was over.
+    let since = sight.name.as_ref().map_or(last_reveal(rules, height), |name| name.last_update);
+    Step::fail(Failure::name_taken(terms.name.as_str()), at_commit(height), since, rules, sight)
+}
+
+/// The commit's term is over.
+fn expired(rules: &Rules, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
+    if let Some(name) = held_by_this_commit(terms, sight, height) {
+        return held(rules, sight, name);
+    }
+    let until = last_reveal(rules, height);
+    Step::fail(Failure::commit_expired(terms.name.as_str(), until), at_commit(height), until, rules, sight)
+}
+
+/// The entry that another reveal of the same commit made, signed by the same owner: the name is theirs all the same.
+fn held_by_this_commit<'a>(terms: &Terms<'_>, sight: &'a Sight, height: u32) -> Option<&'a NameState> {
+    sight.name.as_ref().filter(|name| name.owner == *terms.owner && name.commit_height == height)
 }
 
 /// The commit stands and waits for its reveal.
 fn committed(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, commit: &CommitState) -> Step {
     let params = rules.params;
-    let milestones = at_commit(commit);
+    let milestones = at_commit(commit.height);
     let ripe = commit.height.saturating_add(params.maturity);
-    let until = commit.height.saturating_add(params.commit_ttl);
-    if sight.next > until {
-        return Step::fail(Failure::commit_expired(terms.name.as_str(), until), milestones);
+    if sight.next > last_reveal(rules, commit.height) {
+        return expired(rules, terms, sight, commit.height);
     }
     let reveal_at = sight.next.max(ripe);
     if let Some(failure) = cannot_take(rules, terms, sight, commit, reveal_at) {
-        return Step::fail(failure, milestones);
+        let since = sight.name.as_ref().map_or(commit.height, |name| name.last_update.max(commit.height));
+        return Step::fail(failure, milestones, since, rules, sight);
     }
     let anchor = plan.reveal.anchor();
     let is_same = sight.signed_anchor.is_some_and(|block| anchor.matches(&block.at.hash));
@@ -111,8 +127,10 @@ fn uncommitted(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Si
     let params = rules.params;
     let name = terms.name.as_str();
     let none = Milestones::default();
-    if let Some(status) = sight.name.as_ref().and_then(|state| holder_status(rules, state, sight.next)) {
-        return Step::fail(Failure::not_free(name, status), none);
+    if let Some(state) = &sight.name
+        && let Some(status) = holder_status(rules, state, sight.next)
+    {
+        return Step::fail(Failure::not_free(name, status), none, state.last_update, rules, sight);
     }
     let anchor = plan.commit_anchor;
     let block = sight.commit_anchor.filter(|block| block.at == anchor);
@@ -148,6 +166,11 @@ fn publish(place: Place, role: Role, transaction: &ledger::transaction::Transact
     }
 }
 
-fn at_commit(commit: &CommitState) -> Milestones {
-    Milestones { commit_height: Some(commit.height), ..Milestones::default() }
+/// The last block in which a commit can be revealed.
+fn last_reveal(rules: &Rules, commit_height: u32) -> u32 {
+    commit_height.saturating_add(rules.params.commit_ttl)
+}
+
+fn at_commit(height: u32) -> Milestones {
+    Milestones { commit_height: Some(height), ..Milestones::default() }
 }

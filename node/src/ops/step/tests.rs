@@ -8,7 +8,7 @@ use ledger::{
     price::Prices,
     record::Records,
     state::{CommitState, NameState},
-    testing::{TestChain, name, owner},
+    testing::{TestChain, name, owner, params_with},
     transaction::{Anchor, Body, RevokeMode, Share, Transaction},
 };
 
@@ -205,17 +205,17 @@ fn whoever_is_earlier_takes_the_name() {
     let taken = Some("name_taken");
     let by = |commit, registered, sight| Sight { name: entry(owner(2), commit, registered), ..sight };
     // Before our commit stands: whoever holds the name, or is about to, has the older one.
-    check(&fresh, &by(30, 35, chain(44)), State::Failed, "settle", taken);
-    check(&fresh, &by(38, 43, chain(44)), State::Failed, "settle", taken);
+    check(&fresh, &by(30, 35, chain(44)), State::Failed, "wait", taken);
+    check(&fresh, &by(38, 43, chain(44)), State::Failed, "wait", taken);
     // With our commit in the chain: an earlier one won, or the contest is over before ours is ripe.
-    check(&worked, &by(44, 47, with_commit(48, 45, false)), State::Failed, "settle", taken);
-    check(&worked, &by(46, 44, with_commit(46, 45, false)), State::Failed, "settle", taken);
+    check(&worked, &by(44, 47, with_commit(48, 45, false)), State::Failed, "wait", taken);
+    check(&worked, &by(46, 44, with_commit(46, 45, false)), State::Failed, "wait", taken);
     // A later one holds it: ours still wins.
     check(&worked, &by(46, 49, with_commit(50, 45, false)), State::Revealing, "reveal", None);
     // After our reveal: an earlier commit was revealed within the contest.
     let lost = Sight { main_place: Place::Block(48), ..by(44, 49, with_commit(50, 45, true)) };
-    check(&worked, &lost, State::Failed, "settle", taken);
-    check(&worked, &with_commit(50, 45, true), State::Failed, "settle", taken);
+    check(&worked, &lost, State::Failed, "wait", taken);
+    check(&worked, &with_commit(50, 45, true), State::Failed, "wait", taken);
 }
 
 #[test]
@@ -223,9 +223,9 @@ fn a_commit_cannot_prepare_for_a_release_and_dies_unrevealed() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
     let released = |expires_at| entry(owner(2), 1, 1).map(|state| NameState { flags: 1, expires_at, ..state });
     let sight = Sight { name: released(46), ..with_commit(48, 45, false) };
-    check(&worked, &sight, State::Failed, "settle", Some("commit_before_release"));
+    check(&worked, &sight, State::Failed, "wait", Some("commit_before_release"));
     check(&worked, &Sight { name: released(45), ..sight }, State::Revealing, "reveal", None);
-    check(&worked, &with_commit(166, 45, false), State::Failed, "settle", Some("commit_expired"));
+    check(&worked, &with_commit(166, 45, false), State::Failed, "wait", Some("commit_expired"));
     check(&worked, &with_commit(165, 45, false), State::NeedsSignature, "wait", Some("needs_signature"));
 }
 
@@ -246,14 +246,14 @@ fn a_change_fails_or_asks_as_the_chain_says() {
     let name = entry(owner(1), 1, 5);
     let seen = |state: Option<NameState>| Sight { name: state, ..chain(44) };
     let with = |f: fn(NameState) -> NameState| seen(name.clone().map(f));
-    check(&change(false), &seen(None), State::Failed, "settle", Some("name_not_found"));
-    check(&change(false), &seen(entry(owner(2), 1, 5)), State::Failed, "settle", Some("not_authorised"));
-    check(&change(false), &with(|s| NameState { seq: 5, ..s }), State::Failed, "settle", Some("sequence"));
+    check(&change(false), &seen(None), State::Failed, "wait", Some("name_not_found"));
+    check(&change(false), &seen(entry(owner(2), 1, 5)), State::Failed, "wait", Some("not_authorised"));
+    check(&change(false), &with(|s| NameState { seq: 5, ..s }), State::Failed, "wait", Some("sequence"));
     check(&change(false), &with(|s| NameState { seq: 4, ..s }), State::Working, "work", None);
     let pending = with(|s| NameState { active_from: 50, ..s });
-    check(&change(false), &pending, State::Failed, "settle", Some("wrong_status"));
+    check(&change(false), &pending, State::Failed, "wait", Some("wrong_status"));
     let revoked = with(|s| NameState { flags: 1, ..s });
-    check(&change(false), &revoked, State::Failed, "settle", Some("wrong_status"));
+    check(&change(false), &revoked, State::Failed, "wait", Some("wrong_status"));
     let late = Sight { next: 101, ..seen(name.clone()) };
     check(&change(true), &late, State::NeedsSignature, "wait", Some("needs_signature"));
     let reorganised = Sight { signed_anchor: Some(block(41)), ..seen(name.clone()) };
@@ -265,12 +265,90 @@ fn what_was_done_can_be_lost_to_a_reorganisation() {
     let done = |record: Record| Record { state: State::Done, ..record };
     let worked = || done(registration(ANCHOR, Some(commit(ANCHOR))));
     let theirs = Sight { name: entry(owner(2), 30, 35), ..chain(60) };
-    check(&worked(), &theirs, State::Failed, "settle", Some("lost_to_reorg"));
+    check(&worked(), &theirs, State::Failed, "wait", Some("lost_to_reorg"));
     // Nobody has it: the commit goes out again.
     check(&worked(), &chain(60), State::Broadcast, "commit", None);
     check(&worked(), &with_commit(60, 52, false), State::Revealing, "reveal", None);
-    check(&done(change(true)), &chain(60), State::Failed, "settle", Some("lost_to_reorg"));
+    check(&done(change(true)), &chain(60), State::Failed, "wait", Some("lost_to_reorg"));
     check(&done(change(true)), &Sight { name: entry(owner(1), 1, 5), ..chain(60) }, State::Broadcast, "change", None);
+}
+
+#[test]
+fn a_loss_to_a_reorganisation_is_told_until_the_operation_goes_on() {
+    let theirs = Sight { name: entry(owner(2), 30, 35), ..chain(60) };
+    let lost = Failure::lost_to_reorg("alice", &Failure::name_taken("alice"));
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    let told = Record { state: State::Failed, failure: Some(lost), ..worked };
+    check(&told, &theirs, State::Failed, "wait", Some("lost_to_reorg"));
+    check(&told, &chain(60), State::Broadcast, "commit", None);
+}
+
+#[test]
+fn a_failed_operation_goes_on_when_the_chain_allows_it_again() {
+    let failed = |record: Record| {
+        let failure = Some(Failure::name_taken("alice"));
+        Record { state: State::Failed, failure, ..record }
+    };
+    check(&failed(registration(ANCHOR, None)), &chain(44), State::Working, "work", None);
+    let worked = failed(registration(ANCHOR, Some(commit(ANCHOR))));
+    check(&worked, &with_commit(48, 45, false), State::Revealing, "reveal", None);
+    let mine = Sight { name: entry(owner(1), 45, 48), main_place: Place::Block(48), ..with_commit(51, 45, true) };
+    check(&worked, &mine, State::Done, "wait", None);
+    let changed = Sight { name: entry(owner(1), 1, 5), ..chain(44) };
+    check(&failed(change(true)), &changed, State::Broadcast, "change", None);
+}
+
+/// `sight` at the last height at which a failure is watched, and at the first at which it is settled.
+fn check_burial(record: &Record, sight: &Sight, since: u32, code: &str) {
+    let buried = since + rules().params.free_reorg;
+    let at = |next| Sight { next, ..sight.clone() };
+    check(record, &at(buried - 1), State::Failed, "wait", Some(code));
+    check(record, &at(buried), State::Failed, "settle", Some(code));
+}
+
+#[test]
+fn a_failure_is_settled_when_no_ordinary_reorganisation_reaches_its_cause() {
+    let fresh = registration(ANCHOR, None);
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    let updated = |height| entry(owner(2), 44, 47).map(|state| NameState { last_update: height, ..state });
+    let theirs = |sight| Sight { name: updated(70), ..sight };
+    // Not free before the commit: the holder's last change may be what keeps the name.
+    check_burial(&fresh, &theirs(chain(90)), 70, "name_taken");
+    // Taken by an earlier commit, before our reveal and after it.
+    check_burial(&worked, &theirs(with_commit(90, 45, true)), 70, "name_taken");
+    let overtaken = Sight { name: entry(owner(2), 44, 49), main_place: Place::Block(48), ..with_commit(90, 45, true) };
+    check_burial(&worked, &overtaken, 49, "name_taken");
+    // The commit expired: its entry is deleted one block later, and that changes nothing.
+    let expired = with_commit(166, 45, false);
+    check(&worked, &expired, State::Failed, "wait", Some("commit_expired"));
+    check_burial(&worked, &Sight { commit_place: Place::Block(45), ..chain(167) }, 165, "commit_expired");
+    // Changes.
+    let seen = |name: Option<NameState>| Sight { name, ..chain(90) };
+    check_burial(&change(true), &seen(updated(70)), 70, "not_authorised");
+    let ahead = entry(owner(1), 1, 5).map(|state| NameState { seq: 5, last_update: 66, ..state });
+    check_burial(&change(true), &seen(ahead), 66, "sequence");
+    check_burial(&change(true), &seen(None), ANCHOR + rules().params.anchor_window, "name_not_found");
+}
+
+/// Only where a commit lives for longer than burying takes: elsewhere it has expired before.
+#[test]
+fn a_name_taken_under_an_unspent_commit_counts_from_whichever_came_last() {
+    let local = Network::Local.params();
+    let rules = Rules::new(params_with(|params| *params = Params { free_reorg: 8, ..local.clone() }));
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    for (commit, change) in [(60, 50), (50, 60)] {
+        let name = entry(owner(2), 44, 47).map(|state| NameState { last_update: change, ..state });
+        let at = |next| Sight { name: name.clone(), ..with_commit(next, commit, false) };
+        assert_eq!(step(&rules, &worked, &at(67)).next, Next::Wait, "commit {commit}, change {change}");
+        assert_eq!(step(&rules, &worked, &at(68)).next, Next::Settle, "commit {commit}, change {change}");
+    }
+}
+
+#[test]
+fn a_commit_that_another_reveal_spent_may_be_deleted() {
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    let gone = Sight { commit_place: Place::Block(45), name: entry(owner(1), 45, 48), ..chain(200) };
+    check(&worked, &gone, State::Done, "wait", None);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    net::IpAddr,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -16,12 +15,12 @@ use tokio::task::spawn_blocking;
 use crate::{
     p2p::{
         Config,
-        address_book::{AddressBook, Origin},
+        address_book::AddressBook,
         message::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, Request, Response},
-        netgroup::{Netgroup, ip_of, peer_of, without_peer},
+        netgroup::{Netgroup, peer_of, without_peer},
         stats::{count, set},
     },
-    sync::{Direction, Input, Millis},
+    sync::{Direction, Input},
 };
 
 use super::{
@@ -71,7 +70,7 @@ impl Dialing {
         for address in &config.peers {
             match peer_of(address) {
                 Some(peer) if peer == *local => {}
-                Some(peer) => book.learn(peer, address, Origin::Configured),
+                Some(peer) => book.configure(peer, address),
                 None => nameless.push(Nameless { address: address.clone(), peer: None, next_try: 0, failures: 0 }),
             }
         }
@@ -212,9 +211,18 @@ impl Service {
         self.ask(peer, Asked::Addresses, Request::Addresses);
     }
 
-    pub(super) fn addresses_came(&mut self, addresses: Vec<Vec<u8>>) {
-        let parsed = addresses.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok());
-        parsed.for_each(|address| self.dialing.book.learn_shared(&address));
+    /// A peer told of others; each address ends in the id of whom it leads to.
+    pub(super) fn addresses_came(&mut self, teller: &PeerId, addresses: Vec<Vec<u8>>) {
+        let source = self.group_of(teller);
+        for address in addresses.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok()) {
+            if let Some(peer) = peer_of(&address) {
+                self.hear_of(peer, &address, source);
+            }
+        }
+    }
+
+    pub(super) fn group_of(&self, peer: &PeerId) -> Netgroup {
+        self.connected.get(peer).map_or(Netgroup::Unknown, |entry| Netgroup::of(&entry.address))
     }
 
     pub(super) fn addresses_to_share(&mut self) -> Response {
@@ -223,26 +231,9 @@ impl Service {
         Response::Addresses(bytes.filter(|bytes| bytes.len() <= MAX_ADDRESS_BYTES).collect())
     }
 
-    /// Inbound connections from a banned peer's address are refused too, unless half the network shares it.
-    pub(super) fn ban_address(&mut self, peer: &PeerId, until: Millis) {
-        let Some(entry) = self.connected.get(peer) else { return };
-        if let Some(ip) = ip_of(&entry.address)
-            && !Netgroup::of(&entry.address).is_exempt()
-        {
-            self.banned_ips.insert(ip, until);
-        }
-    }
-
-    pub(super) fn is_ip_banned(&self, ip: Option<IpAddr>) -> bool {
-        ip.is_some_and(|ip| self.banned_ips.contains_key(&ip))
-    }
-
     pub(super) fn lift_bans(&mut self) {
         let now = self.now();
-        self.banned_ips.retain(|_, until| *until > now);
-        let lifted: Vec<_> = self.bans.iter().filter(|(_, until)| **until <= now).map(|(peer, _)| *peer).collect();
-        for peer in lifted {
-            self.bans.remove(&peer);
+        for peer in self.bans.lift(now) {
             self.swarm.behaviour_mut().blocked.unblock_peer(peer);
         }
     }

@@ -10,11 +10,10 @@ use libp2p::{
 
 use crate::{
     p2p::{
-        address_book::Origin,
         behaviour::{BehaviourEvent, kad_protocol},
         limits::Admission,
         message::{Refusal, Request, Response, Status},
-        netgroup::{Netgroup, ip_of, is_dialable},
+        netgroup::{Netgroup, is_dialable},
         stats::count,
     },
     sync::{Claim, Direction, Failure, Input, Offence, Question, Relay},
@@ -27,8 +26,6 @@ use super::{Asked, DialId, Event, Service, jobs::Ticket, unix_now};
 const MAX_IDENTIFY_ADDRESSES: usize = 8;
 /// Longest agent string kept.
 const MAX_AGENT: usize = 64;
-/// Inbound peers from one public address: a household, not a farm.
-const MAX_PER_IP: usize = 8;
 
 impl Service {
     pub(super) fn swarm_event(&mut self, event: Event) {
@@ -65,7 +62,7 @@ impl Service {
             BehaviourEvent::Ping(ping::Event { result: Err(_), .. }) => {}
             BehaviourEvent::Kad(event) => self.kad_event(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
-                found.into_iter().for_each(|(peer, address)| self.hear_of(peer, &address));
+                found.into_iter().for_each(|(peer, address)| self.hear_of(peer, &address, Netgroup::Home));
             }
             BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
             BehaviourEvent::Gossip(event) => self.gossip_event(event),
@@ -82,19 +79,13 @@ impl Service {
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         if direction == Direction::Outbound {
             self.dial_succeeded(id, peer, &address);
-        } else if self.is_unwelcome(&address) {
+        } else if self.bans.refuse(&address, self.connected.values().map(|entry| &entry.address)) {
             self.disconnect(peer);
             return;
         }
         if count_now == 1 {
             self.peer_came(peer, direction, address);
         }
-    }
-
-    fn is_unwelcome(&self, address: &Multiaddr) -> bool {
-        let ip = ip_of(address);
-        let from_there = self.connected.values().filter(|entry| ip_of(&entry.address) == ip).count();
-        self.is_ip_banned(ip) || (!Netgroup::of(address).is_exempt() && from_there >= MAX_PER_IP)
     }
 
     fn peer_left(&mut self, peer: PeerId) {
@@ -121,8 +112,9 @@ impl Service {
             entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
         }
         let speaks_kad = info.protocols.contains(&kad_protocol(self.params));
+        let source = self.group_of(&peer_id);
         for address in info.listen_addrs.iter().filter(|a| is_dialable(a)).take(MAX_IDENTIFY_ADDRESSES) {
-            self.hear_of(peer_id, address);
+            self.hear_of(peer_id, address, source);
             if speaks_kad && self.is_plausible(address) {
                 self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
             }
@@ -134,16 +126,17 @@ impl Service {
         is_dialable(address) && (self.params.network != Network::Main || !Netgroup::of(address).is_exempt())
     }
 
-    fn hear_of(&mut self, peer: PeerId, address: &Multiaddr) {
+    pub(super) fn hear_of(&mut self, peer: PeerId, address: &Multiaddr, source: Netgroup) {
         if self.is_plausible(address) && peer != *self.swarm.local_peer_id() {
-            self.dialing.book.learn(peer, address, Origin::Hearsay);
+            self.dialing.book.hear(peer, address, source);
         }
     }
 
     fn kad_event(&mut self, event: kad::Event) {
         match event {
             kad::Event::RoutablePeer { peer, address } | kad::Event::PendingRoutablePeer { peer, address } => {
-                self.hear_of(peer, &address);
+                // It does not say who told.
+                self.hear_of(peer, &address, Netgroup::Unknown);
             }
             // Queries, routing changes and other people's records, which nobody keeps.
             _ => {}
@@ -211,7 +204,11 @@ impl Service {
                 let answer = self.addresses_to_share();
                 self.respond(peer, channel, answer);
             }
-            Request::Headers { .. } | Request::Bodies(_) | Request::Transactions(_) | Request::Proof { .. } => {
+            Request::Headers { .. }
+            | Request::Bodies(_)
+            | Request::Transactions(_)
+            | Request::Proof { .. }
+            | Request::Start(_) => {
                 self.serve(peer, request, channel);
             }
         }
@@ -239,7 +236,7 @@ impl Service {
             (Asked::Sync(Question::Bodies(batch)), Response::Bodies(bodies)) => {
                 self.decode_bodies(peer, batch, bodies);
             }
-            (Asked::Addresses, Response::Addresses(addresses)) => self.addresses_came(addresses),
+            (Asked::Addresses, Response::Addresses(addresses)) => self.addresses_came(&peer, addresses),
             (Asked::Sync(question), Response::Refused(reason)) => {
                 let why = match reason {
                     Refusal::Busy => Failure::Busy,

@@ -1,0 +1,141 @@
+//! The zone key on disk: read whole, written once, never replaced.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
+
+use super::key::{NotAKey, ZoneKey};
+
+/// A key takes 241 bytes; a wrong path to a huge file must cost nothing.
+const MAX_FILE_BYTES: u64 = 4_096;
+/// For the owner only.
+const MODE: u32 = 0o600;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file is damaged, or something else. Making a new key would break every trust anchor of the old one.
+    #[error("{0}: {1}; restore it from a copy, or move it away to start with a new key and new trust anchors")]
+    Damaged(PathBuf, #[source] NotAKey),
+    /// The operating system refused.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// No randomness from the operating system.
+    #[error("the operating system gives no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// Loads the key at `path`, or makes one if nothing is there. Of two programs that make one at once, the first wins and
+/// both get its key.
+pub fn load_or_create(path: &Path) -> Result<ZoneKey, KeyFileError> {
+    match load(path) {
+        Err(KeyFileError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+        loaded => return loaded,
+    }
+    match create(path, &ZoneKey::generate()?) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(KeyFileError::Io(path.to_owned(), error)),
+        // What counts is what the file says now.
+        _ => load(path),
+    }
+}
+
+fn load(path: &Path) -> Result<ZoneKey, KeyFileError> {
+    let failed = |error| KeyFileError::Io(path.to_owned(), error);
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.permissions().mode() & 0o777 != MODE {
+        file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| NotAKey);
+    text.and_then(ZoneKey::from_pem).map_err(|error| KeyFileError::Damaged(path.to_owned(), error))
+}
+
+/// Writes beside `path`, makes it durable, and links it there, which fails if anything stands there already: a key is
+/// never seen half written and never covered by another.
+fn create(path: &Path, key: &ZoneKey) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let text = key.to_pem().map_err(io::Error::other)?;
+    let linked = write_durably(Path::new(&beside), text.as_bytes()).and_then(|()| fs::hard_link(&beside, path));
+    // Linked or not, the name beside is of no more use.
+    let _ = fs::remove_file(&beside);
+    linked?;
+    File::open(folder)?.sync_all()
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Left by a start that was killed: nobody else's, for it bears our process number.
+    let _ = fs::remove_file(path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("exists").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_key_stays_and_is_private() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("below").join("dnssec.key");
+        let first = load_or_create(&path).expect("created");
+        assert_eq!(mode(&path), MODE);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("ours");
+        let again = load_or_create(&path).expect("loaded");
+        assert_eq!(first.dnskey(), again.dnskey());
+        assert_eq!(mode(&path), MODE, "mended");
+        assert_eq!(fs::read_dir(path.parent().expect("has one")).expect("reads").count(), 1, "nothing left beside");
+    }
+
+    #[test]
+    fn an_existing_file_is_never_covered() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("dnssec.key");
+        let first = load_or_create(&path).expect("created");
+        let other = ZoneKey::generate().expect("random");
+        assert_eq!(create(&path, &other).expect_err("taken").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(load(&path).expect("intact").dnskey(), first.dnskey());
+    }
+
+    #[test]
+    fn every_damage_is_refused_and_the_file_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("dnssec.key");
+        load_or_create(&path).expect("created");
+        let good = fs::read(&path).expect("reads");
+        let flipped = (0..good.len()).map(|at| {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            bad
+        });
+        let cut = (0..good.len()).step_by(7).map(|len| good[..len].to_vec());
+        let others = [good.repeat(2), vec![0; 10_000], b"\xff\xfe".to_vec()];
+        for bad in flipped.chain(cut).chain(others) {
+            fs::write(&path, &bad).expect("writes");
+            assert!(matches!(load_or_create(&path), Err(KeyFileError::Damaged(..))), "{bad:?}");
+            assert_eq!(fs::read(&path).expect("reads"), bad);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_an_error() {
+        let error = load_or_create(Path::new("/proc/nowhere/dnssec.key")).expect_err("not there").to_string();
+        assert!(error.starts_with("/proc/nowhere/dnssec.key: "), "{error}");
+    }
+}
