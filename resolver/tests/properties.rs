@@ -195,8 +195,10 @@ proptest! {
     fn existence_does_not_depend_on_the_type(world in world(), query in question(), other in select(&TYPES[..])) {
         prop_assume!(query.qtype != rtype::DS && other != rtype::DS);
         let Some(answer) = ask(&world, &query) else { return Ok(()) };
+        // A type that is refused is refused for any name, also for those that are not ours.
+        prop_assume!(answer.origin == Origin::Ledger);
         let again = ask(&world, &Query { qtype: other, ..query }).expect("ours as well");
-        prop_assume!(answer.origin == Origin::Ledger && again.origin == Origin::Ledger);
+        prop_assume!(again.origin == Origin::Ledger);
         prop_assume!(!answer.answer.iter().chain(&again.answer).any(is_alias));
         prop_assert_eq!(answer.rcode, again.rcode);
     }

@@ -22,6 +22,7 @@ use resolver::{
     DnsConfig, DnsMetrics, Entry, Filling, Life, NameSource, Readiness, Resolver, SharedTable,
     answer::NotPlain,
     rtype,
+    sign::ZoneKey,
     wire::{Composer, FallThrough, Responder, SendBuffer, Unusual},
 };
 use support::{ACTIVE, HEIGHT, TIME, table};
@@ -47,9 +48,13 @@ struct Said {
 
 impl Paths {
     fn new(table: SharedTable, config: &DnsConfig) -> Self {
+        Self::with_key(table, config, None)
+    }
+
+    fn with_key(table: SharedTable, config: &DnsConfig, key: Option<ZoneKey>) -> Self {
         let table = Arc::new(table);
         let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
-        let responder = Responder::new(config, table.clone(), metrics).expect("a valid configuration");
+        let responder = Responder::with_key(config, table.clone(), metrics, key).expect("a valid configuration");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { responder, table, composer: Composer::default(), runtime }
     }
@@ -176,6 +181,8 @@ fn everything_else_falls_through() {
     check(&query("ns.nic.p2p", rtype::A), not_plain(NotPlain::Apex));
     check(&query("alice.p2p", rtype::ANY), not_plain(NotPlain::Type));
     check(&query("alice.p2p", rtype::AXFR), not_plain(NotPlain::Type));
+    check(&query("alice.p2p", 46), not_plain(NotPlain::Type));
+    check(&query("alice.p2p", 47), not_plain(NotPlain::Type));
     check(&query("alice.p2p", rtype::OPT), not_plain(NotPlain::Type));
     for name in ["pending.p2p", "revoked.p2p", "released.p2p", "empty.p2p"] {
         check(&query(name, rtype::A), not_plain(NotPlain::OutOfService));
@@ -258,7 +265,7 @@ const SECOND: [&str; 22] = [
     "alias", "tree", "child", "part", "star", "p2p", "alt", "nic", "nobody", "",
 ];
 const ZONES: [&str; 8] = ["p2p", "p2p", "p2p", "p2p.alt", "p2p.alt", "alt", "localhost", "names.example"];
-const QTYPES: [u16; 16] = [1, 1, 1, 1, 28, 28, 16, 16, 15, 2, 5, 39, 43, 255, 65_280, 252];
+const QTYPES: [u16; 18] = [1, 1, 1, 1, 28, 28, 16, 16, 15, 2, 5, 39, 43, 46, 47, 255, 65_280, 252];
 
 /// A small generator, so that a failure can be repeated (xorshift64*).
 struct Random(u64);
@@ -349,7 +356,11 @@ fn kind(said: &Result<Vec<u8>, FallThrough>) -> String {
 fn both_paths_agree_about_a_hundred_thousand_datagrams() {
     let mut random = Random(0x6e61_6d65_7374_6561);
     let mut kinds: BTreeMap<String, u32> = BTreeMap::new();
-    let mut worlds = [config(&["p2p", "p2p.alt"]), config(&["p2p.alt", "alt", "p2p"])].map(|c| Paths::new(world(), &c));
+    let key = ZoneKey::generate().expect("random");
+    let mut worlds = [
+        Paths::new(world(), &config(&["p2p", "p2p.alt"])),
+        Paths::with_key(world(), &config(&["p2p.alt", "alt", "p2p"]), Some(key)),
+    ];
     for _ in 0..150_000 {
         let datagram = datagram(&mut random);
         let src = random.of(&[LOCAL, STRANGER]);
@@ -361,7 +372,7 @@ fn both_paths_agree_about_a_hundred_thousand_datagrams() {
     // kind that is missing has not been tested.
     assert_eq!(kinds.len(), 17, "{kinds:#?}");
     let fast: u32 = kinds.iter().filter(|(kind, _)| kind.starts_with("code")).map(|(_, count)| count).sum();
-    assert!(fast > 40_000, "only {fast} were answered fast");
+    assert!(fast > 30_000, "only {fast} were answered fast");
 }
 
 fn arbitrary_table() -> impl Strategy<Value = SharedTable> {

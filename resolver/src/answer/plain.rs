@@ -12,6 +12,9 @@ use crate::{
     source::{Facts, NameView, Status},
 };
 
+/// RRSIG and NSEC: they stand beside any type, so questions for them follow rules of their own (RFC 4035 §2.5).
+const SIGNATURE_TYPES: [u16; 2] = [46, 47];
+
 /// A plain answer.
 #[derive(Debug)]
 pub(crate) enum Plain<'a> {
@@ -40,7 +43,7 @@ pub(crate) struct Set<'a> {
 /// Why a query of a ledger zone has no plain answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotPlain {
-    /// ANY, or a type that is no question about data.
+    /// ANY, RRSIG, NSEC, or a type that is no question about data.
     Type,
     /// The zone's own names: its apex, and what is below `nic`.
     Apex,
@@ -54,7 +57,8 @@ pub enum NotPlain {
 
 /// Looks for `rtype` at `relative`, which is lower-cased and stands below the apex of a zone.
 pub(crate) fn plain<'a>(relative: &'a [u8], rtype: u16, view: &'a dyn NameView, facts: &Facts) -> Plain<'a> {
-    if rtype == rtype::ANY || super::refuse_type(rtype).is_some() {
+    let is_meta = rtype == rtype::ANY || SIGNATURE_TYPES.contains(&rtype);
+    if is_meta || super::refuse_type(rtype).is_some() {
         return Plain::Other(NotPlain::Type);
     }
     let Some((sub, label)) = split_last_label(relative).filter(|(_, label)| *label != SERVICE_LABEL) else {
