@@ -43,6 +43,10 @@ const HOUR_S: u64 = 3_600;
 /// because an old answer can be replayed for as long.
 const VALIDITY_S: u64 = 48 * HOUR_S;
 
+/// The longest a signed answer may be cached, in seconds: so that caches that do not look at signatures give out none
+/// that have ended.
+const MAX_TTL_S: u32 = 24 * HOUR_S as u32;
+
 /// Signs answers.
 #[derive(Debug)]
 pub struct Signer {
@@ -63,10 +67,14 @@ impl Signer {
 
     /// Adds to `answer` the signatures that belong in it. `now_s` is the time in Unix seconds.
     pub fn sign_answer(&self, answer: &mut Answer, query: &Query, site: &Site, now_s: u64) {
+        for set in answer.answer.iter_mut().chain(&mut answer.authority) {
+            set.ttl_s = set.ttl_s.min(MAX_TTL_S);
+        }
         let records = std::mem::take(&mut answer.answer);
         for (index, set) in records.iter().enumerate() {
             let signature = (!is_synthesised(set, &records[..index])).then(|| self.sign_ours(set, site, now_s));
-            if query.qtype != rtype::RRSIG {
+            // A question for signatures gets no records of proof beside them.
+            if query.qtype != rtype::RRSIG || set.rtype != rtype::NSEC {
                 answer.answer.push(set.clone());
             }
             answer.answer.extend(signature.flatten());

@@ -97,8 +97,9 @@ impl ChainCore {
             return Ok(None);
         }
         self.index.follow(id);
-        let depth = self.switch_to(id, &mut Vec::new())?;
+        let switched = self.switch_to(id, &mut Vec::new());
         self.settle_best()?;
+        let depth = switched?;
         // What stands on it may be heavier still; and if a block of it broke a rule, another chain may be.
         self.follow_best()?;
         Ok(self.index.ancestor(self.index.tip(), self.index.height(id)).is_some_and(|at| at == id).then_some(depth))
@@ -107,10 +108,7 @@ impl ChainCore {
     /// Makes the heaviest header that fork choice does not refuse the best one.
     pub(super) fn settle_best(&mut self) -> Result<(), StoreError> {
         self.index.find_best();
-        while let Some(alarm) = self.refusal(self.index.best())? {
-            self.refuse_branch(self.index.best(), alarm);
-        }
-        Ok(())
+        self.recheck_best()
     }
 
     /// Makes a header the best one if it has the most work and fork choice does not refuse to follow it: what it
@@ -123,15 +121,24 @@ impl ChainCore {
             None => self.index.follow(id),
             // The operator was told of the branch already.
             Some(_) if self.index.is_refused(id) => {}
-            Some(alarm) => self.refuse_branch(id, alarm),
+            Some(alarm) => self.refuse_branch(id, alarm)?,
         }
         Ok(())
     }
 
-    fn refuse_branch(&mut self, id: Id, alarm: Alarm) {
+    fn refuse_branch(&mut self, id: Id, alarm: Alarm) -> Result<(), StoreError> {
         add(&self.stats.deep_fork_alarms, 1);
         self.alarm(alarm);
         self.index.refuse_branch(id);
+        self.recheck_best()
+    }
+
+    /// After the best header was found again among all: a fork that was never looked at must not have come in its place.
+    pub(super) fn recheck_best(&mut self) -> Result<(), StoreError> {
+        match self.refusal(self.index.best())? {
+            Some(alarm) => self.refuse_branch(self.index.best(), alarm),
+            None => Ok(()),
+        }
     }
 
     /// Fork choice (protocol §7), and whether the way back is still known.
@@ -142,9 +149,11 @@ impl ChainCore {
         }
         if let Some(alarm) = self.refusal(candidate)? {
             // The best header may be further up on the same branch, where its lead is great enough: then this is only
-            // not the time yet.
-            if !self.index.is_ancestor(candidate, self.index.best()) {
-                self.refuse_branch(candidate, alarm);
+            // not the time yet, or a side branch of it. And of a branch that is refused already, the operator knows.
+            let best = self.index.best();
+            let is_led = self.index.shares_branch(candidate, best) && self.refusal(best)?.is_none();
+            if !is_led && !self.index.is_refused(candidate) {
+                self.refuse_branch(candidate, alarm)?;
             }
             return Ok(false);
         }

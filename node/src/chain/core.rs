@@ -401,7 +401,7 @@ impl ChainCore {
         for doomed in self.index.mark_invalid(id) {
             self.waiting.take(doomed);
         }
-        Ok(())
+        self.recheck_best()
     }
 
     /// The tip.

@@ -288,9 +288,10 @@ impl Index {
         (self.height(at) == height).then_some(at)
     }
 
-    /// Whether `id` is an ancestor of `other`, and not `other` itself.
-    pub(super) fn is_ancestor(&self, id: Id, other: Id) -> bool {
-        id != other && self.ancestor(other, self.height(id)) == Some(id)
+    /// Whether two headers leave the connected chain by the same block.
+    pub(super) fn shares_branch(&self, id: Id, other: Id) -> bool {
+        let first = |id| self.branch(id).first().copied();
+        first(id).is_some_and(|block| first(other) == Some(block))
     }
 
     /// The last block of the connected chain that is an ancestor of `id` or `id` itself.
@@ -402,6 +403,9 @@ impl Index {
             doomed.push(at);
         });
         self.nodes[id as usize].status.clear(Status::DOOMED);
+        if self.is_refused(id) {
+            self.recount_refused();
+        }
         if self.best.get(self.height(id) as usize) == Some(&id) {
             self.find_best();
         }
@@ -451,10 +455,14 @@ impl Index {
         if self.is_refused(id) {
             let first = self.branch(id).first().copied().unwrap_or(id);
             self.for_subtree(first, |index, at| index.nodes[at as usize].status.clear(Status::REFUSED));
-            let refused = (0..self.nodes.len() as Id).filter(|id| self.is_refused(*id));
-            self.refused_work = refused.map(|id| self.work(id)).max().unwrap_or(0);
+            self.recount_refused();
         }
         self.set_best(id);
+    }
+
+    fn recount_refused(&mut self) {
+        let refused = (0..self.nodes.len() as Id).filter(|id| self.is_refused(*id) && !self.is_invalid(*id));
+        self.refused_work = refused.map(|id| self.work(id)).max().unwrap_or(0);
     }
 
     fn set_refused(&mut self, id: Id) {

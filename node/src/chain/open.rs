@@ -169,14 +169,18 @@ impl PageSource for Pages<'_> {
     }
 }
 
-/// The lowest height above genesis of which a body or undo data is stored; 1 if there is none.
+/// The lowest height above genesis of which undo data, or else a body, is stored; 1 if there is none.
 fn kept_from(store: &Store) -> Result<u32, StoreError> {
+    // A stray body of a side branch may be older than what is kept; then undo data says where that begins.
     let mut lowest = None;
     for table in [Table::Undo, Table::Bodies] {
+        if lowest.is_some() {
+            break;
+        }
         store.scan(table, (&1u32.to_be_bytes(), &[]), Direction::Up, &mut |key, _| {
             let height = key.first_chunk().map(|height| u32::from_be_bytes(*height));
             let height = height.ok_or_else(|| StoreError::corrupt("a key without a height"))?;
-            lowest = Some(lowest.map_or(height, |other: u32| other.min(height)));
+            lowest = Some(height);
             Ok(ControlFlow::Break(()))
         })?;
     }

@@ -62,7 +62,7 @@ pub struct View {
     /// The best header.
     pub best_header: Point,
     /// Work of the heaviest chain that fork choice refuses to follow; zero if there is none. Whoever claims no more than
-    /// this has nothing to tell.
+    /// this and brings nothing new follows that chain, and is no liar.
     pub refused_work: u128,
     /// Hashes for a header question, newest first.
     pub locator: Vec<BlockHash>,

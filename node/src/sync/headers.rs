@@ -41,7 +41,7 @@ impl<P: PeerKey> Sync<P> {
     }
 
     fn best_header_peer(&self, now: Millis, rng: &mut dyn RngCore) -> Option<P> {
-        let better = self.view.known_work();
+        let better = self.view.best_header.work;
         self.peers
             .iter()
             .filter(|(_, peer)| peer.claimed_work() > better && may_be_asked(peer, now))
@@ -165,8 +165,8 @@ impl<P: PeerKey> Sync<P> {
 
     /// A view has come: whoever waited for it may be asked again, or is shown to have claimed what it does not have.
     pub(super) fn settle_talks(&mut self, now: Millis, out: &mut Vec<Output<P>>) {
-        let (best_height, known_work) = (self.view.best_header.height, self.view.known_work());
-        let mut empty = Vec::new();
+        let (best, known_work) = (self.view.best_header, self.view.known_work());
+        let (mut empty, mut refused) = (Vec::new(), Vec::new());
         for (peer, entry) in self.peers.iter_mut() {
             let HeaderTalk::Settling { views, question, worth } = entry.header_talk else { continue };
             if views > 1 {
@@ -174,15 +174,19 @@ impl<P: PeerKey> Sync<P> {
                 continue;
             }
             entry.header_talk = HeaderTalk::Idle(now);
-            let is_behind = best_height < question.best_height.saturating_add(CATCH_UP);
+            let is_behind = best.height < question.best_height.saturating_add(CATCH_UP);
             entry.headers_after = match worth {
                 Worth::Full(end) if is_behind => Some(end),
                 Worth::Full(_) | Worth::Something | Worth::Nothing => None,
             };
-            if worth == Worth::Nothing && question.claimed > known_work {
-                empty.push(*peer);
+            match worth {
+                Worth::Nothing if question.claimed > known_work => empty.push(*peer),
+                Worth::Nothing if question.claimed > best.work => refused.push(*peer),
+                Worth::Nothing | Worth::Something | Worth::Full(_) => {}
             }
         }
+        // They follow a fork that is refused here, which is no offence, and have no more than is known of it.
+        refused.into_iter().for_each(|peer| self.drop_claim(now, peer));
         for peer in empty {
             self.drop_claim(now, peer);
             self.punish(now, peer, Offence::EmptyClaim, out);

@@ -223,6 +223,24 @@ fn headers_that_hang_in_the_air_do_not_fill_a_claim() {
     check_empty_claim(|bench| bench.answer_headers(1, 98..=99, Judged::UnknownParent(BlockHash::ZERO)));
 }
 
+/// A peer on a fork that is refused here has more work than this node's chain, and nothing new to tell of it.
+#[test]
+fn peers_on_a_refused_fork_are_no_liars_and_hide_nobody() {
+    let mut bench = Bench::among(1..=2);
+    let view = View { refused_work: 990, ..bench.view(0, 0) };
+    bench.give(Input::View(view.clone()));
+    for round in 0..8u64 {
+        bench.now = Millis(round * 11_000);
+        assert!(asks_headers_of(&bench.claims(1, 99), 1), "round {round}");
+        bench.answer_headers(1, 1..=1, Judged::Known);
+        let out = bench.give(Input::View(view.clone()));
+        assert!(!is_ban(&out) && !asks_headers_of(&out, 1));
+        assert_eq!(bench.sync.claim_of(&1), None);
+    }
+    assert!(asks_headers_of(&bench.claims(2, 10), 2), "our own chain, lighter than the fork");
+    assert_eq!((bench.sync.verdict().target_height, bench.sync.verdict().synced), (10, false));
+}
+
 /// Two peers are asked the same; whose answer is second has told nothing new, and has kept its word.
 #[test]
 fn a_twin_answer_costs_nothing() {

@@ -42,7 +42,7 @@ pub(super) fn judge<P: PeerKey>(
     was_synced: bool,
 ) -> Verdict {
     let claims: Vec<_> = peers.iter().filter_map(|(_, peer)| peer.claim).collect();
-    let ahead = claims.iter().filter(|claim| claim.work > view.known_work()).map(|claim| claim.height).max();
+    let ahead = claims.iter().filter(|claim| claim.work > view.best_header.work).map(|claim| claim.height).max();
     let header_height = view.best_header.height.max(view.tip.height);
     let target_height = ahead.unwrap_or(0).max(header_height);
     let company = config.company == Company::Solo || !claims.is_empty();

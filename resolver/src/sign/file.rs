@@ -15,6 +15,8 @@ use super::key::{NotAKey, ZoneKey};
 const MAX_FILE_BYTES: u64 = 4_096;
 /// For the owner only.
 const MODE: u32 = 0o600;
+/// What others than the owner may do.
+const OTHERS: u32 = 0o077;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,7 @@ pub fn load_or_create(path: &Path) -> Result<ZoneKey, KeyFileError> {
 fn load(path: &Path) -> Result<ZoneKey, KeyFileError> {
     let failed = |error| KeyFileError::Io(path.to_owned(), error);
     let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.permissions().mode() & 0o777 != MODE {
+    if file.metadata().map_err(failed)?.permissions().mode() & OTHERS != 0 {
         file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
     }
     let mut bytes = Zeroizing::new(Vec::new());

@@ -162,6 +162,9 @@ impl Worker {
             let served = panic::catch_unwind(AssertUnwindSafe(|| self.serve(index))).unwrap_or_else(|_| {
                 error!("answering a batch of datagrams panicked");
                 self.composer = Composer::default();
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    lane.outbox.send(&lane.socket);
+                }
                 Ok(0)
             })?;
             if served < BATCH {
@@ -232,10 +235,11 @@ fn full(
             None => send_alone(socket, &bytes, src),
         },
         Poll::Pending => {
-            let socket = socket.clone();
+            // Not kept open by who waits: a server that has stopped must not hold its port.
+            let socket = Arc::downgrade(socket);
             // Polled again at once, this time with a waker.
             runtime::Handle::current().spawn(async move {
-                if let Some(bytes) = response.await {
+                if let (Some(bytes), Some(socket)) = (response.await, socket.upgrade()) {
                     send_alone(&socket, &bytes, src);
                 }
             });

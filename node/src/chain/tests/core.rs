@@ -348,6 +348,11 @@ fn a_live_day_is_not_given_up_without_a_great_lead() {
     let mut core = ChainCore::open(core.store().clone(), p, ChainOptions::single_threaded()).expect("opens");
     assert_eq!(core.best_header().1, leading.tip().hash());
     feed(&mut core, theirs.blocks());
+    // A stale block beside that branch, itself without the lead, does not get it refused again.
+    let mut stale = theirs.clone();
+    empty(&mut stale, 1, 9);
+    feed(&mut core, stale.blocks().skip(25));
+    assert_eq!((core.best_header().1, core.tip().hash), (leading.tip().hash(), ours.tip().hash()));
     // An operator decides otherwise.
     assert_eq!(core.adopt_fork(&theirs.tip().hash()).expect("memory does not fail"), Some(13));
     assert_eq!(core.best_header().1, leading.tip().hash());
