@@ -102,6 +102,9 @@ mod tests {
         let again = load_or_create(&path).expect("loaded");
         assert_eq!(first.dnskey(), again.dnskey());
         assert_eq!(mode(&path), MODE, "mended");
+        fs::set_permissions(&path, Permissions::from_mode(0o400)).expect("ours");
+        load_or_create(&path).expect("loaded");
+        assert_eq!(mode(&path), 0o400, "stricter than need be, and left so");
         assert_eq!(fs::read_dir(path.parent().expect("has one")).expect("reads").count(), 1, "nothing left beside");
     }
 

@@ -7,7 +7,14 @@ use p256::{
     pkcs8::{EncodePrivateKey as _, LineEnding},
 };
 
+use hickory_proto::op::ResponseCode;
+
 use super::{anchor::Format, *};
+use crate::{
+    answer::Origin,
+    config::DnsConfig,
+    query::{ClientEdns, Recursion, Transport},
+};
 
 /// RFC 6605 §6.1.
 const SECRET: &str = "GU6SnQ/Ou+xC5RumuIUIuJZteXT2z0O/ok1s38Et6mQ=";
@@ -105,6 +112,47 @@ fn signatures_hold_from_the_hour_before_for_two_days() {
     assert_eq!(times(last_hour), ((last_hour - 3_600) as u32, 172_800 - 1_696));
     // A clock that stands at the epoch must not be a panic.
     assert_eq!(times(0), (0u32.wrapping_sub(3_600), 172_800));
+}
+
+/// Signs `records` as the answer to a question of this type.
+fn signed(qtype: u16, records: Vec<RrSet>) -> Vec<RrSet> {
+    let edns = ClientEdns { version: 0, payload: 1232, dnssec_ok: true, compact_ok: false, wants_nsid: false };
+    let query = Query {
+        name: name("x.d.p2p"),
+        qtype,
+        qclass: rtype::CLASS_IN,
+        transport: Transport::Stream,
+        recursion: Recursion::NotDesired,
+        edns: Some(edns),
+    };
+    let mut answer = Answer { answer: records, ..Answer::empty(ResponseCode::NoError, Origin::Ledger) };
+    let site = DnsConfig::default().site().expect("the default is right");
+    Signer::new(example_key()).sign_answer(&mut answer, &query, &site, 1_800_000_000);
+    answer.answer
+}
+
+#[test]
+fn no_answer_outlives_its_signature_in_a_cache() {
+    for (ttl_s, expected) in [(604_800, 86_400), (86_401, 86_400), (300, 300)] {
+        let records = signed(rtype::A, vec![RrSet::one(name("x.d.p2p"), rtype::A, ttl_s, vec![192, 0, 2, 1])]);
+        let [set, rrsig] = &records[..] else { panic!("a set and its signature: {records:?}") };
+        let original_ttl_s = u32::from_be_bytes(rrsig.data[0][4..8].try_into().expect("4 bytes"));
+        assert_eq!((set.ttl_s, rrsig.ttl_s, original_ttl_s), (expected, expected, expected));
+    }
+}
+
+#[test]
+fn a_question_for_signatures_keeps_the_way_to_them_and_hides_the_proof() {
+    let one = |owner: &str, rtype, data: &[u8]| RrSet::one(name(owner), rtype, 300, data.to_vec());
+    let records = vec![
+        one("d.p2p", rtype::DNAME, b"\x01e\x03p2p\0"),
+        one("x.d.p2p", rtype::CNAME, b"\x01x\x01e\x03p2p\0"),
+        one("x.e.p2p", rtype::NSEC, b"\x01\0\x01x\x01e\x03p2p\0\0\x01\x40"),
+    ];
+    let types = |records: &[RrSet]| records.iter().map(|set| set.rtype).collect::<Vec<_>>();
+    let way = [rtype::DNAME, rtype::RRSIG, rtype::CNAME];
+    assert_eq!(types(&signed(rtype::RRSIG, records.clone())), [&way[..], &[rtype::RRSIG]].concat());
+    assert_eq!(types(&signed(rtype::A, records)), [&way[..], &[rtype::NSEC, rtype::RRSIG]].concat());
 }
 
 #[test]
