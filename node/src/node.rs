@@ -9,6 +9,8 @@ mod feed;
 mod running;
 mod verdicts;
 
+pub use feed::fill as fill_table;
+
 use std::{
     fs, io,
     net::{SocketAddr, UdpSocket},
