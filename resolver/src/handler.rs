@@ -20,9 +20,10 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use tracing::debug;
 
 use crate::{
-    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer},
+    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts},
     dname::Dname,
     forward::{ForwardError, Forwarder, Question},
+    hosts::HostsFiles,
     message::{Fitted, Reply},
     metrics::{DnsMetrics, Sent},
     query::{ClientEdns, Query, Recursion, Transport},
@@ -47,6 +48,7 @@ pub(crate) struct Handler {
     pub(crate) forwarder: Forwarder,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
+    pub(crate) hosts: Option<HostsFiles>,
 }
 
 /// A [`Handler`] for hickory's loop, which serves connections.
@@ -104,7 +106,10 @@ impl Handler {
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
         self.metrics.request(query.transport, query.qtype);
         // The snapshot is let go before anything is awaited.
-        let verdict = answer(query, &*self.source.view(), &self.site);
+        let verdict = match &self.hosts {
+            Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
+            None => answer(query, &*self.source.view(), &self.site),
+        };
         let mut reply = match verdict {
             Verdict::Local(answer) => self.complete(self.signed(answer, query), query, request).await,
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
