@@ -23,7 +23,7 @@ use crate::{answer::RrSet, dname::Dname, rtype};
 
 pub(crate) use files::HostsFiles;
 pub use files::{HostsError, MAX_FILE_BYTES};
-pub use read::{LineError, MAX_ADDRESSES, MAX_LINE_BYTES, MAX_NAMES, Problem, Reading};
+pub use read::{LineError, MAX_ADDRESSES, MAX_LINE_BYTES, MAX_NAMES, Problem, Reading, Skipped};
 
 /// TTL of what is answered from here, in seconds: short, because files are edited.
 pub const TTL_S: u32 = 60;
