@@ -24,6 +24,7 @@ pub mod config;
 pub mod server;
 pub mod wire;
 
+mod envelope;
 mod handler;
 
 pub mod hosts;
