@@ -18,12 +18,14 @@ use hickory_proto::{
 use hickory_server::server::Request;
 
 use crate::{
-    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer},
+    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts},
     dname::Dname,
+    envelope::Envelope,
     forward::{ForwardError, Forwarder, Question},
+    hosts::HostsFiles,
     message::{Fitted, Reply},
     metrics::{DnsMetrics, Sent},
-    query::{ClientEdns, Query, Recursion, Transport},
+    query::{ClientEdns, MAX_UDP_BYTES, Query, Recursion, Transport},
     sign::Signer,
     site::Site,
     source::NameSource,
@@ -45,6 +47,7 @@ pub(crate) struct Handler {
     pub(crate) forwarder: Forwarder,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
+    pub(crate) hosts: Option<HostsFiles>,
 }
 
 /// What a message came over.
@@ -118,10 +121,10 @@ impl Handler {
             return None;
         }
         let request = match counts_are_possible(&header, bytes.len()) {
-            true => Request::from_bytes(bytes, client.addr, client.via.protocol()).ok(),
+            true => Request::from_bytes(bytes.clone(), client.addr, client.via.protocol()).ok(),
             false => None,
         };
-        let Some(request) = request else { return Some(unreadable(&header)) };
+        let Some(request) = request else { return Some(unreadable(&header, &bytes)) };
         let (fitted, sent) = self.respond(&request, client).await;
         self.metrics.response(&sent);
         fitted.encode(&request)
@@ -150,7 +153,10 @@ impl Handler {
 
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
         // The snapshot is let go before anything is awaited.
-        let verdict = answer(query, &*self.source.view(), &self.site);
+        let verdict = match &self.hosts {
+            Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
+            None => answer(query, &*self.source.view(), &self.site),
+        };
         let mut reply = match verdict {
             Verdict::Local(answer) => self.complete(self.signed(answer, query), query, request).await,
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
@@ -239,6 +245,9 @@ fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
     if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
         return refuse(ResponseCode::BADVERS);
     }
+    if Envelope::open(request.as_slice()).is_damaged() {
+        return Err(Box::new(malformed()));
+    }
     // RFC 9619: a query has exactly one question.
     let [question] = request.queries.queries() else { return Err(Box::new(malformed())) };
     let Ok(name) = Dname::from_labels(question.original().name().iter()) else { return Err(Box::new(malformed())) };
@@ -272,12 +281,24 @@ fn counts_are_possible(header: &Header, message_bytes: usize) -> bool {
     HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= message_bytes
 }
 
-/// FORMERR without a question, for what has a header and else makes no sense.
-fn unreadable(header: &Header) -> Vec<u8> {
+/// FORMERR for what has a header and else cannot be read; with its question and an OPT record if it has those (RFC 6891
+/// §7).
+fn unreadable(header: &Header, message: &[u8]) -> Vec<u8> {
+    let envelope = Envelope::open(message);
     let mut metadata = Metadata::response_from_request(&header.metadata);
     metadata.response_code = ResponseCode::FormErr;
-    let header = Header { metadata, counts: HeaderCounts::default() };
-    header.to_bytes().unwrap_or_default()
+    let counts = HeaderCounts {
+        queries: u16::from(envelope.question.is_some()),
+        additionals: u16::from(envelope.options.is_some()),
+        ..HeaderCounts::default()
+    };
+    let mut bytes = Header { metadata, counts }.to_bytes().unwrap_or_default();
+    bytes.extend_from_slice(envelope.question.unwrap_or_default());
+    if envelope.options.is_some() {
+        let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
+        bytes.extend_from_slice(&[0, 0, 41, size_0, size_1, 0, 0, 0, 0, 0, 0]);
+    }
+    bytes
 }
 
 fn malformed() -> Answer {

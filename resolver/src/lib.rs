@@ -11,6 +11,7 @@
 //!    └ connection (TCP)
 //! ```
 //!
+//! - [`hosts`]: names from HOSTS files, in front of everything.
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
 //! - [`answer`]: DNS semantics without sockets, clock or randomness; [`site`] and [`query`] are its other inputs.
 //! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
@@ -25,7 +26,10 @@ pub mod server;
 pub mod wire;
 
 mod connection;
+mod envelope;
 mod handler;
+
+pub mod hosts;
 
 pub mod answer;
 pub mod sign;
@@ -45,7 +49,7 @@ pub mod rtype;
 
 pub mod metrics;
 
-pub use config::{DnsConfig, Dnssec};
+pub use config::{AuthorityConfig, DnsConfig, Dnssec, HostsPaths};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
 pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};

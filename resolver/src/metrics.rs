@@ -87,6 +87,10 @@ pub struct DnsMetrics {
     malformed_records: IntGauge,
     /// Connections: see [`ConnectionMetrics`].
     pub(crate) connections: ConnectionMetrics,
+    /// Names in HOSTS files.
+    hosts_names: IntGauge,
+    /// Lines and names of HOSTS files that are left out because they cannot be understood.
+    hosts_skipped: IntGauge,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -126,6 +130,12 @@ impl DnsMetrics {
                 "Records in the snapshot that cannot be served because their data is malformed.",
             )?,
             connections: ConnectionMetrics::new(registry)?,
+            hosts_names: gauge(registry, "hosts_names", "Names in HOSTS files.")?,
+            hosts_skipped: gauge(
+                registry,
+                "hosts_skipped",
+                "Lines and names of HOSTS files that are left out because they cannot be understood.",
+            )?,
         })
     }
 
@@ -165,6 +175,12 @@ impl DnsMetrics {
             ForwardResult::Overloaded => "overloaded",
         };
         self.forwards.with_label_values(&[result]).inc();
+    }
+
+    /// Takes note of HOSTS files that were read.
+    pub(crate) fn hosts(&self, names: usize, skipped: usize) {
+        self.hosts_names.set(i64::try_from(names).unwrap_or(i64::MAX));
+        self.hosts_skipped.set(i64::try_from(skipped).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn snapshot(&self, facts: &Facts) {
@@ -240,6 +256,7 @@ fn proto(via: Via) -> &'static str {
 
 fn source(origin: Origin) -> &'static str {
     match origin {
+        Origin::Hosts => "hosts",
         Origin::Ledger => "ledger",
         Origin::Special => "special",
         Origin::Status => "status",
