@@ -115,7 +115,7 @@ impl Handler {
 
     /// With signatures, if the client wants them and there is a key. The AD bit stays clear: it says that a resolver has
     /// validated, and we have not; whoever trusts us without validating trusts the AA bit as well (RFC 4035 §3.1.6). CD
-    /// is for resolvers that validate: nothing here depends on it.
+    /// is for resolvers that validate: nothing here depends on it, and [`Reply::fit`] clears it.
     fn signed(&self, mut answer: Answer, query: &Query) -> Answer {
         if let Some(signer) = self.signer.as_ref().filter(|_| query.dnssec_ok() && answer.origin == Origin::Ledger) {
             // A clock before 1970 is as wrong as any: validators refuse the signatures.
@@ -233,6 +233,7 @@ fn counts_are_possible(header: &Header, datagram_bytes: usize) -> bool {
 fn unreadable(header: &Header) -> Vec<u8> {
     let mut metadata = Metadata::response_from_request(&header.metadata);
     metadata.response_code = ResponseCode::FormErr;
+    metadata.checking_disabled = false;
     let header = Header { metadata, counts: HeaderCounts::default() };
     header.to_bytes().unwrap_or_default()
 }
