@@ -167,7 +167,7 @@ impl Handler {
 
     /// With signatures, if the client wants them and there is a key. The AD bit stays clear: it says that a resolver has
     /// validated, and we have not; whoever trusts us without validating trusts the AA bit as well (RFC 4035 §3.1.6). CD
-    /// is for resolvers that validate: nothing here depends on it.
+    /// is for resolvers that validate: nothing here depends on it, and [`Reply::fit`] clears it.
     fn signed(&self, mut answer: Answer, query: &Query) -> Answer {
         if let Some(signer) = self.signer.as_ref().filter(|_| query.dnssec_ok() && answer.origin == Origin::Ledger) {
             // A clock before 1970 is as wrong as any: validators refuse the signatures.
@@ -287,6 +287,7 @@ fn unreadable(header: &Header, message: &[u8]) -> Vec<u8> {
     let envelope = Envelope::open(message);
     let mut metadata = Metadata::response_from_request(&header.metadata);
     metadata.response_code = ResponseCode::FormErr;
+    metadata.checking_disabled = false;
     let counts = HeaderCounts {
         queries: u16::from(envelope.question.is_some()),
         additionals: u16::from(envelope.options.is_some()),

@@ -118,6 +118,8 @@ impl Reply {
         metadata.response_code = self.rcode;
         metadata.authoritative = self.authoritative;
         metadata.recursion_available = self.recursion_available;
+        // CD is between validators: it comes back from upstreams, and an authority clears it (RFC 4035 §3.1.6, §3.2.2).
+        metadata.checking_disabled &= self.origin == Origin::Upstream;
         metadata.truncation = dropped > self.sections[3].len();
         let mut fitted = Fitted {
             metadata,

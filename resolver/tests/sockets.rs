@@ -163,12 +163,13 @@ async fn signatures_come_with_do_and_respect_the_size() {
     let with_do = |name: &str, qtype, payload| with_flags(name, qtype, payload, 0);
 
     let mut message = with_do("AlicE.p2p.", RecordType::A, 1_232);
-    // Whoever asks for AD is not told that we validated, and CD changes nothing.
+    // Whoever asks for AD is not told that we validated, and CD does not come back (RFC 4035 §3.1.6).
     message.metadata.authentic_data = true;
     message.metadata.checking_disabled = true;
     for answer in [udp(running.addr(), &message).await, tcp(running.addr(), &message).await] {
         assert_eq!(types(&answer.answers), [RecordType::A, RecordType::RRSIG]);
         assert!(answer.metadata.authoritative && !answer.metadata.authentic_data);
+        assert!(!answer.metadata.checking_disabled);
         assert_eq!(answer.answers[1].name.to_ascii(), "AlicE.p2p.");
     }
     let plain = udp(running.addr(), &with_edns(request("alice.p2p.", RecordType::A), 1_232)).await;

@@ -182,9 +182,10 @@ fn refer(answer: &mut Answer, referral: Referral, zone: &Zone, query: &Query, vi
     let cut = referral.name_servers.owner.clone();
     answer.authority.push(referral.name_servers);
     match referral.signer {
-        Some(signer) if query.dnssec_ok() => answer.authority.push(signer),
-        None if wants_proof(zone, query) => answer.authority.push(denial::of_signer(&cut, zone, &view.facts())),
-        _ => {}
+        // In a zone without signatures a DS would be nobody's word (RFC 4035 §3.1.4 speaks of signed zones).
+        _ if !wants_proof(zone, query) => {}
+        Some(signer) => answer.authority.push(signer),
+        None => answer.authority.push(denial::of_signer(&cut, zone, &view.facts())),
     }
     answer.glue = referral.glue;
     let siblings = referral.siblings.iter().take(MAX_SIBLINGS);

@@ -34,8 +34,6 @@ const QR: u8 = 0x80;
 const AA: u8 = 0x04;
 /// RA, in the fourth byte of a header.
 const RA: u8 = 0x80;
-/// CD, in the fourth byte of a header: comes back as it was sent.
-const CD: u8 = 0x10;
 
 /// What was composed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,9 +140,9 @@ struct Writer<'o> {
 impl Writer<'_> {
     /// The header of an answer without records, and the question.
     fn head(&mut self, query: &PlainQuery<'_>, rcode: ResponseCode, recursion_available: bool) {
-        let [id_0, id_1, flags_0, flags_1] = query.id_and_flags;
+        let [id_0, id_1, flags_0, _] = query.id_and_flags;
         let recursion_available = if recursion_available { RA } else { 0 };
-        self.put(&[id_0, id_1, QR | AA | (flags_0 & RD), recursion_available | (flags_1 & CD) | rcode.low()]);
+        self.put(&[id_0, id_1, QR | AA | (flags_0 & RD), recursion_available | rcode.low()]);
         self.put(&[0, 1, 0, 0, 0, 0, 0, u8::from(query.has_edns)]);
         self.put(query.question);
     }
