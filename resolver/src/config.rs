@@ -1,5 +1,7 @@
 //! The `[dns]` section of the configuration file.
 
+pub mod guard;
+
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
@@ -8,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::guard::{GuardConfig, GuardConfigError},
     dname::{Dname, DnameError},
     site::{Site, Zone},
 };
@@ -32,7 +35,7 @@ pub struct DnsConfig {
     /// The suffixes below which ledger names appear.
     pub suffixes: Vec<String>,
     /// Servers that answer everything else, `address` or `address:port`. An empty list means such questions are
-    /// refused. Only local clients (loopback, private and link-local addresses) are forwarded for.
+    /// refused. Only clients in `guard.forward_allow` are forwarded for: by default those nearby.
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
     pub announce: Vec<IpAddr>,
@@ -45,6 +48,8 @@ pub struct DnsConfig {
     pub fast_path: bool,
     /// What `id.server` and NSID tell about this server. Absent by default.
     pub server_id: Option<String>,
+    /// Who is served, and how much strangers get.
+    pub guard: GuardConfig,
 }
 
 /// Whether answers are signed.
@@ -103,6 +108,12 @@ pub enum ConfigError {
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes, which DNS cookies need")]
+    Randomness,
+    /// The section `[dns.guard]` is wrong.
+    #[error(transparent)]
+    Guard(#[from] GuardConfigError),
 }
 
 impl Default for DnsConfig {
@@ -120,6 +131,7 @@ impl Default for DnsConfig {
             udp_workers: 2,
             fast_path: true,
             server_id: None,
+            guard: GuardConfig::default(),
         }
     }
 }
@@ -131,6 +143,7 @@ impl DnsConfig {
         if !(1..=MAX_UDP_WORKERS).contains(&self.udp_workers) {
             return Err(ConfigError::UdpWorkers(self.udp_workers));
         }
+        self.guard.validate()?;
         self.site()?;
         for upstream in self.upstream_addrs()? {
             if self.listen.contains(&upstream) {
@@ -272,6 +285,7 @@ mod tests {
         check("dnssec = 'off'", Ok(()));
         check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
         check("fast_path = false\nudp_workers = 64", Ok(()));
+        check("[guard]\nslip = 16", Err("dns.guard.slip is 16, it must be at most 15"));
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
+pub(crate) mod guard;
+
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
@@ -17,6 +19,8 @@ use crate::{
     source::{Facts, Readiness},
     wire::Composed,
 };
+
+use guard::{GuardCounts, GuardMetrics};
 
 /// Types that have a label value of their own.
 const NAMED_TYPES: [(u16, &str); 24] = [
@@ -81,6 +85,8 @@ pub struct DnsMetrics {
     names: IntGauge,
     /// Records in the snapshot that cannot be served because their data is malformed.
     malformed_records: IntGauge,
+    /// What the guard did.
+    pub(crate) guard: GuardMetrics,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -119,6 +125,7 @@ impl DnsMetrics {
                 "malformed_records",
                 "Records in the snapshot that cannot be served because their data is malformed.",
             )?,
+            guard: GuardMetrics::new(registry)?,
         })
     }
 
@@ -152,6 +159,7 @@ impl DnsMetrics {
             responses: responses.map(|counter| (0, counter)),
             size: self.response_size.local(),
             duration: self.duration.with_label_values(&[source]).local(),
+            guard: GuardCounts::default(),
         }
     }
 
@@ -191,6 +199,7 @@ pub(crate) struct DatagramCounts {
     responses: [(u64, IntCounter); 2],
     size: LocalHistogram,
     duration: LocalHistogram,
+    pub(crate) guard: GuardCounts,
 }
 
 impl DatagramCounts {

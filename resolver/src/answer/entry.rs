@@ -147,7 +147,7 @@ impl Node<'_> {
 /// Chooses from all sets of one node what answers the query.
 pub(super) fn select(mut sets: Vec<RrSet>, query: &Query) -> Step {
     if query.qtype == rtype::ANY {
-        return any(sets, query.transport);
+        return any(sets, query);
     }
     if sets.iter().any(|set| set.rtype == rtype::CNAME) {
         sets.retain(|set| set.rtype == rtype::CNAME);
