@@ -1,7 +1,8 @@
 //! The `[dns]` section of the configuration file.
 
-mod connections;
 mod authority;
+mod connections;
+pub mod guard;
 mod hosts;
 
 use std::{
@@ -13,13 +14,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::guard::{GuardConfig, GuardConfigError},
     dname::{Dname, DnameError},
     hosts::HostsError,
     site::{Site, Zone},
 };
 
-pub use connections::{ConnectionsConfig, ConnectionsError};
 pub use authority::{Authorities, AuthorityConfig};
+pub use connections::{ConnectionsConfig, ConnectionsError};
 pub use hosts::HostsPaths;
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
@@ -42,7 +44,7 @@ pub struct DnsConfig {
     /// The suffixes below which ledger names appear.
     pub suffixes: Vec<String>,
     /// Servers that answer everything else, `address` or `address:port`. An empty list means such questions are
-    /// refused. Only local clients (loopback, private and link-local addresses) are forwarded for.
+    /// refused. Only clients in `guard.forward_allow` are forwarded for: by default those nearby.
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
     pub announce: Vec<IpAddr>,
@@ -61,6 +63,8 @@ pub struct DnsConfig {
     pub hosts: HostsPaths,
     /// For suffixes that are real domains: what their zones say about themselves.
     pub authority: Authorities,
+    /// Who is served, and how much strangers get.
+    pub guard: GuardConfig,
 }
 
 /// Whether answers are signed.
@@ -139,6 +143,12 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes, which DNS cookies need")]
+    Randomness,
+    /// The section `[dns.guard]` is wrong.
+    #[error(transparent)]
+    Guard(#[from] GuardConfigError),
 }
 
 impl Default for DnsConfig {
@@ -159,6 +169,7 @@ impl Default for DnsConfig {
             connections: ConnectionsConfig::default(),
             hosts: HostsPaths::default(),
             authority: Authorities::new(),
+            guard: GuardConfig::default(),
         }
     }
 }
@@ -170,6 +181,7 @@ impl DnsConfig {
         if !(1..=MAX_UDP_WORKERS).contains(&self.udp_workers) {
             return Err(ConfigError::UdpWorkers(self.udp_workers));
         }
+        self.guard.validate()?;
         self.site()?;
         self.connections.validate()?;
         self.hosts.validate()?;
@@ -315,6 +327,7 @@ mod tests {
         check("dnssec = 'off'", Ok(()));
         check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
         check("fast_path = false\nudp_workers = 64", Ok(()));
+        check("[guard]\nslip = 16", Err("dns.guard.slip is 16, it must be at most 15"));
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
         check("hosts = '/etc/hosts'", Ok(()));
         check("hosts = ['/etc/hosts', '/srv/block']", Ok(()));

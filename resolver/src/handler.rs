@@ -6,7 +6,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hickory_net::xfer::Protocol;
@@ -22,9 +22,10 @@ use crate::{
     dname::Dname,
     envelope::Envelope,
     forward::{ForwardError, Forwarder, Question},
+    guard::{Guard, OverBudget, Standing, cookie::Cookie},
     hosts::HostsFiles,
     message::{Fitted, Reply},
-    metrics::{DnsMetrics, Sent},
+    metrics::{DnsMetrics, Sent, guard::Refused},
     query::{ClientEdns, MAX_UDP_BYTES, Query, Recursion, Transport},
     sign::Signer,
     site::Site,
@@ -39,6 +40,10 @@ const HEADER_BYTES: usize = 12;
 const MIN_QUESTION_BYTES: usize = 5;
 /// The fewest bytes of a record: the root, type, class, TTL, length.
 const MIN_RECORD_BYTES: usize = 11;
+/// How long a query on a connection waits for the signing budget.
+const SIGNING_PATIENCE: Duration = Duration::from_secs(2);
+/// The least it waits before it tries again: others wait as well.
+const SIGNING_PAUSE: Duration = Duration::from_millis(2);
 
 /// Answers requests.
 pub(crate) struct Handler {
@@ -48,6 +53,7 @@ pub(crate) struct Handler {
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
     pub(crate) hosts: Option<HostsFiles>,
+    pub(crate) guard: Guard,
 }
 
 /// What a message came over.
@@ -104,17 +110,24 @@ impl Via {
 }
 
 impl Handler {
-    /// The response to a datagram, if it deserves one: bytes in, bytes out.
-    pub(crate) async fn datagram(self: Arc<Self>, datagram: Vec<u8>, src: SocketAddr) -> Option<Vec<u8>> {
-        self.one(datagram, Client { addr: src, via: Via::Udp }).await
+    /// The response to a datagram that was admitted, if it deserves one: bytes in, bytes out.
+    pub(crate) async fn datagram(
+        self: Arc<Self>,
+        datagram: Vec<u8>,
+        src: SocketAddr,
+        standing: Standing,
+    ) -> Option<Vec<u8>> {
+        self.one(datagram, Client { addr: src, via: Via::Udp }, &standing).await
     }
 
     /// What goes back for one message that came on a connection: bytes in, bytes out.
     pub(crate) async fn message(self: Arc<Self>, bytes: Vec<u8>, client: Client) -> Responses {
-        self.one(bytes, client).await.map_or(Responses::None, Responses::One)
+        let standing = self.guard.standing(&bytes, client.addr.ip(), &self.guard.now());
+        self.metrics.guard.cookie(&standing.cookie);
+        self.one(bytes, client, &standing).await.map_or(Responses::None, Responses::One)
     }
 
-    async fn one(&self, bytes: Vec<u8>, client: Client) -> Option<Vec<u8>> {
+    async fn one(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Option<Vec<u8>> {
         let header = Header::read(&mut BinDecoder::new(&bytes)).ok()?;
         // Answering what claims to be a response, readable or not, would let two servers talk for ever.
         if header.message_type == MessageType::Response {
@@ -125,26 +138,31 @@ impl Handler {
             false => None,
         };
         let Some(request) = request else { return Some(unreadable(&header, &bytes)) };
-        let (fitted, sent) = self.respond(&request, client).await;
+        let (fitted, sent) = self.respond(&request, client, standing).await;
         self.metrics.response(&sent);
         fitted.encode(&request)
     }
 
     /// Whether a client there may have other questions forwarded (the RA bit).
     pub(crate) fn offers_recursion(&self, src: IpAddr) -> bool {
-        self.forwarder.is_enabled() && is_local(src)
+        self.forwarder.is_enabled() && self.guard.may_forward(src)
     }
 
-    async fn respond(&self, request: &Request, client: Client) -> (Fitted, Sent) {
+    async fn respond(&self, request: &Request, client: Client, standing: &Standing) -> (Fitted, Sent) {
         let started = Instant::now();
-        let query = screen(request, client.via);
-        let reply = match &query {
+        let query = match standing.cookie {
+            Cookie::Malformed => Err(Box::new(malformed())),
+            _ => screen(request, client.via),
+        };
+        let mut reply = match &query {
             Ok(query) => {
                 self.metrics.request(client.via, query.qtype);
                 self.reply(query, request).await
             }
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
+        reply.cookie = standing.cookie_out().copied();
+        reply.max_bytes = standing.max_bytes;
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
         let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id());
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
@@ -152,13 +170,21 @@ impl Handler {
     }
 
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
+        if !self.guard.may_ask(request.src().ip()) {
+            self.metrics.guard.refused(Refused::Query);
+            let text = "clients at this address are not served";
+            return Reply::from_answer(refused(Ede { code: EdeCode::Prohibited, text: text.into() }), None);
+        }
         // The snapshot is let go before anything is awaited.
         let verdict = match &self.hosts {
             Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
             None => answer(query, &*self.source.view(), &self.site),
         };
         let mut reply = match verdict {
-            Verdict::Local(answer) => self.complete(self.signed(answer, query), query, request).await,
+            Verdict::Local(answer) => match self.signed(answer, query).await {
+                Ok(answer) => self.complete(answer, query, request).await,
+                Err(reply) => *reply,
+            },
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
         };
         reply.recursion_available = self.offers_recursion(request.src().ip());
@@ -168,13 +194,35 @@ impl Handler {
     /// With signatures, if the client wants them and there is a key. The AD bit stays clear: it says that a resolver has
     /// validated, and we have not; whoever trusts us without validating trusts the AA bit as well (RFC 4035 §3.1.6). CD
     /// is for resolvers that validate: nothing here depends on it, and [`Reply::fit`] clears it.
-    fn signed(&self, mut answer: Answer, query: &Query) -> Answer {
-        if let Some(signer) = self.signer.as_ref().filter(|_| query.dnssec_ok() && answer.origin == Origin::Ledger) {
+    ///
+    /// New signatures have a budget. A datagram beyond it is told to come by TCP; a query that came on a connection waits,
+    /// and fails when that takes too long.
+    async fn signed(&self, answer: Answer, query: &Query) -> Result<Answer, Box<Reply>> {
+        let wants_signatures = query.dnssec_ok() && answer.origin == Origin::Ledger;
+        let Some(signer) = self.signer.as_ref().filter(|_| wants_signatures) else { return Ok(answer) };
+        let give_up = Instant::now() + SIGNING_PATIENCE;
+        loop {
             // A clock before 1970 is as wrong as any: validators refuse the signatures.
             let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            signer.sign_answer(&mut answer, query, &self.site, now_s);
+            let mut signed = answer.clone();
+            let may_sign = || self.guard.may_sign(query.transport);
+            let Err(OverBudget { wait_ns }) = signer.try_sign_answer(&mut signed, query, (&self.site, now_s), may_sign)
+            else {
+                return Ok(signed);
+            };
+            if query.transport == Transport::Datagram {
+                self.metrics.guard.unsigned(query.transport);
+                return Err(Box::new(Reply::come_by_tcp(Origin::Ledger)));
+            }
+            let wait = Duration::from_nanos(wait_ns).max(SIGNING_PAUSE);
+            if Instant::now() + wait > give_up {
+                self.metrics.guard.unsigned(query.transport);
+                let text = "too many signatures to make; ask again later";
+                let failure = Answer::failure(ResponseCode::ServFail, Origin::Policy, EdeCode::Other, text);
+                return Err(Box::new(Reply::from_answer(failure, None)));
+            }
+            tokio::time::sleep(wait).await;
         }
-        answer
     }
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
@@ -198,8 +246,10 @@ impl Handler {
             (Ok(()), Some(name)) => name.clone(),
             (Ok(()), None) => return Reply::from_answer(malformed(), None),
             (Err(why), _) => {
-                let refusal = Answer::empty(ResponseCode::Refused, Origin::Policy);
-                return Reply::from_answer(Answer { ede: Some(why), ..refusal }, None);
+                if why.code == EdeCode::Prohibited {
+                    self.metrics.guard.refused(Refused::Forward);
+                }
+                return Reply::from_answer(refused(why), None);
             }
         };
         match self.ask(name, query, request).await {
@@ -219,13 +269,13 @@ impl Handler {
     }
 
     /// Whether this client's question may be passed on; if not, what to say. An open forwarder is an amplifier and a
-    /// cache for strangers to poison, so only clients nearby are served.
+    /// cache for strangers to poison, so only clients that the guard knows are served.
     fn may_forward(&self, query: &Query, request: &Request) -> Result<(), Ede> {
         let (code, text) = match query.recursion {
             _ if !self.forwarder.is_enabled() => (EdeCode::NotAuthoritative, "not our zone, and forwarding is off"),
             Recursion::NotDesired => (EdeCode::NotAuthoritative, "not our zone, and recursion was not asked for"),
-            Recursion::Desired if !is_local(request.src().ip()) => {
-                (EdeCode::Prohibited, "not our zone, and forwarding is for local clients")
+            Recursion::Desired if !self.guard.may_forward(request.src().ip()) => {
+                (EdeCode::Prohibited, "not our zone, and clients at this address are not forwarded for")
             }
             Recursion::Desired => return Ok(()),
         };
@@ -306,6 +356,10 @@ fn malformed() -> Answer {
     Answer::empty(ResponseCode::FormErr, Origin::Policy)
 }
 
+fn refused(why: Ede) -> Answer {
+    Answer { ede: Some(why), ..Answer::empty(ResponseCode::Refused, Origin::Policy) }
+}
+
 fn upstream_failure(error: ForwardError) -> Answer {
     let code = match error {
         ForwardError::Overloaded => EdeCode::Other,
@@ -316,36 +370,4 @@ fn upstream_failure(error: ForwardError) -> Answer {
 
 fn asked_name(request: &Request) -> Option<&Name> {
     request.queries.queries().first().map(|query| query.original().name())
-}
-
-/// Loopback, private and link-local addresses (RFC 1918, RFC 4193, RFC 4291, RFC 3927).
-fn is_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_clients() {
-        for (address, local) in [
-            ("127.0.0.1", true),
-            ("192.168.1.2", true),
-            ("169.254.0.1", true),
-            ("100.64.0.1", false),
-            ("9.9.9.9", false),
-            ("::1", true),
-            ("fd00::1", true),
-            ("fe80::1", true),
-            ("2001:db8::1", false),
-            ("::ffff:10.0.0.1", true),
-            ("::ffff:9.9.9.9", false),
-        ] {
-            assert_eq!(is_local(address.parse().expect("an address")), local, "{address}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //! A response that is too long loses whole record sets from the back: first additional records, silently; then glue,
 //! authority and answers, with the TC bit, so that the client asks again over TCP (RFC 2181 §9, RFC 9471).
 
+use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
     op::{Edns, EmitAndCount, Message, Metadata, ResponseCode, emit_message_parts},
@@ -20,6 +21,7 @@ use hickory_server::{server::Request, zone_handler::Queries};
 use crate::{
     answer::{Answer, Ede, Origin, RrSet},
     dname::{Dname, ancestors},
+    guard::{cookie::COOKIE_BYTES, scan::COOKIE_OPTION},
     query::{MAX_UDP_BYTES, MIN_UDP_BYTES, Query},
 };
 
@@ -33,6 +35,12 @@ pub(crate) struct Reply {
     pub(crate) recursion_available: bool,
     pub(crate) ede: Option<Ede>,
     pub(crate) origin: Origin,
+    /// The COOKIE option to send back.
+    pub(crate) cookie: Option<[u8; COOKIE_BYTES]>,
+    /// The longest datagram to send, in bytes, even if the client can take more.
+    pub(crate) max_bytes: u16,
+    /// Whether the client is to come by TCP even if everything fits.
+    pub(crate) truncated: bool,
     /// Answer, authority, glue and additional records, as record sets.
     pub(crate) sections: [Vec<Vec<Record>>; 4],
 }
@@ -60,7 +68,15 @@ impl Reply {
             sections: sections.map(|sets| convert(sets)),
             ede: answer.ede,
             origin: answer.origin,
+            cookie: None,
+            max_bytes: MAX_UDP_BYTES,
+            truncated: false,
         }
+    }
+
+    /// "Come by TCP", and nothing else.
+    pub(crate) fn come_by_tcp(origin: Origin) -> Self {
+        Self { truncated: true, ..Self::from_answer(Answer::empty(ResponseCode::NoError, origin), None) }
     }
 
     /// What an upstream answered.
@@ -71,6 +87,9 @@ impl Reply {
             recursion_available: true,
             ede: None,
             origin: Origin::Upstream,
+            cookie: None,
+            max_bytes: MAX_UDP_BYTES,
+            truncated: false,
             sections: [sets(message.answers), sets(message.authorities), Vec::new(), sets(message.additionals)],
         }
     }
@@ -86,7 +105,11 @@ impl Reply {
 
     /// Cuts the reply to what the client can take. `query` is absent if the question could not be understood.
     pub(crate) fn fit(self, request: &Request, query: Option<&Query>, server_id: Option<&str>) -> Fitted {
-        let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes));
+        let limit = match request.protocol() {
+            Protocol::Udp => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes),
+            _ => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes),
+        };
+        let limit = usize::from(limit);
         let edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
         let cut = |dropped| self.without(dropped, request, edns.as_ref());
         let whole = cut(0);
@@ -120,7 +143,7 @@ impl Reply {
         metadata.recursion_available = self.recursion_available;
         // CD is between validators: it comes back from upstreams, and an authority clears it (RFC 4035 §3.1.6, §3.2.2).
         metadata.checking_disabled &= self.origin == Origin::Upstream;
-        metadata.truncation = dropped > self.sections[3].len();
+        metadata.truncation = self.truncated || dropped > self.sections[3].len();
         let mut fitted = Fitted {
             metadata,
             edns: edns.cloned(),
@@ -144,6 +167,9 @@ impl Reply {
         let wants_nsid = query.and_then(|query| query.edns).is_some_and(|edns| edns.wants_nsid);
         if let Some(id) = server_id.filter(|_| wants_nsid).and_then(|id| NSIDPayload::new(id).ok()) {
             edns.options_mut().insert(EdnsOption::NSID(id));
+        }
+        if let Some(cookie) = self.cookie {
+            edns.options_mut().insert(EdnsOption::Unknown(COOKIE_OPTION, cookie.to_vec()));
         }
         edns
     }
@@ -178,10 +204,15 @@ impl Fitted {
 }
 
 /// The question section as it came, so that owner names can point into it. hickory's own takes it for one long label.
+/// Several questions do not come back: nobody needs them, and a whole datagram of them would go wherever its sender
+/// wishes.
 struct AskedNames<'a>(&'a Queries);
 
 impl EmitAndCount for AskedNames<'_> {
     fn emit(&mut self, encoder: &mut BinEncoder<'_>) -> Result<usize, ProtoError> {
+        if self.0.len() != 1 {
+            return Ok(0);
+        }
         let (start, bytes) = (encoder.offset(), self.0.as_bytes());
         encoder.emit_vec(bytes)?;
         if let Ok((name, _)) = Dname::split_wire(bytes) {

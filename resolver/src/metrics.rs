@@ -3,6 +3,7 @@
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
 mod connections;
+pub(crate) mod guard;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(crate) use connections::{ConnectionMetrics, End};
+use guard::{GuardCounts, GuardMetrics};
 
 /// Types that have a label value of their own.
 const NAMED_TYPES: [(u16, &str); 24] = [
@@ -91,6 +93,8 @@ pub struct DnsMetrics {
     hosts_names: IntGauge,
     /// Lines and names of HOSTS files that are left out because they cannot be understood.
     hosts_skipped: IntGauge,
+    /// What the guard did.
+    pub(crate) guard: GuardMetrics,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -136,6 +140,7 @@ impl DnsMetrics {
                 "hosts_skipped",
                 "Lines and names of HOSTS files that are left out because they cannot be understood.",
             )?,
+            guard: GuardMetrics::new(registry)?,
         })
     }
 
@@ -165,6 +170,7 @@ impl DnsMetrics {
             responses: responses.map(|counter| (0, counter)),
             size: self.response_size.local(),
             duration: self.duration.with_label_values(&[source]).local(),
+            guard: GuardCounts::default(),
         }
     }
 
@@ -210,6 +216,7 @@ pub(crate) struct DatagramCounts {
     responses: [(u64, IntCounter); 2],
     size: LocalHistogram,
     duration: LocalHistogram,
+    pub(crate) guard: GuardCounts,
 }
 
 impl DatagramCounts {

@@ -18,6 +18,7 @@ use tracing::info;
 use crate::{
     config::{ConfigError, DnsConfig},
     connection::Connections,
+    guard::exposure,
     metrics::DnsMetrics,
     sign::ZoneKey,
     source::NameSource,
@@ -102,6 +103,7 @@ impl Resolver {
         for &addr in &config.listen {
             resolver.listen(addr, &mut sockets).map_err(|error| BindError::Listen { addr, error })?;
         }
+        exposure::log(config, &resolver.local_addrs);
         if !resolver.local_addrs.is_empty() {
             let paths = if config.fast_path { Paths::Both } else { Paths::FullOnly };
             resolver.workers = Some(Workers::start(&responder, paths, sockets).map_err(BindError::Threads)?);

@@ -23,7 +23,7 @@ use resolver::{
     answer::NotPlain,
     rtype,
     sign::ZoneKey,
-    wire::{Composer, FallThrough, Responder, SendBuffer, Unusual},
+    wire::{Composer, FallThrough, Responder, SendBuffer, Standing, Unusual},
 };
 use support::{ACTIVE, HEIGHT, TIME, table};
 use tokio::{net::UdpSocket, runtime::Runtime, time::timeout};
@@ -59,16 +59,18 @@ impl Paths {
         Self { responder, table, composer: Composer::default(), runtime }
     }
 
-    fn fast(&mut self, datagram: &[u8], src: SocketAddr) -> Result<Vec<u8>, FallThrough> {
+    fn fast(&mut self, datagram: &[u8], standing: Standing) -> Result<Vec<u8>, FallThrough> {
         let mut out: SendBuffer = [0xee; 1232];
         let view = self.table.view();
-        let composed = self.responder.fast(&mut self.composer, &*view, (datagram, src.ip()), &mut out)?;
+        let composed = self.responder.fast(&mut self.composer, &*view, (datagram, &standing), &mut out)?;
         Ok(out[..composed.bytes].to_vec())
     }
 
     fn ask(&mut self, datagram: &[u8], src: SocketAddr) -> Said {
-        let full = self.runtime.block_on(self.responder.clone().full(datagram.to_vec(), src));
-        Said { fast: self.fast(datagram, src), full }
+        // The same for both: the time in a cookie moves on.
+        let standing = self.responder.standing(datagram, src.ip());
+        let full = self.runtime.block_on(self.responder.clone().full(datagram.to_vec(), src, standing));
+        Said { fast: self.fast(datagram, standing), full }
     }
 
     /// Asserts that the paths agree, and gives what the fast one said.

@@ -150,7 +150,7 @@ pub(super) fn select(mut sets: Vec<RrSet>, query: &Query) -> Step {
         sets.retain(|set| set.rtype == rtype::CNAME);
     }
     if query.qtype == rtype::ANY {
-        return any(sets, query.transport);
+        return any(sets, query);
     }
     let types = sets.iter().map(|set| set.rtype).collect();
     let wanted = match (query.qtype, sets.first()) {
