@@ -46,5 +46,5 @@ pub mod metrics;
 pub use config::{DnsConfig, Dnssec};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
-pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};
-pub use table::{Filling, SharedTable};
+pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness, Version};
+pub use table::{Block, Filling, HistoryLimits, SharedTable};

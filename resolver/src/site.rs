@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     answer::RrSet,
@@ -18,10 +19,12 @@ use crate::{
 /// The reserved label under which each zone keeps its own host names.
 pub const SERVICE_LABEL: &[u8] = b"nic";
 
-/// SOA RETRY in seconds.
-const RETRY_S: u32 = 60;
+/// The longest SOA RETRY in seconds.
+const MAX_RETRY_S: u32 = 60;
 /// SOA EXPIRE in seconds: a secondary without contact serves for a week.
 const EXPIRE_S: u32 = 604_800;
+/// Counted up whenever the same block gives another zone than before, so that no secondary takes one for the other.
+const ZONE_RULES: u8 = 1;
 /// TTL, in seconds, of the apex NS set and the name server's addresses.
 const APEX_TTL_S: u32 = 3_600;
 
@@ -40,6 +43,8 @@ pub struct Zone {
     name_server: Dname,
     hostmaster: Dname,
     addresses: Vec<IpAddr>,
+    // Digest of what is in the zone besides names.
+    salt: u64,
     dnskey: Option<Bytes>,
 }
 
@@ -87,6 +92,7 @@ impl Zone {
     pub fn new(suffix: Dname, addresses: Vec<IpAddr>) -> Result<Self, DnameError> {
         Ok(Self {
             name_server: suffix.with_prefix(b"\x02ns\x03nic")?,
+            salt: salt(&addresses),
             hostmaster: suffix.with_prefix(b"\x0ahostmaster\x03nic")?,
             apex: suffix,
             addresses,
@@ -104,14 +110,28 @@ impl Zone {
         self.dnskey.is_some()
     }
 
-    /// The SOA record (RFC 1035 §3.3.13) as negative answers carry it (RFC 2308 §3).
+    /// The SOA record (RFC 1035 §3.3.13) as negative answers carry it (RFC 2308 §3). A secondary asks for the next block
+    /// when it is due.
     pub fn soa(&self, facts: &Facts) -> RrSet {
         let negative_ttl_s = facts.negative_ttl_s();
-        let mut data = [self.name_server.as_wire(), self.hostmaster.as_wire()].concat();
-        for field in [facts.height, facts.block_interval_s.max(1), RETRY_S, EXPIRE_S, negative_ttl_s] {
+        let refresh_s = facts.block_interval_s.max(1);
+        let retry_s = (refresh_s / 2).clamp(1, MAX_RETRY_S);
+        let mailbox = self.mailbox(facts.version.and_then(|version| version.tag));
+        let mut data = [self.name_server.as_wire(), mailbox.as_wire()].concat();
+        for field in [facts.serial(), refresh_s, retry_s, EXPIRE_S, negative_ttl_s] {
             data.extend_from_slice(&field.to_be_bytes());
         }
         RrSet::one(self.apex.clone(), rtype::SOA, negative_ttl_s, data)
+    }
+
+    /// The mailbox in the SOA record. What stands behind `+` identifies the version of the zone, for a serial alone does
+    /// not: two blocks can have one height (RFC 5233 calls it a detail; mail goes to `hostmaster`).
+    pub(crate) fn mailbox(&self, tag: Option<u64>) -> Dname {
+        let Some(tag) = tag else { return self.hostmaster.clone() };
+        let label = format!("hostmaster+{:016x}", tag ^ self.salt);
+        let labels = std::iter::once(label.as_bytes()).chain(self.hostmaster.labels().skip(1));
+        // Suffixes are short enough for it.
+        Dname::from_labels(labels).unwrap_or_else(|_| self.hostmaster.clone())
     }
 
     /// All record sets at the apex.
@@ -136,6 +156,14 @@ impl Zone {
         }
         sets
     }
+}
+
+fn salt(addresses: &[IpAddr]) -> u64 {
+    let mut hash = Sha256::new_with_prefix([ZONE_RULES]);
+    let mut addresses = addresses.to_vec();
+    addresses.sort_unstable();
+    addresses.iter().for_each(|address| hash.update(address.to_string() + " "));
+    hash.finalize().iter().take(8).fold(0, |salt, &byte| salt << 8 | u64::from(byte))
 }
 
 #[cfg(test)]
