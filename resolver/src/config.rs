@@ -1,5 +1,7 @@
 //! The `[dns]` section of the configuration file.
 
+mod connections;
+
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
@@ -11,6 +13,8 @@ use crate::{
     dname::{Dname, DnameError},
     site::{Site, Zone},
 };
+
+pub use connections::{ConnectionsConfig, ConnectionsError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -45,6 +49,8 @@ pub struct DnsConfig {
     pub fast_path: bool,
     /// What `id.server` and NSID tell about this server. Absent by default.
     pub server_id: Option<String>,
+    /// Limits of connections.
+    pub connections: ConnectionsConfig,
 }
 
 /// Whether answers are signed.
@@ -103,6 +109,9 @@ pub enum ConfigError {
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
+    /// A limit of connections makes no sense.
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
 }
 
 impl Default for DnsConfig {
@@ -120,6 +129,7 @@ impl Default for DnsConfig {
             udp_workers: 2,
             fast_path: true,
             server_id: None,
+            connections: ConnectionsConfig::default(),
         }
     }
 }
@@ -132,6 +142,7 @@ impl DnsConfig {
             return Err(ConfigError::UdpWorkers(self.udp_workers));
         }
         self.site()?;
+        self.connections.validate()?;
         for upstream in self.upstream_addrs()? {
             if self.listen.contains(&upstream) {
                 return Err(ConfigError::Circle(upstream));

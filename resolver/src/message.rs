@@ -3,10 +3,9 @@
 //! A response that is too long loses whole record sets from the back: first additional records, silently; then glue,
 //! authority and answers, with the TC bit, so that the client asks again over TCP (RFC 2181 §9, RFC 9471).
 
-use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
-    op::{Edns, EmitAndCount, Header, HeaderCounts, Message, Metadata, ResponseCode, emit_message_parts},
+    op::{Edns, EmitAndCount, Message, Metadata, ResponseCode, emit_message_parts},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
@@ -16,10 +15,7 @@ use hickory_proto::{
     },
     serialize::binary::{BinDecodable, BinEncoder},
 };
-use hickory_server::{
-    server::{Request, ResponseInfo},
-    zone_handler::{MessageResponse, MessageResponseBuilder, Queries},
-};
+use hickory_server::{server::Request, zone_handler::Queries};
 
 use crate::{
     answer::{Answer, Ede, Origin, RrSet},
@@ -157,28 +153,7 @@ impl Fitted {
         self.metadata.truncation
     }
 
-    /// The header, for when there is nobody to send the response to.
-    pub(crate) fn header(&self) -> Header {
-        Header { metadata: self.metadata, counts: HeaderCounts::default() }
-    }
-
-    /// The response for hickory to send.
-    pub(crate) fn response<'a>(
-        &'a self,
-        request: &'a Request,
-    ) -> MessageResponse<
-        'a,
-        'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-    > {
-        let builder = MessageResponseBuilder::new(&request.queries, self.edns.as_ref());
-        builder.build(self.metadata, &self.answer, &self.authority, [].iter(), &self.additional)
-    }
-
-    /// The response as a datagram; `None` if it is longer than any message can be.
+    /// The response as a message; `None` if it is longer than any message can be.
     pub(crate) fn encode(&self, request: &Request) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::from(MIN_UDP_BYTES));
         emit_message_parts(
@@ -196,19 +171,7 @@ impl Fitted {
     }
 
     fn measure(&self, request: &Request) -> usize {
-        if request.protocol() == Protocol::Udp {
-            return self.encode(request).map_or(usize::MAX, |bytes| bytes.len());
-        }
-        let mut bytes = Vec::with_capacity(512);
-        match self.emit(request, &mut bytes) {
-            Ok(_) => bytes.len(),
-            // Longer than any message can be.
-            Err(_) => usize::MAX,
-        }
-    }
-
-    fn emit(&self, request: &Request, bytes: &mut Vec<u8>) -> Result<ResponseInfo, ProtoError> {
-        self.response(request).destructive_emit(&mut BinEncoder::new(bytes))
+        self.encode(request).map_or(usize::MAX, |bytes| bytes.len())
     }
 }
 

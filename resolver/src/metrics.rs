@@ -2,6 +2,8 @@
 //!
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
+mod connections;
+
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
@@ -12,11 +14,13 @@ use prometheus::{
 
 use crate::{
     answer::Origin,
-    query::Transport,
+    handler::Via,
     rtype,
     source::{Facts, Readiness},
     wire::Composed,
 };
+
+pub(crate) use connections::{ConnectionMetrics, End};
 
 /// Types that have a label value of their own.
 const NAMED_TYPES: [(u16, &str); 24] = [
@@ -81,6 +85,8 @@ pub struct DnsMetrics {
     names: IntGauge,
     /// Records in the snapshot that cannot be served because their data is malformed.
     malformed_records: IntGauge,
+    /// Connections: see [`ConnectionMetrics`].
+    pub(crate) connections: ConnectionMetrics,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -119,16 +125,13 @@ impl DnsMetrics {
                 "malformed_records",
                 "Records in the snapshot that cannot be served because their data is malformed.",
             )?,
+            connections: ConnectionMetrics::new(registry)?,
         })
     }
 
-    pub(crate) fn request(&self, transport: Transport, qtype: u16) {
-        let proto = match transport {
-            Transport::Datagram => "udp",
-            Transport::Stream => "tcp",
-        };
+    pub(crate) fn request(&self, via: Via, qtype: u16) {
         let named = NAMED_TYPES.iter().find(|(number, _)| *number == qtype);
-        self.requests.with_label_values(&[proto, named.map_or("other", |(_, name)| *name)]).inc();
+        self.requests.with_label_values(&[proto(via), named.map_or("other", |(_, name)| *name)]).inc();
     }
 
     pub(crate) fn response(&self, sent: &Sent) {
@@ -225,6 +228,16 @@ fn rcode_label(rcode: u16) -> &'static str {
     }
 }
 
+fn proto(via: Via) -> &'static str {
+    match via {
+        Via::Udp => "udp",
+        Via::Tcp => "tcp",
+        Via::Tls => "tls",
+        Via::Https => "https",
+        Via::Quic => "quic",
+    }
+}
+
 fn source(origin: Origin) -> &'static str {
     match origin {
         Origin::Ledger => "ledger",
@@ -257,7 +270,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = DnsMetrics::new(&registry).expect("a fresh registry");
         for qtype in 0..=u16::MAX {
-            metrics.request(Transport::Datagram, qtype);
+            metrics.request(Via::Udp, qtype);
         }
         for rcode in 0..4_096 {
             let sent = Sent { rcode, origin: Origin::Policy, duration_s: 0.1, bytes: 12, truncated: true };
