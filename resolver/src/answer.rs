@@ -29,6 +29,7 @@ use crate::{
 };
 
 pub use plain::NotPlain;
+pub(crate) use chain::is_single;
 pub(crate) use plain::{Plain, Set, plain};
 
 /// The most aliases (CNAME or DNAME) followed for one query.

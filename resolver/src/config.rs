@@ -1,6 +1,7 @@
 //! The `[dns]` section of the configuration file.
 
 mod connections;
+mod transfer;
 
 use std::{
     collections::HashSet,
@@ -15,6 +16,7 @@ use crate::{
 };
 
 pub use connections::{ConnectionsConfig, ConnectionsError};
+pub use transfer::{TransferConfig, TransferError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -51,6 +53,8 @@ pub struct DnsConfig {
     pub server_id: Option<String>,
     /// Limits of connections.
     pub connections: ConnectionsConfig,
+    /// Secondaries.
+    pub transfer: TransferConfig,
 }
 
 /// Whether answers are signed.
@@ -109,6 +113,9 @@ pub enum ConfigError {
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
+    /// The section about secondaries makes no sense.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// A limit of connections makes no sense.
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
@@ -130,6 +137,7 @@ impl Default for DnsConfig {
             fast_path: true,
             server_id: None,
             connections: ConnectionsConfig::default(),
+            transfer: TransferConfig::default(),
         }
     }
 }
@@ -143,6 +151,7 @@ impl DnsConfig {
         }
         self.site()?;
         self.connections.validate()?;
+        self.transfer.validate()?;
         for upstream in self.upstream_addrs()? {
             if self.listen.contains(&upstream) {
                 return Err(ConfigError::Circle(upstream));

@@ -16,6 +16,7 @@
 //! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
 //! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
 //!   ours.
+//! - [`transfer`]: the zones for secondaries; what they hold is decided by [`table`] and the same entries.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
 //! This package knows no database and no peer. Answers are not cached or rate-limited here yet.
@@ -32,6 +33,7 @@ pub mod sign;
 pub mod site;
 
 pub mod forward;
+pub mod transfer;
 mod message;
 
 pub mod query;

@@ -3,6 +3,7 @@
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
 mod connections;
+mod transfers;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(crate) use connections::{ConnectionMetrics, End};
+pub(crate) use transfers::{Notified, TransferMetrics};
 
 /// Types that have a label value of their own.
 const NAMED_TYPES: [(u16, &str); 24] = [
@@ -87,6 +89,8 @@ pub struct DnsMetrics {
     malformed_records: IntGauge,
     /// Connections: see [`ConnectionMetrics`].
     pub(crate) connections: ConnectionMetrics,
+    /// What secondaries ask for and are told.
+    pub(crate) transfers: TransferMetrics,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -126,6 +130,7 @@ impl DnsMetrics {
                 "Records in the snapshot that cannot be served because their data is malformed.",
             )?,
             connections: ConnectionMetrics::new(registry)?,
+            transfers: TransferMetrics::new(registry)?,
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::info;
@@ -20,6 +20,7 @@ use crate::{
     connection::Connections,
     metrics::DnsMetrics,
     sign::ZoneKey,
+    transfer::notify,
     source::NameSource,
     wire::{Paths, Responder, Workers},
 };
@@ -39,6 +40,8 @@ pub struct Resolver {
     workers: Option<Workers>,
     local_addrs: Vec<SocketAddr>,
     gauges: JoinHandle<()>,
+    // Aborted when the server goes.
+    _notifiers: JoinSet<()>,
 }
 
 /// Why the server could not be started.
@@ -97,6 +100,7 @@ impl Resolver {
             workers: None,
             local_addrs: Vec::with_capacity(config.listen.len()),
             gauges,
+            _notifiers: notify::spawn(responder.handler(), &config.transfer).map_err(ConfigError::from)?,
         };
         let mut sockets: Vec<Vec<UdpSocket>> = std::iter::repeat_with(Vec::new).take(config.udp_workers).collect();
         for &addr in &config.listen {

@@ -28,11 +28,12 @@ use crate::{
     answer::NotPlain,
     config::{ConfigError, DnsConfig},
     forward::Forwarder,
-    handler::Handler,
+    handler::{Client, Handler, Responses, Via},
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
     sign::{Signer, ZoneKey},
     source::{NameSource, NameView},
+    transfer::Transfers,
 };
 
 pub use compose::{Composed, Composer};
@@ -88,7 +89,8 @@ impl Responder {
             site = site.signed_with(key.dnskey());
         }
         let signer = key.map(Signer::new);
-        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer }) })
+        let transfers = Transfers::new(&config.transfer, metrics.clone())?;
+        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, transfers, metrics, signer }) })
     }
 
     /// The fast path: writes the answer to `datagram` from `src` into `out`, or says why this is not for it.
@@ -105,6 +107,16 @@ impl Responder {
     /// The full path: the response to any datagram, if it deserves one.
     pub async fn full(self, datagram: Vec<u8>, src: SocketAddr) -> Option<Vec<u8>> {
         self.handler.datagram(datagram, src).await
+    }
+
+    /// What goes back on a TCP connection for one message: mostly one message, for a zone transfer many, each made when
+    /// it is taken.
+    pub async fn messages(self, bytes: Vec<u8>, src: SocketAddr) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
+        match self.handler.message(bytes, Client { addr: src, via: Via::Tcp }).await {
+            Responses::None => Box::new(std::iter::empty()),
+            Responses::One(message) => Box::new(std::iter::once(message)),
+            Responses::Many(messages) => messages,
+        }
     }
 
     pub(crate) fn handler(&self) -> &Arc<Handler> {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::Hmac;
 use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
@@ -188,6 +188,12 @@ impl Signing {
     /// The key's name.
     pub(crate) fn key_name(&self) -> &Dname {
         &self.key.name
+    }
+
+    /// How many bytes a signature adds.
+    pub(crate) fn byte_len(&self) -> usize {
+        // Type, class, TTL, data length; time, fudge, lengths, ID, error.
+        self.key.name.as_wire().len() + self.key.algorithm.wire().len() + self.key.algorithm.mac_bytes() + 10 + 16
     }
 
     /// Adds the signature of the next message of the response.
