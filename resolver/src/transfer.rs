@@ -26,6 +26,7 @@ use std::{
 };
 
 use hickory_proto::op::ResponseCode;
+use ipnet::IpNet;
 use tracing::{info, warn};
 
 use crate::{
@@ -49,6 +50,7 @@ pub(crate) use tsig::{Checked, Signing, TsigError};
 pub(crate) struct Transfers {
     config: TransferConfig,
     keys: Vec<Key>,
+    networks: Vec<IpNet>,
     allowed_keys: Vec<Dname>,
     running: Arc<AtomicUsize>,
     metrics: Arc<DnsMetrics>,
@@ -88,7 +90,8 @@ impl Transfers {
         if let Some((key, name)) = named.into_iter().find(|(_, name)| missing(name)) {
             return Err(TransferError::NoSuchKey { key, name: name.to_string() });
         }
-        Ok(Self { config: config.clone(), keys, allowed_keys, running: Arc::default(), metrics })
+        let networks = config.networks()?;
+        Ok(Self { config: config.clone(), keys, networks, allowed_keys, running: Arc::default(), metrics })
     }
 
     /// Checks the signature of a message, if it has one.
@@ -165,7 +168,7 @@ impl Transfers {
 
     fn allows(&self, ip: IpAddr, signing: Option<&Signing>) -> bool {
         let ip = ip.to_canonical();
-        let from_there = self.config.allow.is_empty() || self.config.allow.iter().any(|net| net.contains(&ip));
+        let from_there = self.networks.is_empty() || self.networks.iter().any(|net| net.contains(&ip));
         let holds_key = self.allowed_keys.is_empty()
             || signing.is_some_and(|signing| self.allowed_keys.contains(signing.key_name()));
         self.config.is_enabled() && from_there && holds_key

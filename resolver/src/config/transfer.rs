@@ -23,8 +23,8 @@ const DNS_PORT: u16 = 53;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransferConfig {
-    /// Networks that may fetch the zones. If `allow_keys` is given too, both must fit.
-    pub allow: Vec<IpNet>,
+    /// Addresses or networks that may fetch the zones. If `allow_keys` is given too, both must fit.
+    pub allow: Vec<String>,
     /// Names of the keys whose holders may fetch the zones. If `allow` is given too, both must fit.
     pub allow_keys: Vec<String>,
     /// Files with one TSIG key each: one line `algorithm:name:secret`, the secret in base64, and nobody but the owner may
@@ -63,6 +63,9 @@ pub enum TransferError {
         /// The largest allowed.
         max: usize,
     },
+    /// A network is none.
+    #[error("dns.transfer.allow: {0:?} is not an IP address or a network such as \"192.0.2.0/24\"")]
+    Allow(String),
     /// A secondary is no address.
     #[error("dns.transfer.notify: {0:?} is not an IP address, or an IP address and a port such as \"192.0.2.53:53\"")]
     Notify(String),
@@ -127,6 +130,7 @@ impl TransferConfig {
         if let Some((key, got, max)) = numbers.into_iter().find(|(_, got, max)| !(1..=*max).contains(got)) {
             return Err(TransferError::Number { key, got, max });
         }
+        self.networks()?;
         self.secondaries()?;
         self.key_names()?;
         self.notify_key_name().map(drop)
@@ -141,6 +145,14 @@ impl TransferConfig {
     pub fn history(&self) -> Option<HistoryLimits> {
         let limits = HistoryLimits { versions: self.history_versions, bytes: self.history_mib << 20 };
         self.is_enabled().then_some(limits)
+    }
+
+    pub(crate) fn networks(&self) -> Result<Vec<IpNet>, TransferError> {
+        let network = |text: &String| {
+            let alone = text.parse::<IpAddr>().map(IpNet::from);
+            alone.or_else(|_| text.parse()).map_err(|_| TransferError::Allow(text.clone()))
+        };
+        self.allow.iter().map(network).collect()
     }
 
     /// The secondaries to tell, with their ports.
@@ -190,6 +202,10 @@ mod tests {
             "notify = ['ns1.example']",
             Err("dns.transfer.notify: \"ns1.example\" is not an IP address, or an IP address and a port such as \
                  \"192.0.2.53:53\""),
+        );
+        check(
+            "allow = ['ns1.example']",
+            Err("dns.transfer.allow: \"ns1.example\" is not an IP address or a network such as \"192.0.2.0/24\""),
         );
         check(
             "allow_keys = ['a..b']",

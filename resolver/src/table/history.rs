@@ -7,7 +7,10 @@
 //! Guarantee: for two versions of one history, every name that the zone holds differently in them is in a [`Step`]
 //! between them, be it by a transaction, a reorganisation, or the height alone.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use ledger::name::Name;
@@ -178,15 +181,23 @@ impl Versions {
                 }
             }
         }
+        // What names were before the blocks looked at so far.
+        let mut earlier: HashMap<Name, Option<Entry>> = HashMap::new();
         let steps = blocks.into_iter().zip(turned).enumerate().map(|(back, (block, turned))| {
             let height = tip.saturating_sub(back as u32 + 1);
             let mut touched = block.before;
-            let known: HashSet<Name> = touched.iter().map(|(name, _)| name.clone()).collect();
-            let still = turned.into_iter().filter(|name| !known.contains(name));
-            touched.extend(still.map(|name| {
-                let was = now.table.lookup(&name).map(detached);
-                (name, was)
-            }));
+            earlier.extend(touched.iter().cloned());
+            let known: HashSet<&Name> = touched.iter().map(|(name, _)| name).collect();
+            let more: Vec<(Name, Option<Entry>)> = turned
+                .into_iter()
+                .filter(|name| !known.contains(name))
+                .map(|name| {
+                    let was = earlier.get(&name).cloned();
+                    let was = was.unwrap_or_else(|| now.table.lookup(&name).map(detached));
+                    (name, was)
+                })
+                .collect();
+            touched.extend(more);
             let from = Version { serial: height.min(newest.serial), tag: Some(tag_of(&block.parent)) };
             Arc::new(Step::new(from, height, touched))
         });

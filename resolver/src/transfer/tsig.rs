@@ -80,6 +80,8 @@ struct Tsig {
     fudge: u16,
     mac: Vec<u8>,
     original_id: [u8; 2],
+    error: u16,
+    other: Vec<u8>,
     /// Where it begins in its message.
     at: usize,
 }
@@ -161,7 +163,7 @@ pub(crate) fn check(message: &[u8], keys: &[Key], clock: fn() -> u64) -> Checked
         return Checked::Malformed;
     }
     let stripped = without(message, &tsig);
-    let mac = key.mac(&[&stripped, &variables(key, tsig.time, tsig.fudge, 0, &[])]);
+    let mac = key.mac(&[&stripped, &variables(key, tsig.time, tsig.fudge, tsig.error, &tsig.other)]);
     if !is_equal(&mac[..tsig.mac.len()], &tsig.mac) {
         return Checked::Refused(TsigError::BadSignature, refuse(message, &tsig, TsigError::BadSignature));
     }
@@ -213,7 +215,7 @@ impl Signing {
     pub(crate) fn accepts(&self, message: &[u8]) -> bool {
         let Some(Some(tsig)) = find(message) else { return false };
         let previous = [&(self.previous.len() as u16).to_be_bytes()[..], &self.previous].concat();
-        let about = variables(&self.key, tsig.time, tsig.fudge, 0, &[]);
+        let about = variables(&self.key, tsig.time, tsig.fudge, tsig.error, &tsig.other);
         let mac = self.key.mac(&[&previous, &without(message, &tsig), &about]);
         tsig.key == self.key.name
             && is_equal(&mac, &tsig.mac)
@@ -281,6 +283,8 @@ fn parse(message: &[u8], at: usize, record: &read::Record) -> Option<Tsig> {
         fudge: read::be16(fixed, 6)?,
         mac: mac.to_vec(),
         original_id: [end[0], end[1]],
+        error: read::be16(end, 2)?,
+        other: other.to_vec(),
         at,
     })
 }
