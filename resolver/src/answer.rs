@@ -30,6 +30,7 @@ use crate::{
     source::{NameView, Readiness},
 };
 
+pub(crate) use chain::is_single;
 pub use plain::NotPlain;
 pub(crate) use plain::{Plain, Set, plain};
 

@@ -4,6 +4,7 @@ mod authority;
 mod connections;
 pub mod guard;
 mod hosts;
+mod transfer;
 
 use std::{
     collections::HashSet,
@@ -23,6 +24,7 @@ use crate::{
 pub use authority::{Authorities, AuthorityConfig};
 pub use connections::{ConnectionsConfig, ConnectionsError};
 pub use hosts::HostsPaths;
+pub use transfer::{TransferConfig, TransferError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -65,6 +67,8 @@ pub struct DnsConfig {
     pub authority: Authorities,
     /// Who is served, and how much strangers get.
     pub guard: GuardConfig,
+    /// Secondaries.
+    pub transfer: TransferConfig,
 }
 
 /// Whether answers are signed.
@@ -123,6 +127,9 @@ pub enum ConfigError {
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
+    /// The section about secondaries makes no sense.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// A limit of connections makes no sense.
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
@@ -170,6 +177,7 @@ impl Default for DnsConfig {
             hosts: HostsPaths::default(),
             authority: Authorities::new(),
             guard: GuardConfig::default(),
+            transfer: TransferConfig::default(),
         }
     }
 }
@@ -185,6 +193,7 @@ impl DnsConfig {
         self.site()?;
         self.connections.validate()?;
         self.hosts.validate()?;
+        self.transfer.validate()?;
         for upstream in self.upstream_addrs()? {
             if self.listen.contains(&upstream) {
                 return Err(ConfigError::Circle(upstream));

@@ -30,6 +30,7 @@ use crate::{
     sign::Signer,
     site::Site,
     source::NameSource,
+    transfer::{Checked, Signing, Transfers},
 };
 
 /// The CO bit among the EDNS flags (RFC 9824 §5.1).
@@ -50,6 +51,7 @@ pub(crate) struct Handler {
     pub(crate) site: Site,
     pub(crate) source: Arc<dyn NameSource>,
     pub(crate) forwarder: Forwarder,
+    pub(crate) transfers: Transfers,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
     pub(crate) hosts: Option<HostsFiles>,
@@ -86,7 +88,6 @@ pub(crate) enum Responses {
     /// One message.
     One(Vec<u8>),
     /// A zone transfer: messages made one at a time, as the connection takes them.
-    #[allow(dead_code, reason = "connections carry them; nothing makes them yet")]
     Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
 }
 
@@ -117,28 +118,61 @@ impl Handler {
         src: SocketAddr,
         standing: Standing,
     ) -> Option<Vec<u8>> {
-        self.one(datagram, Client { addr: src, via: Via::Udp }, &standing).await
+        match self.respond_to(datagram, Client { addr: src, via: Via::Udp }, &standing).await {
+            Responses::None => None,
+            Responses::One(message) => Some(message),
+            // A transfer over UDP is one message, or refused.
+            Responses::Many(mut messages) => messages.next(),
+        }
     }
 
-    /// What goes back for one message that came on a connection: bytes in, bytes out.
+    /// What goes back for one message: bytes in, bytes out.
     pub(crate) async fn message(self: Arc<Self>, bytes: Vec<u8>, client: Client) -> Responses {
         let standing = self.guard.standing(&bytes, client.addr.ip(), &self.guard.now());
         self.metrics.guard.cookie(&standing.cookie);
-        self.one(bytes, client, &standing).await.map_or(Responses::None, Responses::One)
+        self.respond_to(bytes, client, &standing).await
     }
 
-    async fn one(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Option<Vec<u8>> {
-        let header = Header::read(&mut BinDecoder::new(&bytes)).ok()?;
+    async fn respond_to(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Responses {
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
         // Answering what claims to be a response, readable or not, would let two servers talk for ever.
         if header.message_type == MessageType::Response {
-            return None;
+            return Responses::None;
         }
-        let request = match counts_are_possible(&header, bytes.len()) {
+        let (bytes, signing) = match self.transfers.check(&bytes) {
+            Checked::Unsigned => (bytes, None),
+            Checked::Signed(unsigned, signing) => (unsigned, Some(signing)),
+            Checked::Refused(_, refusal) => return Responses::One(refusal),
+            Checked::Malformed => return Responses::One(unreadable(&header, &bytes)),
+        };
+        if let Some(responses) = self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source)) {
+            return responses;
+        }
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
+        let reserved = signing.as_ref().map_or(0, Signing::byte_len);
+        let response = self.one(&header, bytes, client, (standing, reserved)).await;
+        response.map_or(Responses::None, |mut message| {
+            if let Some(mut signing) = signing {
+                signing.sign(&mut message);
+            }
+            Responses::One(message)
+        })
+    }
+
+    /// The ordinary response, which leaves `reserved` bytes for a signature.
+    async fn one(
+        &self,
+        header: &Header,
+        bytes: Vec<u8>,
+        client: Client,
+        (standing, reserved): (&Standing, usize),
+    ) -> Option<Vec<u8>> {
+        let request = match counts_are_possible(header, bytes.len()) {
             true => Request::from_bytes(bytes.clone(), client.addr, client.via.protocol()).ok(),
             false => None,
         };
-        let Some(request) = request else { return Some(unreadable(&header, &bytes)) };
-        let (fitted, sent) = self.respond(&request, client, standing).await;
+        let Some(request) = request else { return Some(unreadable(header, &bytes)) };
+        let (fitted, sent) = self.respond(&request, client, (standing, reserved)).await;
         self.metrics.response(&sent);
         fitted.encode(&request)
     }
@@ -148,7 +182,12 @@ impl Handler {
         self.forwarder.is_enabled() && self.guard.may_forward(src)
     }
 
-    async fn respond(&self, request: &Request, client: Client, standing: &Standing) -> (Fitted, Sent) {
+    async fn respond(
+        &self,
+        request: &Request,
+        client: Client,
+        (standing, reserved): (&Standing, usize),
+    ) -> (Fitted, Sent) {
         let started = Instant::now();
         let query = match standing.cookie {
             Cookie::Malformed => Err(Box::new(malformed())),
@@ -164,7 +203,7 @@ impl Handler {
         reply.cookie = standing.cookie_out().copied();
         reply.max_bytes = standing.max_bytes;
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
-        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id());
+        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), reserved);
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
         (fitted, Sent { rcode, origin, duration_s: started.elapsed().as_secs_f64(), bytes, truncated })
     }

@@ -18,6 +18,7 @@
 //! - `guard`: who is served, and how much strangers get.
 //! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
 //!   ours.
+//! - [`transfer`]: the zones for secondaries; what they hold is decided by [`table`] and the same entries.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
 //! This package knows no database and no peer. Answers are not cached here yet.
@@ -39,6 +40,7 @@ pub mod site;
 
 pub mod forward;
 mod message;
+pub mod transfer;
 
 pub mod query;
 pub mod source;
@@ -54,5 +56,5 @@ pub mod metrics;
 pub use config::{AuthorityConfig, DnsConfig, Dnssec, HostsPaths, guard::GuardConfig};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
-pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};
-pub use table::{Filling, SharedTable};
+pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness, Version};
+pub use table::{Block, Filling, HistoryLimits, SharedTable};

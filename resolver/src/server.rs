@@ -10,7 +10,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::info;
@@ -22,6 +22,7 @@ use crate::{
     metrics::DnsMetrics,
     sign::ZoneKey,
     source::NameSource,
+    transfer::notify,
     wire::{Paths, Responder, Workers},
 };
 
@@ -40,6 +41,8 @@ pub struct Resolver {
     workers: Option<Workers>,
     local_addrs: Vec<SocketAddr>,
     gauges: JoinHandle<()>,
+    // Aborted when the server goes.
+    _notifiers: JoinSet<()>,
 }
 
 /// Why the server could not be started.
@@ -98,6 +101,7 @@ impl Resolver {
             workers: None,
             local_addrs: Vec::with_capacity(config.listen.len()),
             gauges,
+            _notifiers: notify::spawn(responder.handler(), &config.transfer).map_err(ConfigError::from)?,
         };
         let mut sockets: Vec<Vec<UdpSocket>> = std::iter::repeat_with(Vec::new).take(config.udp_workers).collect();
         for &addr in &config.listen {

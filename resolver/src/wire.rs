@@ -30,12 +30,13 @@ use crate::{
     config::{ConfigError, DnsConfig},
     forward::Forwarder,
     guard::Guard,
-    handler::Handler,
+    handler::{Client, Handler, Responses, Via},
     hosts::HostsFiles,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
     sign::{Signer, ZoneKey},
     source::{NameSource, NameView},
+    transfer::Transfers,
 };
 
 pub use crate::guard::Standing;
@@ -101,7 +102,9 @@ impl Responder {
             paths => Some(HostsFiles::open(paths.to_vec(), site.clone(), metrics.clone())?),
         };
         let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
-        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, hosts, guard }) })
+        let transfers = Transfers::new(&config.transfer, metrics.clone())?;
+        let handler = Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard };
+        Ok(Self { handler: Arc::new(handler) })
     }
 
     /// What is known of who sent `datagram` from `src`: whether it has proved its address, and the cookie for it. Both
@@ -124,6 +127,16 @@ impl Responder {
     /// The full path: the response to any datagram, if it deserves one.
     pub async fn full(self, datagram: Vec<u8>, src: SocketAddr, standing: Standing) -> Option<Vec<u8>> {
         self.handler.datagram(datagram, src, standing).await
+    }
+
+    /// What goes back on a TCP connection for one message: mostly one message, for a zone transfer many, each made when
+    /// it is taken.
+    pub async fn messages(self, bytes: Vec<u8>, src: SocketAddr) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
+        match self.handler.message(bytes, Client { addr: src, via: Via::Tcp }).await {
+            Responses::None => Box::new(std::iter::empty()),
+            Responses::One(message) => Box::new(std::iter::once(message)),
+            Responses::Many(messages) => messages,
+        }
     }
 
     pub(crate) fn handler(&self) -> &Arc<Handler> {

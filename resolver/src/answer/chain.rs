@@ -234,6 +234,6 @@ pub(super) fn any(mut sets: Vec<RrSet>, query: &Query) -> Step {
 }
 
 /// Whether a type may hold one record per owner only (RFC 2181 §10.1, RFC 6672 §2.4).
-pub(super) fn is_single(rtype: u16) -> bool {
+pub(crate) fn is_single(rtype: u16) -> bool {
     matches!(rtype, rtype::CNAME | rtype::DNAME)
 }
