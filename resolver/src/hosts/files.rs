@@ -52,7 +52,7 @@ pub enum HostsError {
 /// The newest snapshot of the files. Dropping this ends the thread that looks at them.
 pub(crate) struct HostsFiles {
     current: Arc<ArcSwap<Hosts>>,
-    _ends_the_thread: mpsc::Sender<()>,
+    _ends_the_thread: mpsc::SyncSender<()>,
 }
 
 impl HostsFiles {
@@ -60,7 +60,8 @@ impl HostsFiles {
     pub(crate) fn open(paths: Vec<PathBuf>, site: Site, metrics: Arc<DnsMetrics>) -> Result<Self, HostsError> {
         let mut watched = Watched::open(paths, site, metrics)?;
         let current = watched.current.clone();
-        let (sender, end) = mpsc::channel();
+        // Nothing is ever sent: the thread waits for the other end to go.
+        let (sender, end) = mpsc::sync_channel(0);
         let look = move || {
             while end.recv_timeout(LOOK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
                 watched.look();
