@@ -93,7 +93,11 @@ impl Responder {
         let signer = key.map(Signer::new);
         let hosts = match &config.hosts.0[..] {
             [] => None,
-            paths => Some(HostsFiles::open(paths.to_vec(), site.clone(), metrics.clone())?),
+            paths => {
+                let metrics = metrics.clone();
+                let report = Box::new(move |names, skipped| metrics.hosts(names, skipped));
+                Some(HostsFiles::open(paths.to_vec(), site.clone(), report)?)
+            }
         };
         Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, hosts }) })
     }
