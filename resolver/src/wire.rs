@@ -99,7 +99,11 @@ impl Responder {
         let signer = key.map(Signer::new);
         let hosts = match &config.hosts.0[..] {
             [] => None,
-            paths => Some(HostsFiles::open(paths.to_vec(), site.clone(), metrics.clone())?),
+            paths => {
+                let metrics = metrics.clone();
+                let report = Box::new(move |names, skipped| metrics.hosts(names, skipped));
+                Some(HostsFiles::open(paths.to_vec(), site.clone(), report)?)
+            }
         };
         let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
         let transfers = Transfers::new(&config.transfer, metrics.clone())?;
