@@ -1,16 +1,24 @@
 //! The `[dns]` section of the configuration file.
 
+mod authority;
+mod hosts;
+
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     dname::{Dname, DnameError},
+    hosts::HostsError,
     site::{Site, Zone},
 };
+
+pub use authority::{Authorities, AuthorityConfig};
+pub use hosts::HostsPaths;
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -45,6 +53,10 @@ pub struct DnsConfig {
     pub fast_path: bool,
     /// What `id.server` and NSID tell about this server. Absent by default.
     pub server_id: Option<String>,
+    /// HOSTS files, a path or a list of paths: names in them are answered from there before anything else is asked.
+    pub hosts: HostsPaths,
+    /// For suffixes that are real domains: what their zones say about themselves.
+    pub authority: Authorities,
 }
 
 /// Whether answers are signed.
@@ -103,6 +115,23 @@ pub enum ConfigError {
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
+    /// A path that means something else in each working directory.
+    #[error("dns.hosts: {0:?} is not an absolute path such as \"/etc/hosts\"")]
+    HostsPath(PathBuf),
+    /// A HOSTS file cannot be used.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    /// Words for a zone that is not served.
+    #[error("dns.authority: {0:?} is not in dns.suffixes")]
+    NoSuchZone(String),
+    /// What a zone would say about itself is wrong.
+    #[error("dns.authority: {suffix:?}: {reason}")]
+    Authority {
+        /// The suffix as written.
+        suffix: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 impl Default for DnsConfig {
@@ -120,6 +149,8 @@ impl Default for DnsConfig {
             udp_workers: 2,
             fast_path: true,
             server_id: None,
+            hosts: HostsPaths::default(),
+            authority: Authorities::new(),
         }
     }
 }
@@ -132,6 +163,7 @@ impl DnsConfig {
             return Err(ConfigError::UdpWorkers(self.udp_workers));
         }
         self.site()?;
+        self.hosts.validate()?;
         for upstream in self.upstream_addrs()? {
             if self.listen.contains(&upstream) {
                 return Err(ConfigError::Circle(upstream));
@@ -156,7 +188,8 @@ impl DnsConfig {
             let written = suffix.to_string();
             Zone::new(suffix, self.announced()).map_err(|reason| ConfigError::Suffix { suffix: written, reason })
         });
-        Ok(Site::new(zones.collect::<Result<_, _>>()?, self.server_id.clone()))
+        let zones = authority::apply(&self.authority, zones.collect::<Result<_, _>>()?)?;
+        Ok(Site::new(zones, self.server_id.clone()))
     }
 
     /// The suffixes as names.
@@ -186,6 +219,7 @@ impl DnsConfig {
             ("suffixes", self.suffixes.len()),
             ("upstreams", self.upstreams.len()),
             ("announce", self.announce.len()),
+            ("hosts", self.hosts.0.len()),
         ];
         match lengths.into_iter().find(|(_, got)| *got > MAX_LIST) {
             Some((key, got)) => Err(ConfigError::TooMany { key, got }),
@@ -273,5 +307,39 @@ mod tests {
         check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
         check("fast_path = false\nudp_workers = 64", Ok(()));
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
+        check("hosts = '/etc/hosts'", Ok(()));
+        check("hosts = ['/etc/hosts', '/srv/block']", Ok(()));
+        check("hosts = 'hosts'", Err("dns.hosts: \"hosts\" is not an absolute path such as \"/etc/hosts\""));
+    }
+
+    #[test]
+    fn each_rule_about_an_own_domain_has_its_sentence() {
+        let check = |inside: &str, expected: Result<(), &str>| {
+            let head = "suffixes = ['names.example.org', 'p2p']\n[authority.'names.example.org']\n";
+            check(&format!("{head}{inside}"), expected);
+        };
+        check("", Ok(()));
+        check("name_servers = ['ns1.example.org', 'ns.example.net.']\ncontact = 'jo.doe@example.org'", Ok(()));
+        check("[authority.p2p]", Ok(()));
+        check("[authority.example]", Err("dns.authority: \"example\" is not in dns.suffixes"));
+        let here = |reason: &str| format!("dns.authority: \"names.example.org\": {reason}");
+        for (inside, reason) in [
+            ("name_servers = ['a..b']", "\"a..b\" is no domain name: a label is empty"),
+            ("name_servers = ['192.0.2.1']", "\"192.0.2.1\" is no host name: name servers are given by name"),
+            ("name_servers = ['a.b', 'A.B.']", "name_servers lists \"A.B.\" twice"),
+            (
+                "name_servers = ['ns1.names.example.org']",
+                "the name server \"ns1.names.example.org\" is inside the zone, where names have owners; leave \
+                 name_servers out, and set dns.announce: that makes ns.nic below the suffix",
+            ),
+            (
+                "contact = 'somebody'",
+                "the contact \"somebody\" is neither a mail address nor a domain name of two labels or more",
+            ),
+        ] {
+            check(inside, Err(&here(reason)));
+        }
+        let error = toml::from_str::<DnsConfig>("[authority.p2p]\nname_server = []").expect_err("a typo").to_string();
+        assert!(error.contains("`name_servers`"), "{error}");
     }
 }

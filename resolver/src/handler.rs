@@ -20,12 +20,14 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use tracing::debug;
 
 use crate::{
-    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer},
+    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts},
     dname::Dname,
+    envelope::Envelope,
     forward::{ForwardError, Forwarder, Question},
+    hosts::HostsFiles,
     message::{Fitted, Reply},
     metrics::{DnsMetrics, Sent},
-    query::{ClientEdns, Query, Recursion, Transport},
+    query::{ClientEdns, MAX_UDP_BYTES, Query, Recursion, Transport},
     sign::Signer,
     site::Site,
     source::NameSource,
@@ -47,6 +49,7 @@ pub(crate) struct Handler {
     pub(crate) forwarder: Forwarder,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
+    pub(crate) hosts: Option<HostsFiles>,
 }
 
 /// A [`Handler`] for hickory's loop, which serves connections.
@@ -74,10 +77,10 @@ impl Handler {
             return None;
         }
         let request = match counts_are_possible(&header, datagram.len()) {
-            true => Request::from_bytes(datagram, src, Protocol::Udp).ok(),
+            true => Request::from_bytes(datagram.clone(), src, Protocol::Udp).ok(),
             false => None,
         };
-        let Some(request) = request else { return Some(unreadable(&header)) };
+        let Some(request) = request else { return Some(unreadable(&header, &datagram)) };
         let (fitted, sent) = self.respond(&request).await;
         self.metrics.response(&sent);
         fitted.encode(&request)
@@ -104,7 +107,10 @@ impl Handler {
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
         self.metrics.request(query.transport, query.qtype);
         // The snapshot is let go before anything is awaited.
-        let verdict = answer(query, &*self.source.view(), &self.site);
+        let verdict = match &self.hosts {
+            Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
+            None => answer(query, &*self.source.view(), &self.site),
+        };
         let mut reply = match verdict {
             Verdict::Local(answer) => self.complete(self.signed(answer, query), query, request).await,
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
@@ -193,6 +199,9 @@ fn screen(request: &Request) -> Result<Query, Box<Answer>> {
     if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
         return refuse(ResponseCode::BADVERS);
     }
+    if Envelope::open(request.as_slice()).is_damaged() {
+        return Err(Box::new(malformed()));
+    }
     // RFC 9619: a query has exactly one question.
     let [question] = request.queries.queries() else { return Err(Box::new(malformed())) };
     let Ok(name) = Dname::from_labels(question.original().name().iter()) else { return Err(Box::new(malformed())) };
@@ -229,13 +238,25 @@ fn counts_are_possible(header: &Header, datagram_bytes: usize) -> bool {
     HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= datagram_bytes
 }
 
-/// FORMERR without a question, for what has a header and else makes no sense.
-fn unreadable(header: &Header) -> Vec<u8> {
+/// FORMERR for what has a header and else cannot be read; with its question and an OPT record if it has those (RFC 6891
+/// §7).
+fn unreadable(header: &Header, message: &[u8]) -> Vec<u8> {
+    let envelope = Envelope::open(message);
     let mut metadata = Metadata::response_from_request(&header.metadata);
     metadata.response_code = ResponseCode::FormErr;
     metadata.checking_disabled = false;
-    let header = Header { metadata, counts: HeaderCounts::default() };
-    header.to_bytes().unwrap_or_default()
+    let counts = HeaderCounts {
+        queries: u16::from(envelope.question.is_some()),
+        additionals: u16::from(envelope.options.is_some()),
+        ..HeaderCounts::default()
+    };
+    let mut bytes = Header { metadata, counts }.to_bytes().unwrap_or_default();
+    bytes.extend_from_slice(envelope.question.unwrap_or_default());
+    if envelope.options.is_some() {
+        let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
+        bytes.extend_from_slice(&[0, 0, 41, size_0, size_1, 0, 0, 0, 0, 0, 0]);
+    }
+    bytes
 }
 
 fn malformed() -> Answer {

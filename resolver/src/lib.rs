@@ -10,6 +10,7 @@
 //!    └ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
 //! ```
 //!
+//! - [`hosts`]: names from HOSTS files, in front of everything.
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
 //! - [`answer`]: DNS semantics without sockets, clock or randomness; [`site`] and [`query`] are its other inputs.
 //! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
@@ -23,7 +24,10 @@ pub mod config;
 pub mod server;
 pub mod wire;
 
+mod envelope;
 mod handler;
+
+pub mod hosts;
 
 pub mod answer;
 pub mod sign;
@@ -43,7 +47,7 @@ pub mod rtype;
 
 pub mod metrics;
 
-pub use config::{DnsConfig, Dnssec};
+pub use config::{AuthorityConfig, DnsConfig, Dnssec, HostsPaths};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
 pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};

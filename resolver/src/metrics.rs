@@ -81,6 +81,10 @@ pub struct DnsMetrics {
     names: IntGauge,
     /// Records in the snapshot that cannot be served because their data is malformed.
     malformed_records: IntGauge,
+    /// Names in HOSTS files.
+    hosts_names: IntGauge,
+    /// Lines and names of HOSTS files that are left out because they cannot be understood.
+    hosts_skipped: IntGauge,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -118,6 +122,12 @@ impl DnsMetrics {
                 registry,
                 "malformed_records",
                 "Records in the snapshot that cannot be served because their data is malformed.",
+            )?,
+            hosts_names: gauge(registry, "hosts_names", "Names in HOSTS files.")?,
+            hosts_skipped: gauge(
+                registry,
+                "hosts_skipped",
+                "Lines and names of HOSTS files that are left out because they cannot be understood.",
             )?,
         })
     }
@@ -162,6 +172,12 @@ impl DnsMetrics {
             ForwardResult::Overloaded => "overloaded",
         };
         self.forwards.with_label_values(&[result]).inc();
+    }
+
+    /// Takes note of HOSTS files that were read.
+    pub(crate) fn hosts(&self, names: usize, skipped: usize) {
+        self.hosts_names.set(i64::try_from(names).unwrap_or(i64::MAX));
+        self.hosts_skipped.set(i64::try_from(skipped).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn snapshot(&self, facts: &Facts) {
@@ -227,6 +243,7 @@ fn rcode_label(rcode: u16) -> &'static str {
 
 fn source(origin: Origin) -> &'static str {
     match origin {
+        Origin::Hosts => "hosts",
         Origin::Ledger => "ledger",
         Origin::Special => "special",
         Origin::Status => "status",

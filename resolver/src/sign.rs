@@ -88,7 +88,7 @@ impl Signer {
     }
 
     fn sign_ours(&self, set: &RrSet, site: &Site, now_s: u64) -> Option<RrSet> {
-        let zone = site.zone_of(&set.owner).filter(|_| set.class == rtype::CLASS_IN)?;
+        let zone = site.zone_for(&set.owner, set.rtype).filter(|_| set.class == rtype::CLASS_IN)?;
         Some(self.rrsig(set, zone.apex(), now_s))
     }
 

@@ -29,6 +29,7 @@ use crate::{
     config::{ConfigError, DnsConfig},
     forward::Forwarder,
     handler::Handler,
+    hosts::HostsFiles,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
     sign::{Signer, ZoneKey},
@@ -49,6 +50,8 @@ pub enum FallThrough {
     Unusual(Unusual),
     /// The name is in none of our zones.
     Elsewhere,
+    /// The name is in a HOSTS file.
+    Hosts,
     /// The snapshot is not fit to answer from.
     NotReady,
     /// More than one node of one entry decides.
@@ -88,7 +91,11 @@ impl Responder {
             site = site.signed_with(key.dnskey());
         }
         let signer = key.map(Signer::new);
-        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer }) })
+        let hosts = match &config.hosts.0[..] {
+            [] => None,
+            paths => Some(HostsFiles::open(paths.to_vec(), site.clone(), metrics.clone())?),
+        };
+        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, hosts }) })
     }
 
     /// The fast path: writes the answer to `datagram` from `src` into `out`, or says why this is not for it.

@@ -85,6 +85,9 @@ impl Composer {
         name.copy_from_slice(sent_name);
         name.make_ascii_lowercase();
         let (zone, relative) = handler.site.zone_at(name).ok_or(FallThrough::Elsewhere)?;
+        if handler.hosts.as_ref().is_some_and(|hosts| hosts.load().has(name)) {
+            return Err(FallThrough::Hosts);
+        }
         if facts.readiness != Readiness::Ready {
             return Err(FallThrough::NotReady);
         }
