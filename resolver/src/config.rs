@@ -1,5 +1,6 @@
 //! The `[dns]` section of the configuration file.
 
+mod connections;
 pub mod guard;
 
 use std::{
@@ -14,6 +15,8 @@ use crate::{
     dname::{Dname, DnameError},
     site::{Site, Zone},
 };
+
+pub use connections::{ConnectionsConfig, ConnectionsError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -50,6 +53,8 @@ pub struct DnsConfig {
     pub server_id: Option<String>,
     /// Who is served, and how much strangers get.
     pub guard: GuardConfig,
+    /// Limits of connections.
+    pub connections: ConnectionsConfig,
 }
 
 /// Whether answers are signed.
@@ -114,6 +119,9 @@ pub enum ConfigError {
     /// The section `[dns.guard]` is wrong.
     #[error(transparent)]
     Guard(#[from] GuardConfigError),
+    /// A limit of connections makes no sense.
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
 }
 
 impl Default for DnsConfig {
@@ -132,6 +140,7 @@ impl Default for DnsConfig {
             fast_path: true,
             server_id: None,
             guard: GuardConfig::default(),
+            connections: ConnectionsConfig::default(),
         }
     }
 }
@@ -145,6 +154,7 @@ impl DnsConfig {
         }
         self.guard.validate()?;
         self.site()?;
+        self.connections.validate()?;
         for upstream in self.upstream_addrs()? {
             if self.listen.contains(&upstream) {
                 return Err(ConfigError::Circle(upstream));

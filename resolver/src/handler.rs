@@ -1,8 +1,7 @@
 //! One request from parsing to sending: screening, answering, forwarding, cutting to size, counting.
 //!
-//! Messages come on connections, from hickory's loop, which has parsed them, has answered FORMERR to what it could not
-//! parse, and has dropped responses and messages shorter than a header; or as datagrams, with which
-//! [`Handler::datagram`] does the same.
+//! Messages come on [connections](crate::connection) or as [datagrams](crate::wire). What cannot be parsed gets FORMERR;
+//! responses, and what is shorter than a header, get nothing.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,14 +9,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use hickory_net::{runtime::Time, xfer::Protocol};
+use hickory_net::xfer::Protocol;
 use hickory_proto::{
     op::{Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, ResponseCode},
     rr::{Name, RecordType, rdata::opt::EdnsCode},
     serialize::binary::{BinDecodable, BinDecoder, BinEncodable},
 };
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use tracing::debug;
+use hickory_server::server::Request;
 
 use crate::{
     answer::{Answer, Ede, EdeCode, Origin, Verdict, answer},
@@ -55,21 +53,56 @@ pub(crate) struct Handler {
     pub(crate) guard: Guard,
 }
 
-/// A [`Handler`] for hickory's loop, which serves connections.
-pub(crate) struct Service(pub(crate) Arc<Handler>);
+/// What a message came over.
+#[allow(dead_code, reason = "encrypted transports come next")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Via {
+    /// UDP.
+    Udp,
+    /// TCP (RFC 7766).
+    Tcp,
+    /// TLS (RFC 7858).
+    Tls,
+    /// HTTP/2 over TLS (RFC 8484).
+    Https,
+    /// QUIC (RFC 9250).
+    Quic,
+}
 
-#[async_trait::async_trait]
-impl RequestHandler for Service {
-    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut response: R) -> ResponseInfo {
-        let Self(handler) = self;
-        let standing = handler.guard.standing(request.as_slice(), request.src().ip(), &handler.guard.now());
-        handler.metrics.guard.cookie(&standing.cookie);
-        let (fitted, mut sent) = handler.respond(request, &standing).await;
-        let started = Instant::now();
-        let info = send(&fitted, request, &mut response).await;
-        sent.duration_s += started.elapsed().as_secs_f64();
-        handler.metrics.response(&sent);
-        info
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Client {
+    pub(crate) addr: SocketAddr,
+    pub(crate) via: Via,
+}
+
+/// What goes back for one message that came on a connection.
+pub(crate) enum Responses {
+    /// Nothing: it was a response itself, or shorter than a header.
+    None,
+    /// One message.
+    One(Vec<u8>),
+    /// A zone transfer: messages made one at a time, as the connection takes them.
+    #[allow(dead_code, reason = "connections carry them; nothing makes them yet")]
+    Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
+}
+
+impl Via {
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Udp => Protocol::Udp,
+            Self::Tcp => Protocol::Tcp,
+            Self::Tls => Protocol::Tls,
+            Self::Https => Protocol::Https,
+            Self::Quic => Protocol::Quic,
+        }
+    }
+
+    fn transport(self) -> Transport {
+        match self {
+            Self::Udp => Transport::Datagram,
+            Self::Tcp | Self::Tls | Self::Https | Self::Quic => Transport::Stream,
+        }
     }
 }
 
@@ -81,17 +114,28 @@ impl Handler {
         src: SocketAddr,
         standing: Standing,
     ) -> Option<Vec<u8>> {
-        let header = Header::read(&mut BinDecoder::new(&datagram)).ok()?;
+        self.one(datagram, Client { addr: src, via: Via::Udp }, standing).await
+    }
+
+    /// What goes back for one message that came on a connection: bytes in, bytes out.
+    pub(crate) async fn message(self: Arc<Self>, bytes: Vec<u8>, client: Client) -> Responses {
+        let standing = self.guard.standing(&bytes, client.addr.ip(), &self.guard.now());
+        self.metrics.guard.cookie(&standing.cookie);
+        self.one(bytes, client, standing).await.map_or(Responses::None, Responses::One)
+    }
+
+    async fn one(&self, bytes: Vec<u8>, client: Client, standing: Standing) -> Option<Vec<u8>> {
+        let header = Header::read(&mut BinDecoder::new(&bytes)).ok()?;
         // Answering what claims to be a response, readable or not, would let two servers talk for ever.
         if header.message_type == MessageType::Response {
             return None;
         }
-        let request = match counts_are_possible(&header, datagram.len()) {
-            true => Request::from_bytes(datagram, src, Protocol::Udp).ok(),
+        let request = match counts_are_possible(&header, bytes.len()) {
+            true => Request::from_bytes(bytes, client.addr, client.via.protocol()).ok(),
             false => None,
         };
         let Some(request) = request else { return Some(unreadable(&header)) };
-        let (fitted, sent) = self.respond(&request, &standing).await;
+        let (fitted, sent) = self.respond(&request, client, &standing).await;
         self.metrics.response(&sent);
         fitted.encode(&request)
     }
@@ -101,18 +145,23 @@ impl Handler {
         self.forwarder.is_enabled() && self.guard.may_forward(src)
     }
 
-    async fn respond(&self, request: &Request, standing: &Standing) -> (Fitted, Sent) {
+    async fn respond(&self, request: &Request, client: Client, standing: &Standing) -> (Fitted, Sent) {
         let started = Instant::now();
         let query = match standing.cookie {
             Cookie::Malformed => Err(Box::new(malformed())),
-            _ => screen(request),
+            _ => screen(request, client.via),
         };
         let mut reply = match &query {
-            Ok(query) => self.reply(query, request).await,
+            Ok(query) => {
+                self.metrics.request(client.via, query.qtype);
+                self.reply(query, request).await
+            }
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
         reply.cookie = standing.cookie_out().copied();
-        reply.max_bytes = standing.max_bytes;
+        if client.via == Via::Udp {
+            reply.max_bytes = standing.max_bytes;
+        }
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
         let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id());
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
@@ -120,7 +169,6 @@ impl Handler {
     }
 
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
-        self.metrics.request(query.transport, query.qtype);
         if !self.guard.may_ask(request.src().ip()) {
             self.metrics.guard.refused(Refused::Query);
             let text = "clients at this address are not served";
@@ -232,7 +280,7 @@ impl Handler {
 }
 
 /// Takes the question out of a request, or says what is wrong with it.
-fn screen(request: &Request) -> Result<Query, Box<Answer>> {
+fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
     let refuse = |rcode| Err(Box::new(Answer::empty(rcode, Origin::Policy)));
     match request.metadata.op_code {
         OpCode::Query => {}
@@ -250,10 +298,7 @@ fn screen(request: &Request) -> Result<Query, Box<Answer>> {
         name,
         qtype: u16::from(question.query_type()),
         qclass: u16::from(question.query_class()),
-        transport: match request.protocol() {
-            Protocol::Udp => Transport::Datagram,
-            _ => Transport::Stream,
-        },
+        transport: via.transport(),
         recursion: match request.metadata.recursion_desired {
             true => Recursion::Desired,
             false => Recursion::NotDesired,
@@ -273,10 +318,10 @@ fn client_edns(edns: &Edns) -> ClientEdns {
 }
 
 /// Whether as many questions and records as the header promises could fit: hickory makes room for them beforehand.
-fn counts_are_possible(header: &Header, datagram_bytes: usize) -> bool {
+fn counts_are_possible(header: &Header, message_bytes: usize) -> bool {
     let HeaderCounts { queries, answers, authorities, additionals } = header.counts;
     let records = usize::from(answers) + usize::from(authorities) + usize::from(additionals);
-    HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= datagram_bytes
+    HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= message_bytes
 }
 
 /// FORMERR without a question, for what has a header and else makes no sense.
@@ -305,16 +350,4 @@ fn upstream_failure(error: ForwardError) -> Answer {
 
 fn asked_name(request: &Request) -> Option<&Name> {
     request.queries.queries().first().map(|query| query.original().name())
-}
-
-async fn send(fitted: &Fitted, request: &Request, response: &mut impl ResponseHandler) -> ResponseInfo {
-    let header = fitted.header();
-    match response.send_response(fitted.response(request)).await {
-        Ok(info) => info,
-        Err(error) => {
-            // The client is gone, or slower than its answers; nobody is left to tell.
-            debug!(src = %request.src(), %error, "response not sent");
-            ResponseInfo::from(header)
-        }
-    }
 }

@@ -7,7 +7,8 @@
 //! server ─ handler ─ query ─→ answer (pure) ─→ sign ─→ message ─ server
 //!    │                         │  ▲      └─ elsewhere ─→ forward
 //!    │                site ────┘  └──── source: NameView ←─ table ←─ the node
-//!    └ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
+//!    ├ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
+//!    └ connection (TCP)
 //! ```
 //!
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
@@ -24,6 +25,7 @@ pub mod config;
 pub mod server;
 pub mod wire;
 
+mod connection;
 mod handler;
 
 mod guard;

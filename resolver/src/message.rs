@@ -3,10 +3,9 @@
 //! A response that is too long loses whole record sets from the back: first additional records, silently; then glue,
 //! authority and answers, with the TC bit, so that the client asks again over TCP (RFC 2181 §9, RFC 9471).
 
-use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
-    op::{Edns, EmitAndCount, Header, HeaderCounts, Message, Metadata, ResponseCode, emit_message_parts},
+    op::{Edns, EmitAndCount, Message, Metadata, ResponseCode, emit_message_parts},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
@@ -16,10 +15,7 @@ use hickory_proto::{
     },
     serialize::binary::{BinDecodable, BinEncoder},
 };
-use hickory_server::{
-    server::{Request, ResponseInfo},
-    zone_handler::{MessageResponse, MessageResponseBuilder, Queries},
-};
+use hickory_server::{server::Request, zone_handler::Queries};
 
 use crate::{
     answer::{Answer, Ede, Origin, RrSet},
@@ -40,7 +36,7 @@ pub(crate) struct Reply {
     pub(crate) origin: Origin,
     /// The COOKIE option to send back.
     pub(crate) cookie: Option<[u8; COOKIE_BYTES]>,
-    /// The longest datagram to send, in bytes, even if the client can take more.
+    /// The longest message to send, in bytes, even if the client can take more.
     pub(crate) max_bytes: u16,
     /// Whether the client is to come by TCP even if everything fits.
     pub(crate) truncated: bool,
@@ -72,7 +68,7 @@ impl Reply {
             ede: answer.ede,
             origin: answer.origin,
             cookie: None,
-            max_bytes: MAX_UDP_BYTES,
+            max_bytes: u16::MAX,
             truncated: false,
         }
     }
@@ -91,7 +87,7 @@ impl Reply {
             ede: None,
             origin: Origin::Upstream,
             cookie: None,
-            max_bytes: MAX_UDP_BYTES,
+            max_bytes: u16::MAX,
             truncated: false,
             sections: [sets(message.answers), sets(message.authorities), Vec::new(), sets(message.additionals)],
         }
@@ -108,11 +104,7 @@ impl Reply {
 
     /// Cuts the reply to what the client can take. `query` is absent if the question could not be understood.
     pub(crate) fn fit(self, request: &Request, query: Option<&Query>, server_id: Option<&str>) -> Fitted {
-        let limit = match request.protocol() {
-            Protocol::Udp => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes),
-            _ => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes),
-        };
-        let limit = usize::from(limit);
+        let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes));
         let edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
         let cut = |dropped| self.without(dropped, request, edns.as_ref());
         let whole = cut(0);
@@ -182,28 +174,7 @@ impl Fitted {
         self.metadata.truncation
     }
 
-    /// The header, for when there is nobody to send the response to.
-    pub(crate) fn header(&self) -> Header {
-        Header { metadata: self.metadata, counts: HeaderCounts::default() }
-    }
-
-    /// The response for hickory to send.
-    pub(crate) fn response<'a>(
-        &'a self,
-        request: &'a Request,
-    ) -> MessageResponse<
-        'a,
-        'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-    > {
-        let builder = MessageResponseBuilder::new(&request.queries, self.edns.as_ref());
-        builder.build(self.metadata, &self.answer, &self.authority, [].iter(), &self.additional)
-    }
-
-    /// The response as a datagram; `None` if it is longer than any message can be.
+    /// The response as a message; `None` if it is longer than any message can be.
     pub(crate) fn encode(&self, request: &Request) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::from(MIN_UDP_BYTES));
         emit_message_parts(
@@ -221,19 +192,7 @@ impl Fitted {
     }
 
     fn measure(&self, request: &Request) -> usize {
-        if request.protocol() == Protocol::Udp {
-            return self.encode(request).map_or(usize::MAX, |bytes| bytes.len());
-        }
-        let mut bytes = Vec::with_capacity(512);
-        match self.emit(request, &mut bytes) {
-            Ok(_) => bytes.len(),
-            // Longer than any message can be.
-            Err(_) => usize::MAX,
-        }
-    }
-
-    fn emit(&self, request: &Request, bytes: &mut Vec<u8>) -> Result<ResponseInfo, ProtoError> {
-        self.response(request).destructive_emit(&mut BinEncoder::new(bytes))
+        self.encode(request).map_or(usize::MAX, |bytes| bytes.len())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
+mod connections;
 pub(crate) mod guard;
 
 use std::time::Duration;
@@ -14,12 +15,13 @@ use prometheus::{
 
 use crate::{
     answer::Origin,
-    query::Transport,
+    handler::Via,
     rtype,
     source::{Facts, Readiness},
     wire::Composed,
 };
 
+pub(crate) use connections::{ConnectionMetrics, End};
 use guard::{GuardCounts, GuardMetrics};
 
 /// Types that have a label value of their own.
@@ -87,6 +89,8 @@ pub struct DnsMetrics {
     malformed_records: IntGauge,
     /// What the guard did.
     pub(crate) guard: GuardMetrics,
+    /// Connections: see [`ConnectionMetrics`].
+    pub(crate) connections: ConnectionMetrics,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -126,16 +130,13 @@ impl DnsMetrics {
                 "Records in the snapshot that cannot be served because their data is malformed.",
             )?,
             guard: GuardMetrics::new(registry)?,
+            connections: ConnectionMetrics::new(registry)?,
         })
     }
 
-    pub(crate) fn request(&self, transport: Transport, qtype: u16) {
-        let proto = match transport {
-            Transport::Datagram => "udp",
-            Transport::Stream => "tcp",
-        };
+    pub(crate) fn request(&self, via: Via, qtype: u16) {
         let named = NAMED_TYPES.iter().find(|(number, _)| *number == qtype);
-        self.requests.with_label_values(&[proto, named.map_or("other", |(_, name)| *name)]).inc();
+        self.requests.with_label_values(&[proto(via), named.map_or("other", |(_, name)| *name)]).inc();
     }
 
     pub(crate) fn response(&self, sent: &Sent) {
@@ -234,6 +235,16 @@ fn rcode_label(rcode: u16) -> &'static str {
     }
 }
 
+fn proto(via: Via) -> &'static str {
+    match via {
+        Via::Udp => "udp",
+        Via::Tcp => "tcp",
+        Via::Tls => "tls",
+        Via::Https => "https",
+        Via::Quic => "quic",
+    }
+}
+
 fn source(origin: Origin) -> &'static str {
     match origin {
         Origin::Ledger => "ledger",
@@ -266,7 +277,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = DnsMetrics::new(&registry).expect("a fresh registry");
         for qtype in 0..=u16::MAX {
-            metrics.request(Transport::Datagram, qtype);
+            metrics.request(Via::Udp, qtype);
         }
         for rcode in 0..4_096 {
             let sent = Sent { rcode, origin: Origin::Policy, duration_s: 0.1, bytes: 12, truncated: true };
