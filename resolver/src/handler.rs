@@ -201,7 +201,9 @@ impl Handler {
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
         reply.cookie = standing.cookie_out().copied();
-        reply.max_bytes = standing.max_bytes;
+        if client.via == Via::Udp {
+            reply.max_bytes = standing.max_bytes;
+        }
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
         let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), reserved);
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());

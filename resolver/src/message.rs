@@ -3,7 +3,6 @@
 //! A response that is too long loses whole record sets from the back: first additional records, silently; then glue,
 //! authority and answers, with the TC bit, so that the client asks again over TCP (RFC 2181 §9, RFC 9471).
 
-use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
     op::{Edns, EmitAndCount, Message, Metadata, ResponseCode, emit_message_parts},
@@ -37,7 +36,7 @@ pub(crate) struct Reply {
     pub(crate) origin: Origin,
     /// The COOKIE option to send back.
     pub(crate) cookie: Option<[u8; COOKIE_BYTES]>,
-    /// The longest datagram to send, in bytes, even if the client can take more.
+    /// The longest message to send, in bytes, even if the client can take more.
     pub(crate) max_bytes: u16,
     /// Whether the client is to come by TCP even if everything fits.
     pub(crate) truncated: bool,
@@ -69,7 +68,7 @@ impl Reply {
             ede: answer.ede,
             origin: answer.origin,
             cookie: None,
-            max_bytes: MAX_UDP_BYTES,
+            max_bytes: u16::MAX,
             truncated: false,
         }
     }
@@ -88,7 +87,7 @@ impl Reply {
             ede: None,
             origin: Origin::Upstream,
             cookie: None,
-            max_bytes: MAX_UDP_BYTES,
+            max_bytes: u16::MAX,
             truncated: false,
             sections: [sets(message.answers), sets(message.authorities), Vec::new(), sets(message.additionals)],
         }
@@ -112,11 +111,8 @@ impl Reply {
         server_id: Option<&str>,
         reserved: usize,
     ) -> Fitted {
-        let limit = match request.protocol() {
-            Protocol::Udp => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes),
-            _ => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes),
-        };
-        let limit = usize::from(limit).saturating_sub(reserved);
+        let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes));
+        let limit = limit.saturating_sub(reserved);
         let edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
         let cut = |dropped| self.without(dropped, request, edns.as_ref());
         let whole = cut(0);
