@@ -12,8 +12,8 @@ use std::{
 
 use hickory_net::{runtime::Time, xfer::Protocol};
 use hickory_proto::{
-    op::{Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, ResponseCode},
-    rr::{Name, RecordType, rdata::opt::EdnsCode},
+    op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode},
+    rr::{Name, rdata::opt::EdnsCode},
     serialize::binary::{BinDecodable, BinDecoder, BinEncodable},
 };
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
@@ -22,7 +22,7 @@ use tracing::debug;
 use crate::{
     answer::{Answer, Ede, EdeCode, Origin, Verdict, answer},
     dname::Dname,
-    forward::{ForwardError, Forwarder, Question},
+    forward::{Forwarder, Question, rebinding},
     message::{Fitted, Reply},
     metrics::{DnsMetrics, Sent},
     query::{ClientEdns, Query, Recursion, Transport},
@@ -47,6 +47,8 @@ pub(crate) struct Handler {
     pub(crate) forwarder: Forwarder,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
+    /// Whether answers from the ledger must not lead into the local network.
+    pub(crate) ledger_guard: bool,
 }
 
 /// A [`Handler`] for hickory's loop, which serves connections.
@@ -105,10 +107,16 @@ impl Handler {
         self.metrics.request(query.transport, query.qtype);
         // The snapshot is let go before anything is awaited.
         let verdict = answer(query, &*self.source.view(), &self.site);
-        let mut reply = match verdict {
-            Verdict::Local(answer) => self.complete(self.signed(answer, query), query, request).await,
+        let answer = match verdict {
+            Verdict::Local(answer) if answer.origin == Origin::Special && self.is_opened(query, request) => {
+                self.ask(&query.name, query, request).await
+            }
+            Verdict::Local(answer) => self.complete(self.local(answer, query), query, request).await,
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
         };
+        let mut reply = Reply::from_answer(answer, asked_name(request));
+        // Only for those who understand it: they set DO, or AD itself (RFC 6840 §5.8).
+        reply.authentic_data &= query.dnssec_ok() || request.metadata.authentic_data;
         reply.recursion_available = self.offers_recursion(request.src().ip());
         reply
     }
@@ -125,45 +133,58 @@ impl Handler {
         answer
     }
 
+    /// What we answer by ourselves, as it may be seen outside.
+    fn local(&self, mut answer: Answer, query: &Query) -> Answer {
+        if self.ledger_guard && answer.origin == Origin::Ledger {
+            rebinding::withhold(&mut answer);
+        }
+        self.signed(answer, query)
+    }
+
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
-    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Reply {
+    /// The code is that of the last name, the AA bit that of the first (RFC 6604).
+    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Answer {
         let end = answer.elsewhere.take().filter(|_| self.may_forward(query, request).is_ok());
-        let mut reply = Reply::from_answer(answer, asked_name(request));
-        match end.and_then(|end| Name::from_bytes(end.as_wire()).ok()) {
-            None => reply,
-            Some(name) => match self.ask(name, query, request).await {
-                Ok(message) => {
-                    reply.continue_with(message);
-                    reply
-                }
-                Err(error) => Reply::from_answer(upstream_failure(error), None),
-            },
+        let Some(end) = end else { return answer };
+        let rest = self.ask(&end, query, request).await;
+        match rest.origin {
+            // Nobody was asked.
+            Origin::Policy => answer,
+            _ if rest.rcode == ResponseCode::ServFail => rest,
+            _ => join(answer, rest),
         }
     }
 
-    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Reply {
-        let name = match (self.may_forward(query, request), asked_name(request)) {
-            (Ok(()), Some(name)) => name.clone(),
-            (Ok(()), None) => return Reply::from_answer(malformed(), None),
-            (Err(why), _) => {
-                let refusal = Answer::empty(ResponseCode::Refused, Origin::Policy);
-                return Reply::from_answer(Answer { ede: Some(why), ..refusal }, None);
-            }
-        };
-        match self.ask(name, query, request).await {
-            Ok(message) => Reply::from_upstream(message),
-            Err(error) => Reply::from_answer(upstream_failure(error), None),
+    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Answer {
+        match self.may_forward(query, request) {
+            Ok(()) => self.ask(&query.name, query, request).await,
+            Err(why) => Answer { ede: Some(why), ..Answer::empty(ResponseCode::Refused, Origin::Policy) },
         }
     }
 
-    async fn ask(&self, name: Name, query: &Query, request: &Request) -> Result<Message, ForwardError> {
+    /// Whether a rule of the operator sends a special-use name elsewhere, for this client.
+    fn is_opened(&self, query: &Query, request: &Request) -> bool {
+        self.forwarder.opens(&query.name) && self.may_forward(query, request).is_ok()
+    }
+
+    /// What upstreams say about `name`. Where they point to a name of ours, we speak for ourselves, but only once: an
+    /// alias from there out again is left to the client.
+    async fn ask(&self, name: &Dname, query: &Query, request: &Request) -> Answer {
         let question = Question {
-            name,
-            qtype: RecordType::from(query.qtype),
+            name: name.clone(),
+            qtype: query.qtype,
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
         };
-        self.forwarder.ask(&question).await
+        let mut answer = self.forwarder.ask(&question).await;
+        let Some(end) = answer.elsewhere.take() else { return answer };
+        let ours = Query { name: end, ..query.clone() };
+        let verdict = crate::answer::answer(&ours, &*self.source.view(), &self.site);
+        if let Verdict::Local(rest) = verdict {
+            answer = join(answer, Answer { elsewhere: None, ..self.local(rest, &ours) });
+            self.forwarder.guard(&query.name, &mut answer);
+        }
+        answer
     }
 
     /// Whether this client's question may be passed on; if not, what to say. An open forwarder is an amplifier and a
@@ -241,12 +262,10 @@ fn malformed() -> Answer {
     Answer::empty(ResponseCode::FormErr, Origin::Policy)
 }
 
-fn upstream_failure(error: ForwardError) -> Answer {
-    let code = match error {
-        ForwardError::Overloaded => EdeCode::Other,
-        ForwardError::Unreachable => EdeCode::NoReachableAuthority,
-    };
-    Answer::failure(ResponseCode::ServFail, Origin::Upstream, code, error.to_string())
+/// The beginning of a chain of aliases, and where it ends.
+fn join(mut start: Answer, rest: Answer) -> Answer {
+    start.answer.extend(rest.answer);
+    Answer { answer: start.answer, authoritative: start.authoritative, authentic: false, origin: start.origin, ..rest }
 }
 
 fn asked_name(request: &Request) -> Option<&Name> {

@@ -6,7 +6,7 @@
 use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
-    op::{Edns, EmitAndCount, Header, HeaderCounts, Message, Metadata, ResponseCode, emit_message_parts},
+    op::{Edns, EmitAndCount, Header, HeaderCounts, Metadata, ResponseCode, emit_message_parts},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
@@ -35,6 +35,7 @@ pub(crate) struct Reply {
     pub(crate) rcode: ResponseCode,
     pub(crate) authoritative: bool,
     pub(crate) recursion_available: bool,
+    pub(crate) authentic_data: bool,
     pub(crate) ede: Option<Ede>,
     pub(crate) origin: Origin,
     /// Answer, authority, glue and additional records, as record sets.
@@ -61,30 +62,10 @@ impl Reply {
             rcode: answer.rcode,
             authoritative: answer.authoritative,
             recursion_available: false,
+            authentic_data: answer.authentic,
             sections: sections.map(|sets| convert(sets)),
             ede: answer.ede,
             origin: answer.origin,
-        }
-    }
-
-    /// What an upstream answered.
-    pub(crate) fn from_upstream(message: Message) -> Self {
-        Self {
-            rcode: message.metadata.response_code,
-            authoritative: false,
-            recursion_available: true,
-            ede: None,
-            origin: Origin::Upstream,
-            sections: [sets(message.answers), sets(message.authorities), Vec::new(), sets(message.additionals)],
-        }
-    }
-
-    /// Appends what an upstream knows about the end of our alias chain (RFC 6604: its code, our AA).
-    pub(crate) fn continue_with(&mut self, message: Message) {
-        let rest = Self::from_upstream(message);
-        self.rcode = rest.rcode;
-        for (section, more) in self.sections.iter_mut().zip(rest.sections) {
-            section.extend(more);
         }
     }
 
@@ -122,6 +103,7 @@ impl Reply {
         metadata.response_code = self.rcode;
         metadata.authoritative = self.authoritative;
         metadata.recursion_available = self.recursion_available;
+        metadata.authentic_data = self.authentic_data;
         metadata.truncation = dropped > self.sections[3].len();
         let mut fitted = Fitted {
             metadata,
@@ -239,18 +221,4 @@ fn records(set: &RrSet, question: Option<&Name>) -> Vec<Record> {
         record
     };
     set.data.iter().map(record).collect()
-}
-
-/// Neighbours with the same owner and type are one set.
-fn sets(records: Vec<Record>) -> Vec<Vec<Record>> {
-    let mut sets: Vec<Vec<Record>> = Vec::new();
-    for record in records {
-        match sets.last_mut() {
-            Some(set) if set[0].name == record.name && set[0].record_type() == record.record_type() => {
-                set.push(record);
-            }
-            _ => sets.push(vec![record]),
-        }
-    }
-    sets
 }

@@ -55,6 +55,8 @@ pub enum FallThrough {
     NotPlain(NotPlain),
     /// The answer does not fit, and something has to be left out.
     TooLong,
+    /// Answers from the ledger are searched for local addresses.
+    Guarded,
 }
 
 impl From<Unusual> for FallThrough {
@@ -82,13 +84,14 @@ impl Responder {
         metrics: Arc<DnsMetrics>,
         key: Option<ZoneKey>,
     ) -> Result<Self, ConfigError> {
-        let forwarder = Forwarder::new(config.upstream_addrs()?, metrics.clone());
+        let forwarder = Forwarder::new(config, metrics.clone())?;
         let mut site = config.site()?;
         if let Some(key) = &key {
             site = site.signed_with(key.dnskey());
         }
         let signer = key.map(Signer::new);
-        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer }) })
+        let ledger_guard = !config.forward.private_ledger_addresses;
+        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, ledger_guard }) })
     }
 
     /// The fast path: writes the answer to `datagram` from `src` into `out`, or says why this is not for it.
@@ -99,6 +102,9 @@ impl Responder {
         (datagram, src): (&[u8], IpAddr),
         out: &mut SendBuffer,
     ) -> Result<Composed, FallThrough> {
+        if self.handler.ledger_guard {
+            return Err(FallThrough::Guarded);
+        }
         composer.compose(&self.handler, view, (datagram, src), out)
     }
 
