@@ -2,6 +2,7 @@
 
 mod authority;
 mod connections;
+mod forward;
 pub mod guard;
 mod hosts;
 mod transfer;
@@ -17,12 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::guard::{GuardConfig, GuardConfigError},
     dname::{Dname, DnameError},
+    forward::{Target, TargetError},
     hosts::HostsError,
     site::{Site, Zone},
 };
 
 pub use authority::{Authorities, AuthorityConfig};
 pub use connections::{ConnectionsConfig, ConnectionsError};
+pub use forward::{ForwardConfig, ForwardConfigError, Rule};
 pub use hosts::HostsPaths;
 pub use transfer::{TransferConfig, TransferError};
 
@@ -34,8 +37,6 @@ const MAX_UDP_WORKERS: usize = 64;
 const MAX_SERVER_ID_BYTES: usize = 255;
 /// The longest suffix in wire bytes: an owner of 63 bytes below a name of 63 must still be a name.
 const MAX_SUFFIX_BYTES: usize = 100;
-/// The port of upstreams that are given without one.
-const DNS_PORT: u16 = 53;
 
 /// What DNS is served, where, and what happens with other questions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,8 +46,9 @@ pub struct DnsConfig {
     pub listen: Vec<SocketAddr>,
     /// The suffixes below which ledger names appear.
     pub suffixes: Vec<String>,
-    /// Servers that answer everything else, `address` or `address:port`. An empty list means such questions are
-    /// refused. Only clients in `guard.forward_allow` are forwarded for: by default those nearby.
+    /// Servers that answer everything else: `address`, `address:port`, `tcp://…`, `tls://address#name`,
+    /// `https://name/path#address`, `quic://…`, or `system`. An empty list means such questions are refused. Only clients
+    /// in `guard.forward_allow` are forwarded for: by default those nearby.
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
     pub announce: Vec<IpAddr>,
@@ -69,6 +71,8 @@ pub struct DnsConfig {
     pub guard: GuardConfig,
     /// Secondaries.
     pub transfer: TransferConfig,
+    /// How other questions are passed on.
+    pub forward: ForwardConfig,
 }
 
 /// Whether answers are signed.
@@ -115,9 +119,17 @@ pub enum ConfigError {
         /// The value.
         value: String,
     },
-    /// An upstream is no address.
-    #[error("dns.upstreams: {0:?} is not an IP address, or an IP address and a port such as \"9.9.9.9:53\"")]
-    Upstream(String),
+    /// An upstream cannot be understood.
+    #[error("dns.upstreams: {text:?} {reason}")]
+    Upstream {
+        /// As written.
+        text: String,
+        /// What is wrong.
+        reason: TargetError,
+    },
+    /// Forwarding is not well described.
+    #[error(transparent)]
+    Forward(#[from] ForwardConfigError),
     /// An upstream is this server itself.
     #[error("dns.upstreams: {0} is also in dns.listen, so questions would be forwarded in a circle")]
     Circle(SocketAddr),
@@ -178,6 +190,7 @@ impl Default for DnsConfig {
             authority: Authorities::new(),
             guard: GuardConfig::default(),
             transfer: TransferConfig::default(),
+            forward: ForwardConfig::default(),
         }
     }
 }
@@ -194,11 +207,8 @@ impl DnsConfig {
         self.connections.validate()?;
         self.hosts.validate()?;
         self.transfer.validate()?;
-        for upstream in self.upstream_addrs()? {
-            if self.listen.contains(&upstream) {
-                return Err(ConfigError::Circle(upstream));
-            }
-        }
+        self.forward.validate(&self.zones()?)?;
+        self.no_circle()?;
         let listen = self.listen.iter().filter(|addr| addr.port() != 0).map(SocketAddr::to_string);
         no_repeats("listen", listen)?;
         no_repeats("upstreams", self.upstreams.iter().cloned())
@@ -227,9 +237,28 @@ impl DnsConfig {
         self.suffixes.iter().map(|text| suffix(text)).collect()
     }
 
-    /// The upstreams with their ports.
-    pub(crate) fn upstream_addrs(&self) -> Result<Vec<SocketAddr>, ConfigError> {
-        self.upstreams.iter().map(|text| upstream(text)).collect()
+    /// The upstreams, parsed.
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, ConfigError> {
+        let target =
+            |text: &String| text.parse().map_err(|reason| ConfigError::Upstream { text: text.clone(), reason });
+        self.upstreams.iter().map(target).collect()
+    }
+
+    /// No upstream is one of the addresses listened on.
+    fn no_circle(&self) -> Result<(), ConfigError> {
+        let mut targets = self.targets()?;
+        for rule in &self.forward.rules {
+            targets.extend(rule.targets()?);
+        }
+        let servers = targets.iter().filter_map(|target| match target {
+            Target::Server(server) => Some(server),
+            // Ourselves are left out there.
+            Target::System => None,
+        });
+        match servers.flat_map(|server| server.addresses()).find(|address| self.listen.contains(address)) {
+            Some(address) => Err(ConfigError::Circle(*address)),
+            None => Ok(()),
+        }
     }
 
     fn announced(&self) -> Vec<IpAddr> {
@@ -264,12 +293,6 @@ fn suffix(text: &str) -> Result<Dname, ConfigError> {
         2..=MAX_SUFFIX_BYTES => Ok(name),
         _ => Err(ConfigError::SuffixLength(text.to_owned())),
     }
-}
-
-fn upstream(text: &str) -> Result<SocketAddr, ConfigError> {
-    let with_port = text.parse::<SocketAddr>();
-    let without = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
-    with_port.or_else(|_| without()).map_err(|_| ConfigError::Upstream(text.to_owned()))
 }
 
 fn no_repeats(key: &'static str, values: impl Iterator<Item = String>) -> Result<(), ConfigError> {
@@ -326,12 +349,23 @@ mod tests {
         check("listen = ['[::1]:53', '[::1]:53']", Err("dns.listen lists \"[::1]:53\" twice"));
         check(
             "upstreams = ['dns.quad9.net']",
-            Err("dns.upstreams: \"dns.quad9.net\" is not an IP address, or an IP address and a port such as \
-                 \"9.9.9.9:53\""),
+            Err(
+                "dns.upstreams: \"dns.quad9.net\" has a host name, which needs a bootstrap address behind \"#\", such as \
+                 \"tls://dns.quad9.net#9.9.9.9\"",
+            ),
         );
         check(
             "listen = ['127.0.0.1:53']\nupstreams = ['127.0.0.1']",
             Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
+        );
+        check("upstreams = ['system', 'tls://9.9.9.9#dns.quad9.net']", Ok(()));
+        check(
+            "listen = ['127.0.0.1:53']\n[forward]\nrules = [{ suffix = 'lan', upstreams = ['tcp://127.0.0.1'] }]",
+            Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
+        );
+        check(
+            "[forward]\nmax_stale_s = 604801",
+            Err("dns.forward.max_stale_s is 604801, at most 604800 (a week) is allowed; 0 turns stale answers off"),
         );
         check("dnssec = 'off'", Ok(()));
         check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));

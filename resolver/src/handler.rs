@@ -11,8 +11,8 @@ use std::{
 
 use hickory_net::xfer::Protocol;
 use hickory_proto::{
-    op::{Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, ResponseCode},
-    rr::{Name, RecordType, rdata::opt::EdnsCode},
+    op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode},
+    rr::{Name, rdata::opt::EdnsCode},
     serialize::binary::{BinDecodable, BinDecoder, BinEncodable},
 };
 use hickory_server::server::Request;
@@ -21,7 +21,7 @@ use crate::{
     answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts},
     dname::Dname,
     envelope::Envelope,
-    forward::{ForwardError, Forwarder, Question},
+    forward::{Forwarder, Question, rebinding},
     guard::{Guard, OverBudget, Standing, cookie::Cookie},
     hosts::HostsFiles,
     message::{Fitted, Reply},
@@ -46,6 +46,9 @@ const SIGNING_PATIENCE: Duration = Duration::from_secs(2);
 /// The least it waits before it tries again: others wait as well.
 const SIGNING_PAUSE: Duration = Duration::from_millis(2);
 
+/// What is said instead of an answer whose signatures cannot be made now.
+type Unsigned = Box<Reply>;
+
 /// Answers requests.
 pub(crate) struct Handler {
     pub(crate) site: Site,
@@ -56,6 +59,8 @@ pub(crate) struct Handler {
     pub(crate) signer: Option<Signer>,
     pub(crate) hosts: Option<HostsFiles>,
     pub(crate) guard: Guard,
+    /// Whether answers from the ledger must not lead into the local network.
+    pub(crate) ledger_guard: bool,
 }
 
 /// What a message came over.
@@ -221,13 +226,19 @@ impl Handler {
             Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
             None => answer(query, &*self.source.view(), &self.site),
         };
-        let mut reply = match verdict {
-            Verdict::Local(answer) => match self.signed(answer, query).await {
+        let answer = match verdict {
+            Verdict::Local(answer) if answer.origin == Origin::Special && self.is_opened(query, request) => {
+                self.ask(&query.name, query, request).await
+            }
+            Verdict::Local(answer) => match self.signed(self.local(answer), query).await {
                 Ok(answer) => self.complete(answer, query, request).await,
-                Err(reply) => *reply,
+                Err(reply) => Err(reply),
             },
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
         };
+        let mut reply = answer.map_or_else(|reply| *reply, |answer| Reply::from_answer(answer, asked_name(request)));
+        // Only for those who understand it: they set DO, or AD itself (RFC 6840 §5.8).
+        reply.authentic_data &= query.dnssec_ok() || request.metadata.authentic_data;
         reply.recursion_available = self.offers_recursion(request.src().ip());
         reply
     }
@@ -238,7 +249,7 @@ impl Handler {
     ///
     /// New signatures have a budget. A datagram beyond it is told to come by TCP; a query that came on a connection waits,
     /// and fails when that takes too long.
-    async fn signed(&self, answer: Answer, query: &Query) -> Result<Answer, Box<Reply>> {
+    async fn signed(&self, answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
         let wants_signatures = query.dnssec_ok() && answer.origin == Origin::Ledger;
         let Some(signer) = self.signer.as_ref().filter(|_| wants_signatures) else { return Ok(answer) };
         let give_up = Instant::now() + SIGNING_PATIENCE;
@@ -266,47 +277,64 @@ impl Handler {
         }
     }
 
-    /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
-    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Reply {
-        let end = answer.elsewhere.take().filter(|_| self.may_forward(query, request).is_ok());
-        let mut reply = Reply::from_answer(answer, asked_name(request));
-        match end.and_then(|end| Name::from_bytes(end.as_wire()).ok()) {
-            None => reply,
-            Some(name) => match self.ask(name, query, request).await {
-                Ok(message) => {
-                    reply.continue_with(message);
-                    reply
-                }
-                Err(error) => Reply::from_answer(upstream_failure(error), None),
-            },
+    /// What we answer by ourselves, as it may be seen outside.
+    fn local(&self, mut answer: Answer) -> Answer {
+        if self.ledger_guard && answer.origin == Origin::Ledger {
+            rebinding::withhold(&mut answer);
         }
+        answer
     }
 
-    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Reply {
-        let name = match (self.may_forward(query, request), asked_name(request)) {
-            (Ok(()), Some(name)) => name.clone(),
-            (Ok(()), None) => return Reply::from_answer(malformed(), None),
-            (Err(why), _) => {
+    /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
+    /// The code is that of the last name, the AA bit that of the first (RFC 6604).
+    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
+        let end = answer.elsewhere.take().filter(|_| self.may_forward(query, request).is_ok());
+        let Some(end) = end else { return Ok(answer) };
+        let rest = self.ask(&end, query, request).await?;
+        Ok(match rest.origin {
+            // Nobody was asked.
+            Origin::Policy => answer,
+            _ if rest.rcode == ResponseCode::ServFail => rest,
+            _ => join(answer, rest),
+        })
+    }
+
+    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
+        match self.may_forward(query, request) {
+            Ok(()) => self.ask(&query.name, query, request).await,
+            Err(why) => {
                 if why.code == EdeCode::Prohibited {
                     self.metrics.guard.refused(Refused::Forward);
                 }
-                return Reply::from_answer(refused(why), None);
+                Ok(refused(why))
             }
-        };
-        match self.ask(name, query, request).await {
-            Ok(message) => Reply::from_upstream(message),
-            Err(error) => Reply::from_answer(upstream_failure(error), None),
         }
     }
 
-    async fn ask(&self, name: Name, query: &Query, request: &Request) -> Result<Message, ForwardError> {
+    /// Whether a rule of the operator sends a special-use name elsewhere, for this client.
+    fn is_opened(&self, query: &Query, request: &Request) -> bool {
+        self.forwarder.opens(&query.name) && self.may_forward(query, request).is_ok()
+    }
+
+    /// What upstreams say about `name`. Where they point to a name of ours, we speak for ourselves, but only once: an
+    /// alias from there out again is left to the client.
+    async fn ask(&self, name: &Dname, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
         let question = Question {
-            name,
-            qtype: RecordType::from(query.qtype),
+            name: name.clone(),
+            qtype: query.qtype,
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
         };
-        self.forwarder.ask(&question).await
+        let mut answer = self.forwarder.ask(&question).await;
+        let Some(end) = answer.elsewhere.take() else { return Ok(answer) };
+        let ours = Query { name: end, ..query.clone() };
+        let verdict = crate::answer::answer(&ours, &*self.source.view(), &self.site);
+        if let Verdict::Local(rest) = verdict {
+            let rest = self.signed(self.local(rest), &ours).await?;
+            answer = join(answer, Answer { elsewhere: None, ..rest });
+            self.forwarder.guard(&query.name, &mut answer);
+        }
+        Ok(answer)
     }
 
     /// Whether this client's question may be passed on; if not, what to say. An open forwarder is an amplifier and a
@@ -401,12 +429,10 @@ fn refused(why: Ede) -> Answer {
     Answer { ede: Some(why), ..Answer::empty(ResponseCode::Refused, Origin::Policy) }
 }
 
-fn upstream_failure(error: ForwardError) -> Answer {
-    let code = match error {
-        ForwardError::Overloaded => EdeCode::Other,
-        ForwardError::Unreachable => EdeCode::NoReachableAuthority,
-    };
-    Answer::failure(ResponseCode::ServFail, Origin::Upstream, code, error.to_string())
+/// The beginning of a chain of aliases, and where it ends.
+fn join(mut start: Answer, rest: Answer) -> Answer {
+    start.answer.extend(rest.answer);
+    Answer { answer: start.answer, authoritative: start.authoritative, authentic: false, origin: start.origin, ..rest }
 }
 
 fn asked_name(request: &Request) -> Option<&Name> {

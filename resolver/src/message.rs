@@ -5,7 +5,7 @@
 
 use hickory_proto::{
     ProtoError,
-    op::{Edns, EmitAndCount, Message, Metadata, ResponseCode, emit_message_parts},
+    op::{Edns, EmitAndCount, Metadata, ResponseCode, emit_message_parts},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
@@ -32,6 +32,7 @@ pub(crate) struct Reply {
     pub(crate) rcode: ResponseCode,
     pub(crate) authoritative: bool,
     pub(crate) recursion_available: bool,
+    pub(crate) authentic_data: bool,
     pub(crate) ede: Option<Ede>,
     pub(crate) origin: Origin,
     /// The COOKIE option to send back.
@@ -64,6 +65,7 @@ impl Reply {
             rcode: answer.rcode,
             authoritative: answer.authoritative,
             recursion_available: false,
+            authentic_data: answer.authentic,
             sections: sections.map(|sets| convert(sets)),
             ede: answer.ede,
             origin: answer.origin,
@@ -76,30 +78,6 @@ impl Reply {
     /// "Come by TCP", and nothing else.
     pub(crate) fn come_by_tcp(origin: Origin) -> Self {
         Self { truncated: true, ..Self::from_answer(Answer::empty(ResponseCode::NoError, origin), None) }
-    }
-
-    /// What an upstream answered.
-    pub(crate) fn from_upstream(message: Message) -> Self {
-        Self {
-            rcode: message.metadata.response_code,
-            authoritative: false,
-            recursion_available: true,
-            ede: None,
-            origin: Origin::Upstream,
-            cookie: None,
-            max_bytes: u16::MAX,
-            truncated: false,
-            sections: [sets(message.answers), sets(message.authorities), Vec::new(), sets(message.additionals)],
-        }
-    }
-
-    /// Appends what an upstream knows about the end of our alias chain (RFC 6604: its code, our AA).
-    pub(crate) fn continue_with(&mut self, message: Message) {
-        let rest = Self::from_upstream(message);
-        self.rcode = rest.rcode;
-        for (section, more) in self.sections.iter_mut().zip(rest.sections) {
-            section.extend(more);
-        }
     }
 
     /// Cuts the reply to what the client can take, less `reserved` bytes for what comes behind it. `query` is absent if the
@@ -146,6 +124,7 @@ impl Reply {
         metadata.recursion_available = self.recursion_available;
         // CD is between validators: it comes back from upstreams, and an authority clears it (RFC 4035 §3.1.6, §3.2.2).
         metadata.checking_disabled &= self.origin == Origin::Upstream;
+        metadata.authentic_data = self.authentic_data;
         metadata.truncation = self.truncated || dropped > self.sections[3].len();
         let mut fitted = Fitted {
             metadata,
@@ -238,18 +217,4 @@ fn records(set: &RrSet, question: Option<&Name>) -> Vec<Record> {
         record
     };
     set.data.iter().map(record).collect()
-}
-
-/// Neighbours with the same owner and type are one set.
-fn sets(records: Vec<Record>) -> Vec<Vec<Record>> {
-    let mut sets: Vec<Vec<Record>> = Vec::new();
-    for record in records {
-        match sets.last_mut() {
-            Some(set) if set[0].name == record.name && set[0].record_type() == record.record_type() => {
-                set.push(record);
-            }
-            _ => sets.push(vec![record]),
-        }
-    }
-    sets
 }

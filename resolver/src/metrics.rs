@@ -16,6 +16,7 @@ use prometheus::{
 
 use crate::{
     answer::Origin,
+    forward::ForwardMetrics,
     handler::Via,
     rtype,
     source::{Facts, Readiness},
@@ -79,6 +80,8 @@ pub struct DnsMetrics {
     response_size: Histogram,
     /// Queries sent on to upstreams, by outcome.
     forwards: IntCounterVec,
+    /// Cache and upstreams.
+    pub(crate) forwarding: ForwardMetrics,
     /// Height of the newest block in the snapshot that answers come from.
     snapshot_height: IntGauge,
     /// Unix time of the newest block in the snapshot that answers come from.
@@ -128,6 +131,7 @@ impl DnsMetrics {
             )?,
             response_size: add(registry, Histogram::with_opts(size.buckets(SIZE_BUCKETS.to_vec()))?)?,
             forwards: counters(registry, "forward_requests_total", "Queries sent on to upstreams.", &["result"])?,
+            forwarding: ForwardMetrics::new(registry)?,
             snapshot_height: gauge(registry, "snapshot_height", "Height of the newest block in the snapshot.")?,
             snapshot_time: gauge(registry, "snapshot_time_seconds", "Unix time of the newest block in the snapshot.")?,
             ready: gauge(registry, "ready", "Whether ledger names are answered (1) or fail with \"not ready\" (0).")?,

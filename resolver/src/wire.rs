@@ -64,6 +64,8 @@ pub enum FallThrough {
     NotPlain(NotPlain),
     /// The answer does not fit, and something has to be left out.
     TooLong,
+    /// Answers from the ledger are searched for local addresses.
+    Guarded,
 }
 
 impl From<Unusual> for FallThrough {
@@ -91,7 +93,7 @@ impl Responder {
         metrics: Arc<DnsMetrics>,
         key: Option<ZoneKey>,
     ) -> Result<Self, ConfigError> {
-        let forwarder = Forwarder::new(config.upstream_addrs()?, metrics.clone());
+        let forwarder = Forwarder::new(config, metrics.clone())?;
         let mut site = config.site()?;
         if let Some(key) = &key {
             site = site.signed_with(key.dnskey());
@@ -107,7 +109,8 @@ impl Responder {
         };
         let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
         let transfers = Transfers::new(&config.transfer, metrics.clone())?;
-        let handler = Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard };
+        let ledger_guard = !config.forward.private_ledger_addresses;
+        let handler = Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard, ledger_guard };
         Ok(Self { handler: Arc::new(handler) })
     }
 
@@ -125,6 +128,9 @@ impl Responder {
         (datagram, standing): (&[u8], &Standing),
         out: &mut SendBuffer,
     ) -> Result<Composed, FallThrough> {
+        if self.handler.ledger_guard {
+            return Err(FallThrough::Guarded);
+        }
         composer.compose(&self.handler, view, (datagram, standing), out)
     }
 

@@ -274,7 +274,10 @@ async fn other_names_are_forwarded() {
     let mut iterative = request("www.upstream.test2.", RecordType::A);
     iterative.metadata.recursion_desired = false;
     assert_eq!(udp(running.addr(), &iterative).await.metadata.response_code, ResponseCode::Refused);
-    assert!(running.metrics().contains("namestead_dns_forward_requests_total{result=\"answered\"} 5"));
+    // The large answer and the end of the alias were known by then.
+    let metrics = running.metrics();
+    assert!(metrics.contains("namestead_dns_forward_requests_total{result=\"answered\"} 3"), "{metrics}");
+    assert!(metrics.contains("namestead_dns_forward_lookups_total{result=\"hit\"} 2"), "{metrics}");
     running.stop().await;
     upstream.stop().await;
 }

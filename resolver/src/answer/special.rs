@@ -45,8 +45,7 @@ static LOOPBACK_POINTERS: LazyLock<Vec<Dname>> = LazyLock::new(|| {
 
 /// Answers a query for a special-use name; `None` for all others.
 pub(super) fn answer(name: &Dname, qtype: u16) -> Option<Answer> {
-    let (zone, kind) = ancestors(relative(name)).find_map(|zone| Some((zone, *ZONES.get(zone)?)))?;
-    let apex = Dname::from_wire(&[zone, b"\0"].concat()).ok()?;
+    let (apex, kind) = find(name)?;
     let mut answer = Answer { authoritative: true, ..Answer::empty(ResponseCode::NoError, Origin::Special) };
     answer.answer.extend(data(name, qtype, kind, &apex));
     if answer.answer.is_empty() {
@@ -56,6 +55,22 @@ pub(super) fn answer(name: &Dname, qtype: u16) -> Option<Answer> {
         answer.authority.push(soa(apex, TTL_S));
     }
     Some(answer)
+}
+
+/// The zone of a special-use name; `None` for all other names.
+pub(crate) fn zone_of(name: &Dname) -> Option<Dname> {
+    find(name).map(|(apex, _)| apex)
+}
+
+/// Whether a name is one that no configuration may send elsewhere: those that mean this machine, this resolver, or
+/// nothing (RFC 6761 §6.3, §6.4, RFC 9462 §6.4, RFC 9665).
+pub(crate) fn must_stay(name: &Dname) -> bool {
+    find(name).is_some_and(|(apex, kind)| kind != Kind::Empty || apex.as_wire() == b"\x07invalid\0")
+}
+
+fn find(name: &Dname) -> Option<(Dname, Kind)> {
+    let (zone, kind) = ancestors(relative(name)).find_map(|zone| Some((zone, *ZONES.get(zone)?)))?;
+    Some((Dname::from_wire(&[zone, b"\0"].concat()).ok()?, kind))
 }
 
 fn data(name: &Dname, qtype: u16, kind: Kind, apex: &Dname) -> Option<RrSet> {
