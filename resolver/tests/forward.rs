@@ -528,7 +528,8 @@ impl Whole {
     }
 
     async fn send(&self, message: &Message) -> Message {
-        let (datagram, client): (_, SocketAddr) = (encode(message), "127.0.0.1:4711".parse().expect("an address"));
+        let (datagram, client): (_, std::net::SocketAddr) =
+            (encode(message), "127.0.0.1:4711".parse().expect("an address"));
         let standing = self.0.standing(&datagram, client.ip());
         let full = self.0.clone().full(datagram, client, standing);
         let bytes = timeout(DEADLINE, full).await.expect("in time").expect("a response");
