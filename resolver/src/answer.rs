@@ -12,6 +12,7 @@ mod chain;
 mod chaos;
 mod denial;
 mod entry;
+mod local;
 mod plain;
 mod special;
 
@@ -22,6 +23,7 @@ use hickory_proto::op::ResponseCode;
 
 use crate::{
     dname::Dname,
+    hosts::Hosts,
     query::Query,
     rtype,
     site::Site,
@@ -178,6 +180,8 @@ impl EdeCode {
 /// The parts of the resolver that answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
+    /// A HOSTS file of the operator.
+    Hosts,
     /// The ledger.
     Ledger,
     /// Special-use names (RFC 6761, RFC 6303).
@@ -192,6 +196,11 @@ pub enum Origin {
 
 /// Answers `query` from one snapshot.
 pub fn answer(query: &Query, view: &dyn NameView, site: &Site) -> Verdict {
+    answer_with_hosts(query, view, site, Hosts::none())
+}
+
+/// The same with names from HOSTS files, which come before all others.
+pub fn answer_with_hosts(query: &Query, view: &dyn NameView, site: &Site, hosts: &Hosts) -> Verdict {
     match query.qclass {
         rtype::CLASS_IN => {}
         rtype::CLASS_CH => return Verdict::Local(chaos::answer(query, &view.facts(), site)),
@@ -200,9 +209,12 @@ pub fn answer(query: &Query, view: &dyn NameView, site: &Site) -> Verdict {
     if let Some(refusal) = refuse_type(query.qtype) {
         return Verdict::Local(refusal);
     }
+    if let Some(answer) = local::answer(&query.name, query, hosts) {
+        return Verdict::Local(answer);
+    }
     if site.zone_of(&query.name).is_some() {
         return Verdict::Local(match view.facts().readiness {
-            Readiness::Ready => chain::follow(query, view, site),
+            Readiness::Ready => chain::follow(query, view, site, hosts),
             Readiness::NotReady { height, target } => not_ready(height, target),
         });
     }

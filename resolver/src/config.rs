@@ -1,21 +1,31 @@
 //! The `[dns]` section of the configuration file.
 
+mod authority;
+mod connections;
 mod forward;
+pub mod guard;
+mod hosts;
 
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::guard::{GuardConfig, GuardConfigError},
     dname::{Dname, DnameError},
     forward::{Target, TargetError},
+    hosts::HostsError,
     site::{Site, Zone},
 };
 
+pub use authority::{Authorities, AuthorityConfig};
+pub use connections::{ConnectionsConfig, ConnectionsError};
 pub use forward::{ForwardConfig, ForwardConfigError, Rule};
+pub use hosts::HostsPaths;
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -35,8 +45,8 @@ pub struct DnsConfig {
     /// The suffixes below which ledger names appear.
     pub suffixes: Vec<String>,
     /// Servers that answer everything else: `address`, `address:port`, `tcp://…`, `tls://address#name`,
-    /// `https://name/path#address`, `quic://…`, or `system`. An empty list means such questions are refused. Only local
-    /// clients (loopback, private and link-local addresses) are forwarded for.
+    /// `https://name/path#address`, `quic://…`, or `system`. An empty list means such questions are refused. Only
+    /// clients in `guard.forward_allow` are forwarded for: by default those nearby.
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
     pub announce: Vec<IpAddr>,
@@ -51,6 +61,14 @@ pub struct DnsConfig {
     pub server_id: Option<String>,
     /// How other questions are passed on.
     pub forward: ForwardConfig,
+    /// Limits of connections.
+    pub connections: ConnectionsConfig,
+    /// HOSTS files, a path or a list of paths: names in them are answered from there before anything else is asked.
+    pub hosts: HostsPaths,
+    /// For suffixes that are real domains: what their zones say about themselves.
+    pub authority: Authorities,
+    /// Who is served, and how much strangers get.
+    pub guard: GuardConfig,
 }
 
 /// Whether answers are signed.
@@ -117,6 +135,32 @@ pub enum ConfigError {
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
+    /// A limit of connections makes no sense.
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
+    /// A path that means something else in each working directory.
+    #[error("dns.hosts: {0:?} is not an absolute path such as \"/etc/hosts\"")]
+    HostsPath(PathBuf),
+    /// A HOSTS file cannot be used.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    /// Words for a zone that is not served.
+    #[error("dns.authority: {0:?} is not in dns.suffixes")]
+    NoSuchZone(String),
+    /// What a zone would say about itself is wrong.
+    #[error("dns.authority: {suffix:?}: {reason}")]
+    Authority {
+        /// The suffix as written.
+        suffix: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes, which DNS cookies need")]
+    Randomness,
+    /// The section `[dns.guard]` is wrong.
+    #[error(transparent)]
+    Guard(#[from] GuardConfigError),
 }
 
 impl Default for DnsConfig {
@@ -135,6 +179,10 @@ impl Default for DnsConfig {
             fast_path: true,
             server_id: None,
             forward: ForwardConfig::default(),
+            connections: ConnectionsConfig::default(),
+            hosts: HostsPaths::default(),
+            authority: Authorities::new(),
+            guard: GuardConfig::default(),
         }
     }
 }
@@ -146,9 +194,12 @@ impl DnsConfig {
         if !(1..=MAX_UDP_WORKERS).contains(&self.udp_workers) {
             return Err(ConfigError::UdpWorkers(self.udp_workers));
         }
+        self.guard.validate()?;
         self.site()?;
         self.forward.validate(&self.zones()?)?;
         self.no_circle()?;
+        self.connections.validate()?;
+        self.hosts.validate()?;
         let listen = self.listen.iter().filter(|addr| addr.port() != 0).map(SocketAddr::to_string);
         no_repeats("listen", listen)?;
         no_repeats("upstreams", self.upstreams.iter().cloned())
@@ -168,7 +219,8 @@ impl DnsConfig {
             let written = suffix.to_string();
             Zone::new(suffix, self.announced()).map_err(|reason| ConfigError::Suffix { suffix: written, reason })
         });
-        Ok(Site::new(zones.collect::<Result<_, _>>()?, self.server_id.clone()))
+        let zones = authority::apply(&self.authority, zones.collect::<Result<_, _>>()?)?;
+        Ok(Site::new(zones, self.server_id.clone()))
     }
 
     /// The suffixes as names.
@@ -217,6 +269,7 @@ impl DnsConfig {
             ("suffixes", self.suffixes.len()),
             ("upstreams", self.upstreams.len()),
             ("announce", self.announce.len()),
+            ("hosts", self.hosts.0.len()),
         ];
         match lengths.into_iter().find(|(_, got)| *got > MAX_LIST) {
             Some((key, got)) => Err(ConfigError::TooMany { key, got }),
@@ -308,6 +361,41 @@ mod tests {
         check("dnssec = 'off'", Ok(()));
         check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
         check("fast_path = false\nudp_workers = 64", Ok(()));
+        check("[guard]\nslip = 16", Err("dns.guard.slip is 16, it must be at most 15"));
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
+        check("hosts = '/etc/hosts'", Ok(()));
+        check("hosts = ['/etc/hosts', '/srv/block']", Ok(()));
+        check("hosts = 'hosts'", Err("dns.hosts: \"hosts\" is not an absolute path such as \"/etc/hosts\""));
+    }
+
+    #[test]
+    fn each_rule_about_an_own_domain_has_its_sentence() {
+        let check = |inside: &str, expected: Result<(), &str>| {
+            let head = "suffixes = ['names.example.org', 'p2p']\n[authority.'names.example.org']\n";
+            check(&format!("{head}{inside}"), expected);
+        };
+        check("", Ok(()));
+        check("name_servers = ['ns1.example.org', 'ns.example.net.']\ncontact = 'jo.doe@example.org'", Ok(()));
+        check("[authority.p2p]", Ok(()));
+        check("[authority.example]", Err("dns.authority: \"example\" is not in dns.suffixes"));
+        let here = |reason: &str| format!("dns.authority: \"names.example.org\": {reason}");
+        for (inside, reason) in [
+            ("name_servers = ['a..b']", "\"a..b\" is no domain name: a label is empty"),
+            ("name_servers = ['192.0.2.1']", "\"192.0.2.1\" is no host name: name servers are given by name"),
+            ("name_servers = ['a.b', 'A.B.']", "name_servers lists \"A.B.\" twice"),
+            (
+                "name_servers = ['ns1.names.example.org']",
+                "the name server \"ns1.names.example.org\" is inside the zone, where names have owners; leave \
+                 name_servers out, and set dns.announce: that makes ns.nic below the suffix",
+            ),
+            (
+                "contact = 'somebody'",
+                "the contact \"somebody\" is neither a mail address nor a domain name of two labels or more",
+            ),
+        ] {
+            check(inside, Err(&here(reason)));
+        }
+        let error = toml::from_str::<DnsConfig>("[authority.p2p]\nname_server = []").expect_err("a typo").to_string();
+        assert!(error.contains("`name_servers`"), "{error}");
     }
 }

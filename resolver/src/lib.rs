@@ -7,23 +7,31 @@
 //! server ─ handler ─ query ─→ answer (pure) ─→ sign ─→ message ─ server
 //!    │                         │  ▲      └─ elsewhere ─→ forward
 //!    │                site ────┘  └──── source: NameView ←─ table ←─ the node
-//!    └ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
+//!    ├ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
+//!    └ connection (TCP)
 //! ```
 //!
+//! - [`hosts`]: names from HOSTS files, in front of everything.
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
 //! - [`answer`]: DNS semantics without sockets, clock or randomness; [`site`] and [`query`] are its other inputs.
 //! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
+//! - `guard`: who is served, and how much strangers get.
 //! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
 //!   ours.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
-//! This package knows no database and no peer. Answers are not cached or rate-limited here yet.
+//! This package knows no database and no peer. Answers are not cached here yet.
 
 pub mod config;
 pub mod server;
 pub mod wire;
 
+mod connection;
+mod envelope;
 mod handler;
+
+mod guard;
+pub mod hosts;
 
 pub mod answer;
 pub mod sign;
@@ -43,7 +51,7 @@ pub mod rtype;
 
 pub mod metrics;
 
-pub use config::{DnsConfig, Dnssec};
+pub use config::{AuthorityConfig, DnsConfig, Dnssec, HostsPaths, guard::GuardConfig};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
 pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};

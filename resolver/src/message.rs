@@ -6,7 +6,7 @@
 use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
-    op::{Edns, EmitAndCount, Header, HeaderCounts, Metadata, ResponseCode, emit_message_parts},
+    op::{Edns, EmitAndCount, Metadata, ResponseCode, emit_message_parts},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
@@ -16,14 +16,12 @@ use hickory_proto::{
     },
     serialize::binary::{BinDecodable, BinEncoder},
 };
-use hickory_server::{
-    server::{Request, ResponseInfo},
-    zone_handler::{MessageResponse, MessageResponseBuilder, Queries},
-};
+use hickory_server::{server::Request, zone_handler::Queries};
 
 use crate::{
     answer::{Answer, Ede, Origin, RrSet},
     dname::{Dname, ancestors},
+    guard::{cookie::COOKIE_BYTES, scan::COOKIE_OPTION},
     query::{MAX_UDP_BYTES, MIN_UDP_BYTES, Query},
 };
 
@@ -38,6 +36,12 @@ pub(crate) struct Reply {
     pub(crate) authentic_data: bool,
     pub(crate) ede: Option<Ede>,
     pub(crate) origin: Origin,
+    /// The COOKIE option to send back.
+    pub(crate) cookie: Option<[u8; COOKIE_BYTES]>,
+    /// The longest datagram to send, in bytes, even if the client can take more.
+    pub(crate) max_bytes: u16,
+    /// Whether the client is to come by TCP even if everything fits.
+    pub(crate) truncated: bool,
     /// Answer, authority, glue and additional records, as record sets.
     pub(crate) sections: [Vec<Vec<Record>>; 4],
 }
@@ -66,12 +70,24 @@ impl Reply {
             sections: sections.map(|sets| convert(sets)),
             ede: answer.ede,
             origin: answer.origin,
+            cookie: None,
+            max_bytes: MAX_UDP_BYTES,
+            truncated: false,
         }
+    }
+
+    /// "Come by TCP", and nothing else.
+    pub(crate) fn come_by_tcp(origin: Origin) -> Self {
+        Self { truncated: true, ..Self::from_answer(Answer::empty(ResponseCode::NoError, origin), None) }
     }
 
     /// Cuts the reply to what the client can take. `query` is absent if the question could not be understood.
     pub(crate) fn fit(self, request: &Request, query: Option<&Query>, server_id: Option<&str>) -> Fitted {
-        let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes));
+        let limit = match request.protocol() {
+            Protocol::Udp => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes),
+            _ => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes),
+        };
+        let limit = usize::from(limit);
         let edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
         let cut = |dropped| self.without(dropped, request, edns.as_ref());
         let whole = cut(0);
@@ -104,7 +120,9 @@ impl Reply {
         metadata.authoritative = self.authoritative;
         metadata.recursion_available = self.recursion_available;
         metadata.authentic_data = self.authentic_data;
-        metadata.truncation = dropped > self.sections[3].len();
+        // CD is between validators: it comes back from upstreams, and an authority clears it (RFC 4035 §3.1.6, §3.2.2).
+        metadata.checking_disabled &= self.origin == Origin::Upstream;
+        metadata.truncation = self.truncated || dropped > self.sections[3].len();
         let mut fitted = Fitted {
             metadata,
             edns: edns.cloned(),
@@ -129,6 +147,9 @@ impl Reply {
         if let Some(id) = server_id.filter(|_| wants_nsid).and_then(|id| NSIDPayload::new(id).ok()) {
             edns.options_mut().insert(EdnsOption::NSID(id));
         }
+        if let Some(cookie) = self.cookie {
+            edns.options_mut().insert(EdnsOption::Unknown(COOKIE_OPTION, cookie.to_vec()));
+        }
         edns
     }
 }
@@ -139,28 +160,7 @@ impl Fitted {
         self.metadata.truncation
     }
 
-    /// The header, for when there is nobody to send the response to.
-    pub(crate) fn header(&self) -> Header {
-        Header { metadata: self.metadata, counts: HeaderCounts::default() }
-    }
-
-    /// The response for hickory to send.
-    pub(crate) fn response<'a>(
-        &'a self,
-        request: &'a Request,
-    ) -> MessageResponse<
-        'a,
-        'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-    > {
-        let builder = MessageResponseBuilder::new(&request.queries, self.edns.as_ref());
-        builder.build(self.metadata, &self.answer, &self.authority, [].iter(), &self.additional)
-    }
-
-    /// The response as a datagram; `None` if it is longer than any message can be.
+    /// The response as a message; `None` if it is longer than any message can be.
     pub(crate) fn encode(&self, request: &Request) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::from(MIN_UDP_BYTES));
         emit_message_parts(
@@ -178,27 +178,20 @@ impl Fitted {
     }
 
     fn measure(&self, request: &Request) -> usize {
-        if request.protocol() == Protocol::Udp {
-            return self.encode(request).map_or(usize::MAX, |bytes| bytes.len());
-        }
-        let mut bytes = Vec::with_capacity(512);
-        match self.emit(request, &mut bytes) {
-            Ok(_) => bytes.len(),
-            // Longer than any message can be.
-            Err(_) => usize::MAX,
-        }
-    }
-
-    fn emit(&self, request: &Request, bytes: &mut Vec<u8>) -> Result<ResponseInfo, ProtoError> {
-        self.response(request).destructive_emit(&mut BinEncoder::new(bytes))
+        self.encode(request).map_or(usize::MAX, |bytes| bytes.len())
     }
 }
 
 /// The question section as it came, so that owner names can point into it. hickory's own takes it for one long label.
+/// Several questions do not come back: nobody needs them, and a whole datagram of them would go wherever its sender
+/// wishes.
 struct AskedNames<'a>(&'a Queries);
 
 impl EmitAndCount for AskedNames<'_> {
     fn emit(&mut self, encoder: &mut BinEncoder<'_>) -> Result<usize, ProtoError> {
+        if self.0.len() != 1 {
+            return Ok(0);
+        }
         let (start, bytes) = (encoder.offset(), self.0.as_bytes());
         encoder.emit_vec(bytes)?;
         if let Ok((name, _)) = Dname::split_wire(bytes) {

@@ -2,6 +2,9 @@
 //!
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
+mod connections;
+pub(crate) mod guard;
+
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
@@ -13,11 +16,14 @@ use prometheus::{
 use crate::{
     answer::Origin,
     forward::ForwardMetrics,
-    query::Transport,
+    handler::Via,
     rtype,
     source::{Facts, Readiness},
     wire::Composed,
 };
+
+pub(crate) use connections::{ConnectionMetrics, End};
+use guard::{GuardCounts, GuardMetrics};
 
 /// Types that have a label value of their own.
 const NAMED_TYPES: [(u16, &str); 24] = [
@@ -84,6 +90,14 @@ pub struct DnsMetrics {
     names: IntGauge,
     /// Records in the snapshot that cannot be served because their data is malformed.
     malformed_records: IntGauge,
+    /// Connections: see [`ConnectionMetrics`].
+    pub(crate) connections: ConnectionMetrics,
+    /// Names in HOSTS files.
+    hosts_names: IntGauge,
+    /// Lines and names of HOSTS files that are left out because they cannot be understood.
+    hosts_skipped: IntGauge,
+    /// What the guard did.
+    pub(crate) guard: GuardMetrics,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -123,16 +137,20 @@ impl DnsMetrics {
                 "malformed_records",
                 "Records in the snapshot that cannot be served because their data is malformed.",
             )?,
+            connections: ConnectionMetrics::new(registry)?,
+            hosts_names: gauge(registry, "hosts_names", "Names in HOSTS files.")?,
+            hosts_skipped: gauge(
+                registry,
+                "hosts_skipped",
+                "Lines and names of HOSTS files that are left out because they cannot be understood.",
+            )?,
+            guard: GuardMetrics::new(registry)?,
         })
     }
 
-    pub(crate) fn request(&self, transport: Transport, qtype: u16) {
-        let proto = match transport {
-            Transport::Datagram => "udp",
-            Transport::Stream => "tcp",
-        };
+    pub(crate) fn request(&self, via: Via, qtype: u16) {
         let named = NAMED_TYPES.iter().find(|(number, _)| *number == qtype);
-        self.requests.with_label_values(&[proto, named.map_or("other", |(_, name)| *name)]).inc();
+        self.requests.with_label_values(&[proto(via), named.map_or("other", |(_, name)| *name)]).inc();
     }
 
     pub(crate) fn response(&self, sent: &Sent) {
@@ -156,6 +174,7 @@ impl DnsMetrics {
             responses: responses.map(|counter| (0, counter)),
             size: self.response_size.local(),
             duration: self.duration.with_label_values(&[source]).local(),
+            guard: GuardCounts::default(),
         }
     }
 
@@ -166,6 +185,12 @@ impl DnsMetrics {
             ForwardResult::Overloaded => "overloaded",
         };
         self.forwards.with_label_values(&[result]).inc();
+    }
+
+    /// Takes note of HOSTS files that were read.
+    pub(crate) fn hosts(&self, names: usize, skipped: usize) {
+        self.hosts_names.set(i64::try_from(names).unwrap_or(i64::MAX));
+        self.hosts_skipped.set(i64::try_from(skipped).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn snapshot(&self, facts: &Facts) {
@@ -195,6 +220,7 @@ pub(crate) struct DatagramCounts {
     responses: [(u64, IntCounter); 2],
     size: LocalHistogram,
     duration: LocalHistogram,
+    pub(crate) guard: GuardCounts,
 }
 
 impl DatagramCounts {
@@ -229,8 +255,19 @@ fn rcode_label(rcode: u16) -> &'static str {
     }
 }
 
+fn proto(via: Via) -> &'static str {
+    match via {
+        Via::Udp => "udp",
+        Via::Tcp => "tcp",
+        Via::Tls => "tls",
+        Via::Https => "https",
+        Via::Quic => "quic",
+    }
+}
+
 fn source(origin: Origin) -> &'static str {
     match origin {
+        Origin::Hosts => "hosts",
         Origin::Ledger => "ledger",
         Origin::Special => "special",
         Origin::Status => "status",
@@ -261,7 +298,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = DnsMetrics::new(&registry).expect("a fresh registry");
         for qtype in 0..=u16::MAX {
-            metrics.request(Transport::Datagram, qtype);
+            metrics.request(Via::Udp, qtype);
         }
         for rcode in 0..4_096 {
             let sent = Sent { rcode, origin: Origin::Policy, duration_s: 0.1, bytes: 12, truncated: true };

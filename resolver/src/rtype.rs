@@ -42,6 +42,10 @@ pub const DNSKEY: u16 = 48;
 pub const TLSA: u16 = 52;
 /// S/MIME association (RFC 8162).
 pub const SMIMEA: u16 = 53;
+/// The DS records that a zone wishes its parent to have (RFC 7344).
+pub const CDS: u16 = 59;
+/// The keys that it wishes them made from (RFC 7344).
+pub const CDNSKEY: u16 = 60;
 /// OpenPGP key (RFC 7929).
 pub const OPENPGPKEY: u16 = 61;
 /// Service binding (RFC 9460).

@@ -1,8 +1,5 @@
-//! Sockets: binds them, gives UDP to our [workers](crate::wire) and TCP to hickory's loop, and stops in order.
-//!
-//! hickory's loop answers what it cannot parse with FORMERR and drops responses and messages shorter than a header by
-//! itself, as we do for UDP. On a TCP connection it answers one query after the other and closes it after [`TCP_IDLE_S`] seconds
-//! without one. It logs two `info` lines per request: operators should filter the target `hickory_server`.
+//! Sockets: binds them, gives UDP to our [workers](crate::wire) and the rest to [`connection`](crate::connection), and
+//! stops in order.
 
 use std::{
     io,
@@ -11,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use hickory_net::NetError;
-use hickory_server::Server;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     task::JoinHandle,
@@ -22,17 +17,14 @@ use tracing::info;
 
 use crate::{
     config::{ConfigError, DnsConfig},
-    handler::Service,
+    connection::Connections,
+    guard::exposure,
     metrics::DnsMetrics,
     sign::ZoneKey,
     source::NameSource,
     wire::{Paths, Responder, Workers},
 };
 
-/// Seconds after which a TCP connection without a query is closed (RFC 7766 §6.2.3 asks for "a few").
-pub const TCP_IDLE_S: u64 = 10;
-/// Responses that may wait on one TCP connection. Queries are answered one by one, so more never wait.
-const TCP_QUEUE: usize = 32;
 /// Connections that may wait to be accepted.
 const TCP_BACKLOG: i32 = 128;
 /// Bytes of datagrams that may wait on each UDP socket.
@@ -44,7 +36,7 @@ const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A DNS server that is listening.
 pub struct Resolver {
-    server: Server<Service>,
+    connections: Connections,
     workers: Option<Workers>,
     local_addrs: Vec<SocketAddr>,
     gauges: JoinHandle<()>,
@@ -74,7 +66,7 @@ pub enum BindError {
 pub enum ServeError {
     /// A socket failed for good.
     #[error("a DNS socket failed: {0}")]
-    Socket(#[from] NetError),
+    Socket(#[from] io::Error),
     /// Stopping took longer than allowed; what was left has been aborted.
     #[error("DNS did not stop within its deadline")]
     Deadline,
@@ -102,7 +94,7 @@ impl Resolver {
         let gauges = tokio::spawn(keep_gauges(source.clone(), metrics.clone()));
         let responder = Responder::with_key(config, source, metrics, key)?;
         let mut resolver = Self {
-            server: Server::new(Service(responder.handler().clone())),
+            connections: Connections::new(responder.handler().clone(), config.connections.clone()),
             workers: None,
             local_addrs: Vec::with_capacity(config.listen.len()),
             gauges,
@@ -111,6 +103,7 @@ impl Resolver {
         for &addr in &config.listen {
             resolver.listen(addr, &mut sockets).map_err(|error| BindError::Listen { addr, error })?;
         }
+        exposure::log(config, &resolver.local_addrs);
         if !resolver.local_addrs.is_empty() {
             let paths = if config.fast_path { Paths::Both } else { Paths::FullOnly };
             resolver.workers = Some(Workers::start(&responder, paths, sockets).map_err(BindError::Threads)?);
@@ -126,24 +119,18 @@ impl Resolver {
     /// Waits until a socket fails, which it normally never does.
     pub async fn failed(&mut self) -> ServeError {
         let Some(workers) = &mut self.workers else { return std::future::pending().await };
-        let error = tokio::select! {
-            error = workers.failed() => NetError::from(error),
-            done = self.server.block_until_done() => match done {
-                Ok(()) => NetError::from("all DNS sockets are closed"),
-                Err(error) => error,
-            },
-        };
-        ServeError::Socket(error)
+        ServeError::Socket(tokio::select! {
+            error = workers.failed() => error,
+            error = self.connections.failed() => error,
+        })
     }
 
-    /// Closes all sockets. Queries that wait for upstreams are dropped; their clients ask again.
+    /// Closes all sockets. Queries that wait for upstreams get a second to finish on connections, and are dropped over
+    /// UDP; their clients ask again.
     pub async fn shutdown(mut self, deadline: Duration) -> Result<(), ServeError> {
         let Some(workers) = self.workers.take() else { return Ok(()) };
-        let both = async {
-            workers.shutdown().await;
-            self.server.shutdown_gracefully().await
-        };
-        Ok(timeout(deadline, both).await.map_err(|_| ServeError::Deadline)??)
+        let both = async { tokio::join!(workers.shutdown(), self.connections.shutdown()) };
+        timeout(deadline, both).await.map(|_| ()).map_err(|_| ServeError::Deadline)
     }
 
     /// Opens one TCP socket for `addr`, and one UDP socket for each worker.
@@ -157,8 +144,7 @@ impl Resolver {
                 None => open(local, Type::DGRAM, Protocol::UDP)?.into(),
             });
         }
-        let tcp = tokio::net::TcpListener::from_std(tcp)?;
-        self.server.register_listener(tcp, Duration::from_secs(TCP_IDLE_S), TCP_QUEUE);
+        self.connections.serve_tcp(tokio::net::TcpListener::from_std(tcp)?);
         self.local_addrs.push(local);
         info!(addr = %local, "dns listening");
         Ok(())

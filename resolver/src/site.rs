@@ -2,7 +2,8 @@
 //!
 //! One suffix is one zone. Its apex has a synthesised SOA, whose serial is the block height, and an NS set; each
 //! ledger name is a node of that zone, not a zone of its own, unless its owner delegates it with NS records. The name
-//! server of a suffix is `ns.nic.<suffix>`: `nic` is a reserved label (protocol §2.4), so no owner can ever hold it.
+//! server of a suffix is `ns.nic.<suffix>`: `nic` is a reserved label (protocol §2.4), so no owner can ever hold it. A
+//! suffix that is a real domain can name others, which the parent zone names too ([`Authority`]).
 
 use std::net::IpAddr;
 
@@ -10,8 +11,9 @@ use bytes::Bytes;
 
 use crate::{
     answer::RrSet,
-    dname::{Dname, DnameError, ends_with_labels},
+    dname::{Dname, DnameError, ends_with_labels, split_last_label},
     rtype,
+    sign::key,
     source::Facts,
 };
 
@@ -37,10 +39,23 @@ pub struct Site {
 #[derive(Clone, Debug)]
 pub struct Zone {
     apex: Dname,
-    name_server: Dname,
-    hostmaster: Dname,
+    // The primary first; at least one.
+    name_servers: Vec<Dname>,
+    contact: Dname,
+    // The name server that is inside the zone, and its addresses.
+    own_name_server: Dname,
     addresses: Vec<IpAddr>,
+    is_delegated: bool,
     dnskey: Option<Bytes>,
+}
+
+/// What a zone that the public DNS delegates says about itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Authority {
+    /// Its name servers, outside the zone, the primary first. If empty, the one at `ns.nic`.
+    pub name_servers: Vec<Dname>,
+    /// Who is responsible, as SOA RNAME has it.
+    pub contact: Option<Dname>,
 }
 
 impl Site {
@@ -53,6 +68,24 @@ impl Site {
     /// The zone that `name` belongs to, the one with the longest suffix if there are several.
     pub fn zone_of(&self, name: &Dname) -> Option<&Zone> {
         self.zones.iter().find(|zone| name.is_within(&zone.apex))
+    }
+
+    /// The zone that records of type `rtype` at `name` belong to. Of a suffix within another, DS is the outer one's
+    /// (RFC 4035 §3.1.4.1).
+    pub(crate) fn zone_for(&self, name: &Dname, rtype: u16) -> Option<&Zone> {
+        let zone = self.zone_of(name)?;
+        let outer = || self.zones.iter().find(|outer| outer.apex != zone.apex && zone.apex.is_within(&outer.apex));
+        match rtype == rtype::DS && *name == zone.apex {
+            true => outer().or(Some(zone)),
+            false => Some(zone),
+        }
+    }
+
+    /// Whether `name` is one of the server's own: the apex of a zone, or at or below its `nic`.
+    pub(crate) fn is_own(&self, name: &Dname) -> bool {
+        self.zone_of(name)
+            .and_then(|zone| name.relative_to(&zone.apex))
+            .is_some_and(|relative| split_last_label(relative).is_none_or(|(_, label)| label == SERVICE_LABEL))
     }
 
     /// The same site, all zones signed with the key whose DNSKEY data this is.
@@ -85,13 +118,27 @@ impl Site {
 impl Zone {
     /// The zone of `suffix`, whose name server has `addresses`.
     pub fn new(suffix: Dname, addresses: Vec<IpAddr>) -> Result<Self, DnameError> {
+        let name_server = suffix.with_prefix(b"\x02ns\x03nic")?;
         Ok(Self {
-            name_server: suffix.with_prefix(b"\x02ns\x03nic")?,
-            hostmaster: suffix.with_prefix(b"\x0ahostmaster\x03nic")?,
+            name_servers: vec![name_server.clone()],
+            contact: suffix.with_prefix(b"\x0ahostmaster\x03nic")?,
+            own_name_server: name_server,
             apex: suffix,
             addresses,
+            is_delegated: false,
             dnskey: None,
         })
+    }
+
+    /// The same zone as the public DNS delegates it: with other name servers, if given, and with the records by which
+    /// a parent zone learns the key (RFC 7344).
+    pub fn delegated(mut self, authority: Authority) -> Self {
+        if !authority.name_servers.is_empty() {
+            self.name_servers = authority.name_servers;
+        }
+        self.contact = authority.contact.unwrap_or(self.contact);
+        self.is_delegated = true;
+        self
     }
 
     /// The suffix.
@@ -107,7 +154,8 @@ impl Zone {
     /// The SOA record (RFC 1035 §3.3.13) as negative answers carry it (RFC 2308 §3).
     pub fn soa(&self, facts: &Facts) -> RrSet {
         let negative_ttl_s = facts.negative_ttl_s();
-        let mut data = [self.name_server.as_wire(), self.hostmaster.as_wire()].concat();
+        let primary = self.name_servers.first().unwrap_or(&self.own_name_server);
+        let mut data = [primary.as_wire(), self.contact.as_wire()].concat();
         for field in [facts.height, facts.block_interval_s.max(1), RETRY_S, EXPIRE_S, negative_ttl_s] {
             data.extend_from_slice(&field.to_be_bytes());
         }
@@ -116,9 +164,23 @@ impl Zone {
 
     /// All record sets at the apex.
     pub(crate) fn apex_sets(&self, facts: &Facts) -> Vec<RrSet> {
-        let name_servers = RrSet::one(self.apex.clone(), rtype::NS, APEX_TTL_S, self.name_server.as_wire().to_vec());
-        let dnskey = self.dnskey.clone().map(|data| RrSet::one(self.apex.clone(), rtype::DNSKEY, APEX_TTL_S, data));
-        [self.soa(facts), name_servers].into_iter().chain(dnskey).collect()
+        let set = |rtype, data| RrSet { data, ..RrSet::one(self.apex.clone(), rtype, APEX_TTL_S, Bytes::new()) };
+        let name_servers = self.name_servers.iter().map(|name| Bytes::copy_from_slice(name.as_wire())).collect();
+        let mut sets = vec![self.soa(facts), set(rtype::NS, name_servers)];
+        if let Some(dnskey) = &self.dnskey {
+            sets.push(set(rtype::DNSKEY, vec![dnskey.clone()]));
+            if self.is_delegated {
+                sets.push(set(rtype::CDS, vec![key::ds(&self.apex, dnskey).into()]));
+                sets.push(set(rtype::CDNSKEY, vec![dnskey.clone()]));
+            }
+        }
+        sets
+    }
+
+    /// The DS set that a parent zone has for this one, if it is signed.
+    pub(crate) fn signer(&self) -> Option<RrSet> {
+        let data = key::ds(&self.apex, self.dnskey.as_ref()?);
+        Some(RrSet::one(self.apex.clone(), rtype::DS, APEX_TTL_S, data))
     }
 
     /// The addresses of the zone's name server.
@@ -131,7 +193,7 @@ impl Zone {
             };
             match sets.iter_mut().find(|set| set.rtype == rtype) {
                 Some(set) => set.data.push(data),
-                None => sets.push(RrSet::one(self.name_server.clone(), rtype, APEX_TTL_S, data)),
+                None => sets.push(RrSet::one(self.own_name_server.clone(), rtype, APEX_TTL_S, data)),
             }
         }
         sets
@@ -141,6 +203,23 @@ impl Zone {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_names() {
+        let zone = |text: &str| Zone::new(text.parse().expect("valid"), Vec::new()).expect("short");
+        let site = Site::new(vec![zone("p2p"), zone("p2p.alt")], None);
+        for (name, expected) in [
+            ("p2p", true),
+            ("nic.p2p", true),
+            ("x.ns.nic.p2p.alt", true),
+            ("alice.p2p", false),
+            ("nic.alice.p2p", false),
+            ("alt", false),
+            ("nic", false),
+        ] {
+            assert_eq!(site.is_own(&name.parse().expect("valid")), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_longest_suffix_wins() {

@@ -10,6 +10,7 @@ use std::{
     fmt,
     hash::BuildHasher,
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use arc_swap::ArcSwap;
@@ -121,15 +122,42 @@ impl Filling {
         Self { empty: Table::empty(block_interval_s), shards }
     }
 
+    /// Begins one table in several places at once, for as many threads. [`Filling::joined`] makes them one again.
+    pub fn shared_among(threads: usize, block_interval_s: u32) -> Vec<Self> {
+        let empty = Table::empty(block_interval_s);
+        let shards = || std::iter::repeat_with(Builder::default).take(SHARDS).collect();
+        std::iter::repeat_with(|| Self { empty: empty.clone(), shards: shards() }).take(threads.max(1)).collect()
+    }
+
+    /// Joins what [`Filling::shared_among`] began; of entries of one name, the one in the last part holds.
+    pub fn joined(parts: Vec<Self>) -> Self {
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().unwrap_or_else(|| Self::new(0));
+        for part in parts {
+            all.shards.iter_mut().zip(part.shards).for_each(|(shard, more)| shard.append(more));
+        }
+        all
+    }
+
     /// Adds a name. Of two entries of one name, the later holds.
     pub fn push(&mut self, name: &Name, entry: &Entry) {
         self.shards[shard_of(self.empty.hash(name.as_bytes()))].push(name, entry);
     }
 
+    /// Makes the indexes, on all cores.
     fn finish(self) -> Table {
-        let mut table = self.empty;
-        for (index, builder) in self.shards.into_iter().enumerate() {
-            let shard = builder.finish(|name| table.hash(name));
+        let Self { empty: mut table, mut shards } = self;
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let finish_all = |chunk: &mut [Builder]| -> Vec<Shard> {
+            let finish = |builder: &mut Builder| std::mem::take(builder).finish(|name| table.hash(name));
+            chunk.iter_mut().map(finish).collect()
+        };
+        let finished: Vec<Vec<Shard>> = thread::scope(|scope| {
+            let chunks = shards.chunks_mut(SHARDS.div_ceil(threads));
+            let threads: Vec<_> = chunks.map(|chunk| scope.spawn(|| finish_all(chunk))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("packing does not panic")).collect()
+        });
+        for (index, shard) in finished.into_iter().flatten().enumerate() {
             table.replace_shard(index, shard);
         }
         table
@@ -273,11 +301,12 @@ mod tests {
         let shared = SharedTable::new(2);
         shared.publish(1, 10, [(name("old"), Some(entry(1, &[1; 16])))]);
         shared.set_readiness(Readiness::Ready);
-        let mut filling = Filling::new(2);
-        for (name, entry) in many(10_000) {
-            filling.push(&name, &entry.expect("an entry"));
+        let mut parts = Filling::shared_among(3, 2);
+        parts[0].push(&name("name7"), &entry(1, &[1; 16]));
+        for (index, (name, entry)) in many(10_000).enumerate() {
+            parts[1 + index % 2].push(&name, &entry.expect("an entry"));
         }
-        shared.publish_all(7, 70, filling);
+        shared.publish_all(7, 70, Filling::joined(parts));
         let facts = shared.view().facts();
         assert_eq!((facts.height, facts.time, facts.names, facts.readiness), (7, 70, 10_000, Readiness::Ready));
         assert_eq!(shared.view().lookup(&name("old")), None);

@@ -6,8 +6,8 @@
 //! bytes to whatever both can answer, which tests/wire.rs demands of any datagram.
 //!
 //! ```text
-//! socket ─batch─→ worker ─→ parse ─→ compose (answer::plain) ─batch─→ socket
-//!                    └────→ Handler::datagram ──────────────────────────┘
+//! socket ─batch─→ worker ─→ guard ─→ parse ─→ compose (answer::plain) ─→ guard ─batch─→ socket
+//!                             └────→ Handler::datagram ─────────────────────┘
 //! ```
 //!
 //! Each worker is a thread with a socket of its own for each address; the kernel spreads the clients over them
@@ -16,6 +16,7 @@
 mod batch;
 mod compose;
 mod parse;
+mod route;
 mod worker;
 
 use std::{
@@ -28,13 +29,16 @@ use crate::{
     answer::NotPlain,
     config::{ConfigError, DnsConfig},
     forward::Forwarder,
+    guard::Guard,
     handler::Handler,
+    hosts::HostsFiles,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
     sign::{Signer, ZoneKey},
     source::{NameSource, NameView},
 };
 
+pub use crate::guard::Standing;
 pub use compose::{Composed, Composer};
 pub use parse::Unusual;
 pub(crate) use worker::{Paths, Workers};
@@ -49,6 +53,10 @@ pub enum FallThrough {
     Unusual(Unusual),
     /// The name is in none of our zones.
     Elsewhere,
+    /// The name is in a HOSTS file.
+    Hosts,
+    /// Its sender may not ask here.
+    Refused,
     /// The snapshot is not fit to answer from.
     NotReady,
     /// More than one node of one entry decides.
@@ -91,26 +99,37 @@ impl Responder {
         }
         let signer = key.map(Signer::new);
         let ledger_guard = !config.forward.private_ledger_addresses;
-        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, ledger_guard }) })
+        let hosts = match &config.hosts.0[..] {
+            [] => None,
+            paths => Some(HostsFiles::open(paths.to_vec(), site.clone(), metrics.clone())?),
+        };
+        let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
+        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, hosts, guard, ledger_guard }) })
     }
 
-    /// The fast path: writes the answer to `datagram` from `src` into `out`, or says why this is not for it.
+    /// What is known of who sent `datagram` from `src`: whether it has proved its address, and the cookie for it. Both
+    /// paths need this. Limits on the rate are not looked at.
+    pub fn standing(&self, datagram: &[u8], src: IpAddr) -> Standing {
+        self.handler.guard.standing(datagram, src, &self.handler.guard.now())
+    }
+
+    /// The fast path: writes the answer to `datagram` into `out`, or says why this is not for it.
     pub fn fast(
         &self,
         composer: &mut Composer,
         view: &dyn NameView,
-        (datagram, src): (&[u8], IpAddr),
+        (datagram, standing): (&[u8], &Standing),
         out: &mut SendBuffer,
     ) -> Result<Composed, FallThrough> {
         if self.handler.ledger_guard {
             return Err(FallThrough::Guarded);
         }
-        composer.compose(&self.handler, view, (datagram, src), out)
+        composer.compose(&self.handler, view, (datagram, standing), out)
     }
 
     /// The full path: the response to any datagram, if it deserves one.
-    pub async fn full(self, datagram: Vec<u8>, src: SocketAddr) -> Option<Vec<u8>> {
-        self.handler.datagram(datagram, src).await
+    pub async fn full(self, datagram: Vec<u8>, src: SocketAddr, standing: Standing) -> Option<Vec<u8>> {
+        self.handler.datagram(datagram, src, standing).await
     }
 
     pub(crate) fn handler(&self) -> &Arc<Handler> {

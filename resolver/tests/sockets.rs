@@ -2,65 +2,27 @@
 
 mod support;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use hickory_proto::{
-    op::{Edns, Message, OpCode, Query, ResponseCode},
+    op::{Edns, Message, OpCode, ResponseCode},
     rr::{
-        DNSClass, Name, Record, RecordType,
+        DNSClass, Record, RecordType,
         rdata::opt::{EdnsCode, EdnsOption, NSIDPayload},
     },
 };
-use prometheus::{Registry, TextEncoder};
+use prometheus::Registry;
 use resolver::{DnsConfig, DnsMetrics, Readiness, Resolver, SharedTable, sign::ZoneKey};
-use support::{ACTIVE, table};
+use support::{
+    ACTIVE,
+    server::{DEADLINE, Running, config, read_frame, request, send_udp, tcp, udp, with_edns, write_frame},
+    table,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream, UdpSocket},
     time::timeout,
 };
-
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A running server and its metrics.
-struct Running {
-    resolver: Resolver,
-    registry: Registry,
-}
-
-impl Running {
-    async fn start(config: DnsConfig, table: SharedTable) -> Self {
-        Self::start_with_key(config, table, None).await
-    }
-
-    async fn start_with_key(config: DnsConfig, table: SharedTable, key: Option<ZoneKey>) -> Self {
-        let registry = Registry::new();
-        let metrics = Arc::new(DnsMetrics::new(&registry).expect("a fresh registry"));
-        let resolver = Resolver::bind_with_key(&config, Arc::new(table), metrics, key).await.expect("it binds");
-        Self { resolver, registry }
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.resolver.local_addrs()[0]
-    }
-
-    fn metrics(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("metrics")
-    }
-
-    async fn stop(self) {
-        self.resolver.shutdown(Duration::from_secs(5)).await.expect("it stops");
-    }
-}
-
-fn config() -> DnsConfig {
-    let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-    DnsConfig { listen, server_id: Some("testbed".to_owned()), ..DnsConfig::default() }
-}
 
 fn world() -> SharedTable {
     let big: String = (0..12).map(|i| format!("big TXT {}{i:02}\n", "x".repeat(50))).collect();
@@ -69,56 +31,6 @@ fn world() -> SharedTable {
         ("alice", ACTIVE, &format!("@ A 192.0.2.1\n@ AAAA 2001:db8::1\n{big}out CNAME www.upstream.test2")),
         ("glued", ACTIVE, &glued),
     ])
-}
-
-fn request(name: &str, qtype: RecordType) -> Message {
-    let mut message = Message::query();
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(name).expect("a name"), qtype));
-    message
-}
-
-fn with_edns(mut message: Message, payload: u16) -> Message {
-    let mut edns = Edns::new();
-    edns.set_max_payload(payload);
-    message.set_edns(edns);
-    message
-}
-
-async fn send_udp(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let local: IpAddr = if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { "::1".parse().expect("v6") };
-    let socket = UdpSocket::bind((local, 0)).await.expect("a socket");
-    socket.connect(addr).await.expect("connected");
-    socket.send(bytes).await.expect("sent");
-    let mut buffer = vec![0; 65_535];
-    let len = timeout(DEADLINE, socket.recv(&mut buffer)).await.expect("in time").expect("received");
-    buffer.truncate(len);
-    buffer
-}
-
-async fn udp(addr: SocketAddr, request: &Message) -> Message {
-    let bytes = send_udp(addr, &request.to_vec().expect("encodes")).await;
-    let response = Message::from_vec(&bytes).expect("a message");
-    assert_eq!(response.metadata.id, request.metadata.id);
-    response
-}
-
-async fn write_frame(stream: &mut TcpStream, bytes: &[u8]) {
-    let frame = [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
-    stream.write_all(&frame).await.expect("written");
-}
-
-async fn read_frame(stream: &mut TcpStream) -> Message {
-    let len = timeout(DEADLINE, stream.read_u16()).await.expect("in time").expect("a length");
-    let mut bytes = vec![0; usize::from(len)];
-    timeout(DEADLINE, stream.read_exact(&mut bytes)).await.expect("in time").expect("a message");
-    Message::from_vec(&bytes).expect("a message")
-}
-
-async fn tcp(addr: SocketAddr, request: &Message) -> Message {
-    let mut stream = TcpStream::connect(addr).await.expect("connected");
-    write_frame(&mut stream, &request.to_vec().expect("encodes")).await;
-    read_frame(&mut stream).await
 }
 
 fn ede(message: &Message) -> Option<(u16, String)> {
@@ -251,12 +163,13 @@ async fn signatures_come_with_do_and_respect_the_size() {
     let with_do = |name: &str, qtype, payload| with_flags(name, qtype, payload, 0);
 
     let mut message = with_do("AlicE.p2p.", RecordType::A, 1_232);
-    // Whoever asks for AD is not told that we validated, and CD changes nothing.
+    // Whoever asks for AD is not told that we validated, and CD does not come back (RFC 4035 §3.1.6).
     message.metadata.authentic_data = true;
     message.metadata.checking_disabled = true;
     for answer in [udp(running.addr(), &message).await, tcp(running.addr(), &message).await] {
         assert_eq!(types(&answer.answers), [RecordType::A, RecordType::RRSIG]);
         assert!(answer.metadata.authoritative && !answer.metadata.authentic_data);
+        assert!(!answer.metadata.checking_disabled);
         assert_eq!(answer.answers[1].name.to_ascii(), "AlicE.p2p.");
     }
     let plain = udp(running.addr(), &with_edns(request("alice.p2p.", RecordType::A), 1_232)).await;

@@ -1,5 +1,10 @@
 //! Whole errands: registering, changing, handing over, restoring.
 
+use resolver::{
+    hosts::Reading,
+    site::{Site, Zone},
+};
+
 use crate::world::World;
 
 fn names_of(world: &World) -> Vec<String> {
@@ -252,6 +257,11 @@ fn hosts_files_come_and_go() {
     }
     assert_eq!(world.run(&["export", "hosts", "--all"]).expect(0).stdout.lines().count(), 4);
     assert_eq!(world.run(&["export", "hosts", "--prefix", "bo"]).expect(0).stdout, "2001:db8::1\tbob.p2p\n");
+    // What is exported is what the resolver reads (dns.hosts), line by line.
+    let site = Site::new(vec![Zone::new("p2p".parse().expect("a name"), Vec::new()).expect("short")], None);
+    let mut reading = Reading::default();
+    assert_eq!(reading.add(exported.as_bytes(), &site).count, 0, "{exported}");
+    assert_eq!(reading.finish().len(), 4);
     let exported = world.write("exported", &exported);
     world.run(&["import", "hosts", &exported, "--yes"]).expect(0).says("unchanged");
 }

@@ -10,10 +10,11 @@ use ledger::name::Name;
 use super::{
     Answer, Ede, EdeCode, MAX_CHAIN, Origin, RrSet, denial,
     entry::{self, Node, Referral},
-    special,
+    local, special,
 };
 use crate::{
     dname::{Dname, split_last_label},
+    hosts::Hosts,
     query::{Query, Transport},
     rtype,
     site::{SERVICE_LABEL, Site, Zone},
@@ -46,14 +47,19 @@ pub(super) enum Step {
 }
 
 /// Answers a query whose name is in one of the site's zones.
-pub(super) fn follow(query: &Query, view: &dyn NameView, site: &Site) -> Answer {
+pub(super) fn follow(query: &Query, view: &dyn NameView, site: &Site, hosts: &Hosts) -> Answer {
     let facts = view.facts();
     let mut answer = Answer { authoritative: true, ..Answer::empty(ResponseCode::NoError, Origin::Ledger) };
     let mut seen = vec![query.name.clone()];
     loop {
         let name = &seen[seen.len() - 1];
-        let Some(zone) = site.zone_of(name) else { return leave(answer, name.clone(), query.qtype) };
-        match step(name, zone, query, view, &facts) {
+        if let Some(rest) = local::answer(name, query, hosts) {
+            // Signed as a whole or not at all, and HOSTS files are not the ledger's word.
+            answer.origin = rest.origin;
+            return join(answer, rest);
+        }
+        let Some(zone) = site.zone_for(name, query.qtype) else { return leave(answer, name.clone(), query.qtype) };
+        match step(name, zone, query, view, site, &facts) {
             Step::Alias { sets, target } => {
                 answer.answer.extend(sets);
                 if let Some(text) = why_stop(&seen, &target) {
@@ -78,8 +84,11 @@ fn why_stop(seen: &[Dname], target: &Dname) -> Option<&'static str> {
 }
 
 /// Finds what `name` leads to within `zone`.
-fn step(name: &Dname, zone: &Zone, query: &Query, view: &dyn NameView, facts: &Facts) -> Step {
+fn step(name: &Dname, zone: &Zone, query: &Query, view: &dyn NameView, site: &Site, facts: &Facts) -> Step {
     let relative = name.relative_to(zone.apex()).unwrap_or_default();
+    if let Some(inner) = site.zone_of(name).filter(|inner| inner.apex() != zone.apex()) {
+        return inner.signer().map_or(Step::NoData { types: vec![rtype::NS] }, |set| Step::Data(vec![set]));
+    }
     let Some((sub, label)) = split_last_label(relative) else {
         return entry::select(zone.apex_sets(facts), query);
     };
@@ -173,9 +182,10 @@ fn refer(answer: &mut Answer, referral: Referral, zone: &Zone, query: &Query, vi
     let cut = referral.name_servers.owner.clone();
     answer.authority.push(referral.name_servers);
     match referral.signer {
-        Some(signer) if query.dnssec_ok() => answer.authority.push(signer),
-        None if wants_proof(zone, query) => answer.authority.push(denial::of_signer(&cut, zone, &view.facts())),
-        _ => {}
+        // In a zone without signatures a DS would be nobody's word (RFC 4035 §3.1.4 speaks of signed zones).
+        _ if !wants_proof(zone, query) => {}
+        Some(signer) => answer.authority.push(signer),
+        None => answer.authority.push(denial::of_signer(&cut, zone, &view.facts())),
     }
     answer.glue = referral.glue;
     let siblings = referral.siblings.iter().take(MAX_SIBLINGS);
@@ -199,19 +209,25 @@ fn addresses(target: &Dname, view: &dyn NameView, site: &Site) -> Vec<RrSet> {
 /// An alias led out of our zones: to a special-use name, which we know, or to where others answer.
 fn leave(mut answer: Answer, name: Dname, qtype: u16) -> Answer {
     match special::answer(&name, qtype) {
-        Some(rest) => {
-            answer.rcode = rest.rcode;
-            answer.answer.extend(rest.answer);
-            answer.authority = rest.authority;
+        Some(rest) => join(answer, rest),
+        None => {
+            answer.elsewhere = Some(name);
+            answer
         }
-        None => answer.elsewhere = Some(name),
     }
+}
+
+/// The code is that of the last name, the AA bit that of the first (RFC 6604).
+fn join(mut answer: Answer, rest: Answer) -> Answer {
+    answer.rcode = rest.rcode;
+    answer.answer.extend(rest.answer);
+    answer.authority = rest.authority;
     answer
 }
 
-/// ANY in minimal form (RFC 8482 §4.1): over UDP the first set, over a connection all.
-pub(super) fn any(mut sets: Vec<RrSet>, transport: Transport) -> Step {
-    if transport == Transport::Datagram {
+/// ANY in minimal form (RFC 8482 §4.1): over UDP, and wherever each set costs a signature, the first set; else all.
+pub(super) fn any(mut sets: Vec<RrSet>, query: &Query) -> Step {
+    if query.transport == Transport::Datagram || query.dnssec_ok() {
         sets.truncate(1);
     }
     if sets.is_empty() { Step::NoData { types: Vec::new() } } else { Step::Data(sets) }

@@ -146,11 +146,11 @@ impl Node<'_> {
 
 /// Chooses from all sets of one node what answers the query.
 pub(super) fn select(mut sets: Vec<RrSet>, query: &Query) -> Step {
-    if query.qtype == rtype::ANY {
-        return any(sets, query.transport);
-    }
     if sets.iter().any(|set| set.rtype == rtype::CNAME) {
         sets.retain(|set| set.rtype == rtype::CNAME);
+    }
+    if query.qtype == rtype::ANY {
+        return any(sets, query);
     }
     let types = sets.iter().map(|set| set.rtype).collect();
     let wanted = match (query.qtype, sets.first()) {

@@ -52,7 +52,7 @@ pub(super) fn answer(name: &Dname, qtype: u16) -> Option<Answer> {
         if kind == Kind::Empty && *name != apex && !LOOPBACK_POINTERS.iter().any(|pointer| pointer.is_within(name)) {
             answer.rcode = ResponseCode::NXDomain;
         }
-        answer.authority.push(soa(apex));
+        answer.authority.push(soa(apex, TTL_S));
     }
     Some(answer)
 }
@@ -79,19 +79,19 @@ fn data(name: &Dname, qtype: u16, kind: Kind, apex: &Dname) -> Option<RrSet> {
         (Kind::Loopback, rtype::A) => set(rtype::A, &[127, 0, 0, 1]),
         (Kind::Loopback, rtype::AAAA) => set(rtype::AAAA, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
         (Kind::Empty, rtype::PTR) if LOOPBACK_POINTERS.contains(name) => set(rtype::PTR, b"\x09localhost\0"),
-        (_, rtype::SOA | rtype::ANY) if name == apex => Some(soa(apex.clone())),
+        (_, rtype::SOA | rtype::ANY) if name == apex => Some(soa(apex.clone(), TTL_S)),
         (_, rtype::NS) if name == apex => set(rtype::NS, b"\x09localhost\0"),
         _ => None,
     }
 }
 
 /// The SOA that RFC 6303 §3 suggests.
-fn soa(apex: Dname) -> RrSet {
+pub(super) fn soa(apex: Dname, negative_ttl_s: u32) -> RrSet {
     let mut data = b"\x09localhost\0\x06nobody\x07invalid\0".to_vec();
-    for field in [1, 3_600, 1_200, 604_800, TTL_S] {
+    for field in [1, 3_600, 1_200, 604_800, negative_ttl_s] {
         data.extend_from_slice(&u32::to_be_bytes(field));
     }
-    RrSet::one(apex, rtype::SOA, TTL_S, data)
+    RrSet::one(apex, rtype::SOA, negative_ttl_s, data)
 }
 
 fn relative(name: &Dname) -> &[u8] {

@@ -23,11 +23,13 @@ pub enum Format {
     Systemd,
     /// A file for `delv -a`, used together with `+root=ZONE`.
     Delv,
+    /// DS records, as lines for the zone file of a parent zone.
+    Ds,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 5] = [Self::Unbound, Self::Bind, Self::Knot, Self::Systemd, Self::Delv];
+    pub const ALL: [Self; 6] = [Self::Unbound, Self::Bind, Self::Knot, Self::Systemd, Self::Delv, Self::Ds];
 
     /// The name by which users choose it.
     pub fn name(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Format {
             Self::Knot => "knot",
             Self::Systemd => "systemd",
             Self::Delv => "delv",
+            Self::Ds => "ds",
         }
     }
 }
@@ -60,14 +63,14 @@ fn head(format: Format) -> &'static str {
     match format {
         Format::Unbound => "server:\n",
         Format::Bind | Format::Delv => "trust-anchors {\n",
-        Format::Knot | Format::Systemd => "",
+        Format::Knot | Format::Systemd | Format::Ds => "",
     }
 }
 
 fn foot(format: Format) -> &'static str {
     match format {
         Format::Bind | Format::Delv => "};\n",
-        Format::Unbound | Format::Knot | Format::Systemd => "",
+        Format::Unbound | Format::Knot | Format::Systemd | Format::Ds => "",
     }
 }
 
@@ -75,7 +78,7 @@ fn line(text: &mut String, format: Format, key: &ZoneKey, zone: &Dname) -> fmt::
     match format {
         Format::Unbound => writeln!(text, "    trust-anchor: \"{}\"", ds(key, zone)),
         Format::Knot => writeln!(text, "trust_anchors.add('{}')", ds(key, zone)),
-        Format::Systemd => writeln!(text, "{}", ds(key, zone)),
+        Format::Systemd | Format::Ds => writeln!(text, "{}", ds(key, zone)),
         Format::Bind | Format::Delv => {
             let public = BASE64.encode(key.public());
             writeln!(text, "    \"{zone}\" static-key {FLAGS} {PROTOCOL} {ALGORITHM} \"{public}\";")

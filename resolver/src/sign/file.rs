@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,8 @@ use super::key::{NotAKey, ZoneKey};
 const MAX_FILE_BYTES: u64 = 4_096;
 /// For the owner only.
 const MODE: u32 = 0o600;
+/// The user who may give files away.
+const SUPERUSER: u32 = 0;
 /// What others than the owner may do.
 const OTHERS: u32 = 0o077;
 
@@ -69,11 +71,22 @@ fn create(path: &Path, key: &ZoneKey) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let text = key.to_pem().map_err(io::Error::other)?;
-    let linked = write_durably(Path::new(&beside), text.as_bytes()).and_then(|()| fs::hard_link(&beside, path));
+    let beside = Path::new(&beside);
+    let written = write_durably(beside, text.as_bytes()).and_then(|()| give_to_owner_of(folder, beside));
+    let linked = written.and_then(|()| fs::hard_link(beside, path));
     // Linked or not, the name beside is of no more use.
-    let _ = fs::remove_file(&beside);
+    let _ = fs::remove_file(beside);
     linked?;
     File::open(folder)?.sync_all()
+}
+
+/// The superuser may be the first to ask for the key, and the node, which owns the folder, has to read it.
+fn give_to_owner_of(folder: &Path, file: &Path) -> io::Result<()> {
+    let (owner, ours) = (fs::metadata(folder)?, fs::metadata(file)?);
+    if owner.uid() == ours.uid() || ours.uid() != SUPERUSER {
+        return Ok(());
+    }
+    chown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -90,6 +103,19 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("exists").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_key_made_by_the_superuser_belongs_to_the_owner_of_the_folder() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // Only the superuser can give the folder away, and for anybody else there is nothing to show.
+        if chown(dir.path(), Some(12_345), Some(12_346)).is_err() {
+            return;
+        }
+        let path = dir.path().join("dnssec.key");
+        load_or_create(&path).expect("created");
+        let made = fs::metadata(&path).expect("exists");
+        assert_eq!((made.uid(), made.gid(), mode(&path)), (12_345, 12_346, MODE));
     }
 
     #[test]

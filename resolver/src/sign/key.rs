@@ -84,7 +84,7 @@ impl ZoneKey {
 
     /// The digest that a DS record for this key at `apex` holds (RFC 4034 §5.1.4, RFC 4509).
     pub fn ds_digest(&self, apex: &Dname) -> [u8; 32] {
-        Sha256::new().chain_update(apex.as_wire()).chain_update(&self.dnskey).finalize().into()
+        ds_digest(apex, &self.dnskey)
     }
 
     /// Signs a SHA-256 digest, with the nonce of RFC 6979.
@@ -105,6 +105,16 @@ impl fmt::Debug for ZoneKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ZoneKey").field("tag", &self.tag).finish_non_exhaustive()
     }
+}
+
+/// Data of the DS record for a key at `apex` (RFC 4034 §5.1); CDS has the same (RFC 7344 §3.1).
+pub(crate) fn ds(apex: &Dname, dnskey: &[u8]) -> Vec<u8> {
+    let [high, low] = key_tag(dnskey).to_be_bytes();
+    [&[high, low, ALGORITHM, DS_DIGEST], &ds_digest(apex, dnskey)[..]].concat()
+}
+
+fn ds_digest(apex: &Dname, dnskey: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(apex.as_wire()).chain_update(dnskey).finalize().into()
 }
 
 /// The checksum by which a signature names its key (RFC 4034 appendix B).

@@ -197,6 +197,7 @@ fn anchors() {
         ),
         (Format::Systemd, format!("p2p. IN DS 55648 13 2 {p2p}\nexample.net. IN DS 55648 13 2 {net}\n")),
         (Format::Delv, static_keys),
+        (Format::Ds, format!("p2p. IN DS 55648 13 2 {p2p}\nexample.net. IN DS 55648 13 2 {net}\n")),
     ] {
         assert_eq!(anchor::export(format, &key, &zones), expected, "{format}");
     }

@@ -145,6 +145,14 @@ impl Builder {
         self.bytes.extend_from_slice(entry.records.as_bytes());
     }
 
+    /// Adds what another has, as later.
+    pub(super) fn append(&mut self, more: Self) {
+        match self.bytes.is_empty() {
+            true => *self = more,
+            false => self.bytes.extend_from_slice(&more.bytes),
+        }
+    }
+
     /// Makes the index. Of two entries of one name, the later holds.
     pub(super) fn finish(mut self, hash: impl Fn(&[u8]) -> Hash) -> Shard {
         let mut shard = loop {

@@ -4,17 +4,20 @@
 //! locked: the snapshot is the caller's for a whole batch, and the SOA records of negative answers are built once per
 //! snapshot.
 
-use std::net::IpAddr;
-
 use hickory_proto::op::ResponseCode;
 
 use super::{
     FallThrough,
-    parse::{HEADER_BYTES, PlainQuery, RD},
+    parse::{HEADER_BYTES, PlainQuery, RD, Unusual},
 };
 use crate::{
     answer::{Plain, RrSet, Set, plain},
     dname::{MAX_NAME_BYTES, ancestors},
+    guard::{
+        Standing,
+        cookie::{COOKIE_BYTES, Cookie},
+        scan::COOKIE_OPTION,
+    },
     handler::Handler,
     query::MAX_UDP_BYTES,
     rtype,
@@ -34,8 +37,6 @@ const QR: u8 = 0x80;
 const AA: u8 = 0x04;
 /// RA, in the fourth byte of a header.
 const RA: u8 = 0x80;
-/// CD, in the fourth byte of a header: comes back as it was sent.
-const CD: u8 = 0x10;
 
 /// What was composed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,38 +73,48 @@ impl Default for Composer {
 }
 
 impl Composer {
-    /// Writes the answer to `datagram` from `src` into `out`, or says why this is for the full path.
+    /// Writes the answer to `datagram` from who has that `standing` into `out`, or says why this is for the full path.
     pub(super) fn compose(
         &mut self,
         handler: &Handler,
         view: &dyn NameView,
-        (datagram, src): (&[u8], IpAddr),
+        (datagram, standing): (&[u8], &Standing),
         out: &mut [u8; MAX_UDP_BYTES as usize],
     ) -> Result<Composed, FallThrough> {
         let query = PlainQuery::parse(datagram)?;
+        if standing.cookie == Cookie::Malformed {
+            return Err(Unusual::Option.into());
+        }
+        if !handler.guard.may_ask(standing.src) {
+            return Err(FallThrough::Refused);
+        }
         let facts = self.refresh(view, &handler.site);
         let sent_name = query.relative_name();
         let name = &mut self.name[..sent_name.len()];
         name.copy_from_slice(sent_name);
         name.make_ascii_lowercase();
         let (zone, relative) = handler.site.zone_at(name).ok_or(FallThrough::Elsewhere)?;
+        if handler.hosts.as_ref().is_some_and(|hosts| hosts.load().has(name)) {
+            return Err(FallThrough::Hosts);
+        }
         if facts.readiness != Readiness::Ready {
             return Err(FallThrough::NotReady);
         }
         let found = plain(&name[..relative], query.qtype, view, &facts);
-        let mut writer = Writer { out: &mut out[..query.limit], at: 0, overflows: false };
+        let mut writer =
+            Writer { out: &mut out[..query.limit.min(usize::from(standing.max_bytes))], at: 0, overflows: false };
         let rcode = match found {
             Plain::Other(reason) => return Err(FallThrough::NotPlain(reason)),
             Plain::NxDomain => ResponseCode::NXDomain,
             Plain::NoData | Plain::Data(_) => ResponseCode::NoError,
         };
-        writer.head(&query, rcode, handler.offers_recursion(src));
+        writer.head(&query, rcode, handler.offers_recursion(standing.src));
         match found {
             Plain::Data(set) => writer.answers(&set, query.qtype),
             _ => writer.authority(&query, &name[relative..], &self.soas[zone]),
         }
         if query.has_edns {
-            writer.opt();
+            writer.opt(standing.cookie_out());
         }
         match writer.overflows {
             true => Err(FallThrough::TooLong),
@@ -139,9 +150,9 @@ struct Writer<'o> {
 impl Writer<'_> {
     /// The header of an answer without records, and the question.
     fn head(&mut self, query: &PlainQuery<'_>, rcode: ResponseCode, recursion_available: bool) {
-        let [id_0, id_1, flags_0, flags_1] = query.id_and_flags;
+        let [id_0, id_1, flags_0, _] = query.id_and_flags;
         let recursion_available = if recursion_available { RA } else { 0 };
-        self.put(&[id_0, id_1, QR | AA | (flags_0 & RD), recursion_available | (flags_1 & CD) | rcode.low()]);
+        self.put(&[id_0, id_1, QR | AA | (flags_0 & RD), recursion_available | rcode.low()]);
         self.put(&[0, 1, 0, 0, 0, 0, 0, u8::from(query.has_edns)]);
         self.put(query.question);
     }
@@ -180,10 +191,15 @@ impl Writer<'_> {
         self.put(data);
     }
 
-    fn opt(&mut self) {
+    fn opt(&mut self, cookie: Option<&[u8; COOKIE_BYTES]>) {
         let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
         let [type_0, type_1] = rtype::OPT.to_be_bytes();
-        self.put(&[0, type_0, type_1, size_0, size_1, 0, 0, 0, 0, 0, 0]);
+        let option_bytes = if cookie.is_some() { 4 + COOKIE_BYTES as u8 } else { 0 };
+        self.put(&[0, type_0, type_1, size_0, size_1, 0, 0, 0, 0, 0, option_bytes]);
+        if let Some(cookie) = cookie {
+            self.put(&[0, COOKIE_OPTION as u8, 0, COOKIE_BYTES as u8]);
+            self.put(cookie);
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) {

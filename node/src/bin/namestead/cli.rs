@@ -69,9 +69,9 @@ pub enum Command {
         #[command(subcommand)]
         command: DbCommand,
     },
-    /// Print this node's DNSSEC key as a trust anchor, for the validator that shall believe its signatures
+    /// Print this node's DNSSEC key as a trust anchor, for the validator or the parent zone that shall believe its signatures
     TrustAnchor {
-        /// The validator to write for
+        /// What to write it for
         #[arg(long, value_enum)]
         format: Validator,
     },
@@ -92,6 +92,8 @@ pub enum Validator {
     Systemd,
     /// A file for delv -a, with +root=SUFFIX
     Delv,
+    /// DS records for the zone file of a parent zone, if a suffix is below a domain of your own
+    Ds,
 }
 
 #[derive(Debug, Subcommand)]

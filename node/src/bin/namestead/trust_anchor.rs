@@ -31,5 +31,6 @@ fn format(validator: Validator) -> Format {
         Validator::Knot => Format::Knot,
         Validator::Systemd => Format::Systemd,
         Validator::Delv => Format::Delv,
+        Validator::Ds => Format::Ds,
     }
 }

@@ -1,0 +1,120 @@
+//! Names and addresses from HOSTS files: the operator's own answers, in front of the ledger and of forwarding.
+//!
+//! A [`Hosts`] is an immutable snapshot of all files, made by [`Reading`] and looked up by wire name; [`HostsFiles`]
+//! holds the newest one and makes another when a file changes. What an answer from it says is decided in
+//! [`answer`](crate::answer).
+//!
+//! The format is that of hosts(5): an address, names, `#` before remarks. Several lines about one name add up. The
+//! reverse name of an address points to the first name that the files give it.
+
+mod files;
+mod read;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::LazyLock,
+};
+
+use bytes::Bytes;
+use foldhash::quality::RandomState;
+
+use crate::{answer::RrSet, dname::Dname, rtype};
+
+pub(crate) use files::HostsFiles;
+pub use files::{HostsError, MAX_FILE_BYTES};
+pub use read::{LineError, MAX_ADDRESSES, MAX_LINE_BYTES, MAX_NAMES, Problem, Reading, Skipped};
+
+/// TTL of what is answered from here, in seconds: short, because files are edited.
+pub const TTL_S: u32 = 60;
+
+/// All names of all files.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    // Keyed by names in lower-cased wire form without the root byte. Blocking lists give 100,000 names one address, so
+    // lists of addresses are shared.
+    names: HashMap<Box<[u8]>, u32, RandomState>,
+    lists: Vec<Box<[IpAddr]>>,
+    // From the reverse name of an address to a name.
+    pointers: HashMap<Box<[u8]>, Dname, RandomState>,
+}
+
+static NONE: LazyLock<Hosts> = LazyLock::new(Hosts::default);
+
+impl Hosts {
+    /// No names.
+    pub fn none() -> &'static Self {
+        &NONE
+    }
+
+    /// Number of names.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no name.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether there is something to say about a lower-cased name without its root byte.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.names.contains_key(name) || self.pointers.contains_key(name)
+    }
+
+    /// All records of `name`: A and AAAA, and PTR for a reverse name. `None` if it is in no file.
+    pub(crate) fn sets(&self, name: &Dname) -> Option<Vec<RrSet>> {
+        let wire = name.as_wire();
+        let key = &wire[..wire.len() - 1];
+        let addresses = self.names.get(key).and_then(|index| self.lists.get(*index as usize));
+        let pointer = self.pointers.get(key);
+        if addresses.is_none() && pointer.is_none() {
+            return None;
+        }
+        let mut sets: Vec<RrSet> = Vec::new();
+        let mut add = |rtype, data: Bytes| match sets.iter_mut().find(|set| set.rtype == rtype) {
+            Some(set) => set.data.push(data),
+            None => sets.push(RrSet::one(name.clone(), rtype, TTL_S, data)),
+        };
+        for address in addresses.into_iter().flatten() {
+            match address {
+                IpAddr::V4(v4) => add(rtype::A, Bytes::copy_from_slice(&v4.octets())),
+                IpAddr::V6(v6) => add(rtype::AAAA, Bytes::copy_from_slice(&v6.octets())),
+            }
+        }
+        if let Some(target) = pointer {
+            add(rtype::PTR, Bytes::copy_from_slice(target.as_wire()));
+        }
+        Some(sets)
+    }
+}
+
+/// The name below `in-addr.arpa` or `ip6.arpa` that asks for the name of `address` (RFC 1035 §3.5, RFC 3596 §2.5), in
+/// wire form without its root byte.
+fn reverse_name(address: IpAddr) -> Vec<u8> {
+    let mut name = Vec::with_capacity(74);
+    let mut push = |label: &[u8]| {
+        name.push(label.len() as u8);
+        name.extend_from_slice(label);
+    };
+    match address {
+        IpAddr::V4(v4) => {
+            v4.octets().iter().rev().for_each(|byte| push(byte.to_string().as_bytes()));
+            push(b"in-addr");
+        }
+        IpAddr::V6(v6) => {
+            let digits = v6.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+            digits.for_each(|digit| push(&[b"0123456789abcdef"[usize::from(digit)]]));
+            push(b"ip6");
+        }
+    }
+    push(b"arpa");
+    name
+}
+
+/// Addresses that blocking lists give to thousands of names, and the loopback addresses, whose name is `localhost`
+/// whatever a file says (RFC 6761 §6.3).
+fn has_no_pointer(address: IpAddr) -> bool {
+    let is_v6_loopback = matches!(address, IpAddr::V6(v6) if v6.is_loopback());
+    address.is_unspecified() || is_v6_loopback || address == IpAddr::V4(Ipv4Addr::LOCALHOST)
+}

@@ -1,0 +1,214 @@
+//! The HOSTS files on disk: read at the start, and again when one of them changes.
+//!
+//! A thread looks at the files once in [`LOOK_INTERVAL`]; answering goes on from the snapshot before until the new one
+//! is complete. At the start a file that cannot be read is an error; later it is a warning, and what was read before
+//! holds, so that an editor that replaces a file in two steps does no harm.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, Guard};
+use tracing::{info, warn};
+
+use super::{Hosts, LineError, Reading, read::Skipped};
+use crate::{metrics::DnsMetrics, site::Site};
+
+/// The longest file read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 16 << 20;
+/// How often the files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why the HOSTS files cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum HostsError {
+    /// The file is not there, may not be read, or is no file.
+    #[error("dns.hosts: {path:?} cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// The file is too long.
+    #[error("dns.hosts: {path:?} has {bytes} bytes, at most {MAX_FILE_BYTES} are read: split it")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+    },
+    /// No thread.
+    #[error("dns.hosts: the thread that looks for changes could not be started: {0}")]
+    Thread(String),
+}
+
+/// The newest snapshot of the files. Dropping this ends the thread that looks at them.
+pub(crate) struct HostsFiles {
+    current: Arc<ArcSwap<Hosts>>,
+    _ends_the_thread: mpsc::Sender<()>,
+}
+
+impl HostsFiles {
+    /// Reads the files, and begins to look for changes.
+    pub(crate) fn open(paths: Vec<PathBuf>, site: Site, metrics: Arc<DnsMetrics>) -> Result<Self, HostsError> {
+        let mut watched = Watched::open(paths, site, metrics)?;
+        let current = watched.current.clone();
+        let (sender, end) = mpsc::channel();
+        let look = move || {
+            while end.recv_timeout(LOOK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                watched.look();
+            }
+        };
+        let started = thread::Builder::new().name("dns-hosts".to_owned()).spawn(look);
+        started.map_err(|error| HostsError::Thread(error.to_string()))?;
+        Ok(Self { current, _ends_the_thread: sender })
+    }
+
+    /// The snapshot to answer from.
+    pub(crate) fn load(&self) -> Guard<Arc<Hosts>> {
+        self.current.load()
+    }
+}
+
+/// The files as they were when they were looked at.
+struct Watched {
+    paths: Vec<PathBuf>,
+    site: Site,
+    metrics: Arc<DnsMetrics>,
+    current: Arc<ArcSwap<Hosts>>,
+    seen: Vec<Option<Stamp>>,
+}
+
+/// What changes when a file does: device, inode, length, and the times of its content and of its inode.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+impl Watched {
+    fn open(paths: Vec<PathBuf>, site: Site, metrics: Arc<DnsMetrics>) -> Result<Self, HostsError> {
+        // Looked at before they are read: what changes meanwhile is then read once more.
+        let seen = paths.iter().map(|path| stamp(path)).collect();
+        let (hosts, skipped) = read(&paths, &site)?;
+        metrics.hosts(hosts.len(), skipped);
+        Ok(Self { paths, site, metrics, current: Arc::new(ArcSwap::from_pointee(hosts)), seen })
+    }
+
+    /// Reads the files again if one has changed.
+    fn look(&mut self) {
+        let now: Vec<_> = self.paths.iter().map(|path| stamp(path)).collect();
+        if now == self.seen {
+            return;
+        }
+        self.seen = now;
+        match read(&self.paths, &self.site) {
+            Ok((hosts, skipped)) => {
+                info!(names = hosts.len(), skipped, "hosts files read again");
+                self.metrics.hosts(hosts.len(), skipped);
+                self.current.store(Arc::new(hosts));
+            }
+            Err(error) => warn!(%error, "hosts files not read again; what was read before holds"),
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let of = fs::metadata(path).ok()?;
+    Some((of.dev(), of.ino(), of.len(), (of.mtime(), of.mtime_nsec()), (of.ctime(), of.ctime_nsec())))
+}
+
+/// All names of all files, and how many lines and names were left out.
+fn read(paths: &[PathBuf], site: &Site) -> Result<(Hosts, usize), HostsError> {
+    let mut reading = Reading::default();
+    let mut skipped = 0;
+    for path in paths {
+        let of_this = reading.add(&content(path)?, site);
+        skipped += of_this.count;
+        tell(path, &of_this);
+    }
+    Ok((reading.finish(), skipped))
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, HostsError> {
+    let unreadable = |error: io::Error| HostsError::Unreadable { path: path.to_owned(), reason: error.to_string() };
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    // A pipe would be waited for, and a device never ends.
+    if !metadata.is_file() {
+        return Err(unreadable(io::Error::other("it is no regular file")));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    match read as u64 > MAX_FILE_BYTES {
+        true => Err(HostsError::TooLong { path: path.to_owned(), bytes: metadata.len() }),
+        false => Ok(bytes),
+    }
+}
+
+fn tell(path: &Path, skipped: &Skipped) {
+    for LineError { line, problem } in &skipped.first {
+        warn!(file = %path.display(), line, %problem, "left out of a hosts file");
+    }
+    if skipped.count > skipped.first.len() {
+        warn!(file = %path.display(), more = skipped.count - skipped.first.len(), "left out of a hosts file");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn watched(paths: &[&Path]) -> Result<Watched, HostsError> {
+        let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
+        let paths = paths.iter().map(|path| path.to_path_buf()).collect();
+        Watched::open(paths, Site::new(Vec::new(), None), metrics)
+    }
+
+    fn has(watched: &Watched, name: &[u8]) -> bool {
+        watched.current.load().has(name)
+    }
+
+    #[test]
+    fn changes_are_noticed_and_failures_change_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        fs::write(&one, "192.0.2.1 a").expect("written");
+        fs::write(&two, "192.0.2.2 b").expect("written");
+        let mut files = watched(&[&one, &two]).expect("both are there");
+        let before = files.current.load_full();
+        assert!(has(&files, b"\x01a") && has(&files, b"\x01b"));
+        files.look();
+        assert!(Arc::ptr_eq(&before, &files.current.load_full()), "nothing has changed");
+        // Replaced by another file of the same length, as editors do.
+        fs::write(dir.path().join("new"), "192.0.2.1 c").expect("written");
+        fs::rename(dir.path().join("new"), &one).expect("replaced");
+        files.look();
+        assert!(!has(&files, b"\x01a") && has(&files, b"\x01b") && has(&files, b"\x01c"));
+        fs::remove_file(&two).expect("removed");
+        files.look();
+        assert!(has(&files, b"\x01b"), "what was read before holds");
+        fs::write(&two, "192.0.2.2 d").expect("written");
+        files.look();
+        assert!(!has(&files, b"\x01b") && has(&files, b"\x01d"));
+    }
+
+    #[test]
+    fn at_the_start_a_file_must_be_readable() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fails = |path: &Path, words: &str| {
+            let error = watched(&[path]).err().expect("an error").to_string();
+            assert!(error.starts_with(&format!("dns.hosts: {path:?} ")) && error.contains(words), "{error}");
+        };
+        fails(&dir.path().join("absent"), "cannot be read: No such file");
+        fails(dir.path(), "cannot be read: it is no regular file");
+        let long = dir.path().join("long");
+        File::create(&long).expect("made").set_len(MAX_FILE_BYTES + 1).expect("stretched");
+        fails(&long, "has 16777217 bytes, at most 16777216 are read: split it");
+    }
+}

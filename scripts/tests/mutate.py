@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""Mutated DNS messages against a live node, over UDP, TCP and, where the node serves it, DNS over HTTPS.
+
+Valid queries are changed in ways that break decoders: flipped bits, cut ends, lengths and counts that lie, pointers in
+circles, two messages spliced, records doubled. In between, after each batch, a valid query must be answered rightly; all
+answers must be messages of the right size; and at the end the process must be the same, without a panic in its log, its
+memory grown by no more than a stated bound.
+"""
+
+import contextlib
+import random
+import socket
+import ssl
+import struct
+import time
+
+import dnswire
+from common import Failed, main, no_panics, parser, require, until, workspace
+
+GROWTH_MIB = 32
+UDP_LIMIT = 1232
+# Small enough for the server's receive buffer: what it drops has not been tested.
+BATCH = 150
+# The ledger name that `survives` asks for in between, with this address.
+LABEL = "mutate"
+NAME = dnswire.wire([LABEL.encode(), b"p2p"])
+ADDRESS = bytes([192, 0, 2, 7])
+
+
+# --- what is sent ---------------------------------------------------------------------------------------------------
+
+
+def corpus():
+    """Valid queries of many shapes."""
+    names = [NAME, dnswire.wire([b"p2p"]), dnswire.wire([b"www", b"mutate", b"p2p"]), dnswire.wire([b"nobody", b"p2p"]), b"\0",
+             dnswire.wire([b"x"] * 60 + [b"mutate", b"p2p"]), dnswire.wire([b"l" * 63, b"m" * 63, b"mutate", b"p2p"]),
+             dnswire.wire([b"version", b"bind"]), dnswire.wire([b"example", b"com"]), dnswire.wire([b"MuTaTe", b"P2P", b"alt"])]
+    options = [b"", dnswire.option(10, bytes(8)), dnswire.option(10, bytes(24)), dnswire.option(3), dnswire.option(12, bytes(64)),
+               dnswire.option(8, b"\0\1\x18\0\xc0\0\2"), dnswire.option(11), dnswire.option(65_001, b"x" * 20)]
+    messages = []
+    for name in names:
+        for number, qtype in enumerate((1, 2, 6, 16, 28, 43, 48, 255, 252, 65_280)):
+            edns = None if number % 3 == 0 else (1232, 0x8000 if number % 2 else 0, options[(number + len(name)) % len(options)])
+            messages.append(dnswire.query(name, qtype, qclass=3 if b"bind" in name else 1, flags=0x0100, edns=edns))
+    # NOTIFY, UPDATE, a TSIG record, a transfer with its serial.
+    soa = dnswire.query(dnswire.wire([b"p2p"]), 6, flags=4 << 11)
+    messages += [soa, bytes([*soa[:2], 5 << 3, *soa[3:]])]
+    tsig = dnswire.wire([b"key"]) + struct.pack(">HHIH", 250, 255, 0, 38) + dnswire.wire([b"hmac-sha256"]) + bytes(25)
+    messages.append(dnswire.query(NAME, 1)[:11] + b"\1" + dnswire.query(NAME, 1)[12:] + tsig)
+    return messages
+
+
+class Mutator:
+    """Endless changed messages, the same ones for the same seed."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.valid = corpus()
+        self.ways = [self.flip, self.flip, self.put, self.cut, self.lengthen, self.count, self.point, self.splice, self.length, self.double, self.noise]
+
+    def __call__(self):
+        message = bytearray(self.random.choice(self.valid))
+        for _ in range(self.random.choice((1, 1, 1, 2, 3))):
+            message = self.random.choice(self.ways)(message)
+        return bytes(message)
+
+    def place(self, message):
+        return int(self.random.random() * len(message))
+
+    def flip(self, message):
+        for _ in range(1 + int(self.random.random() * 4)):
+            if message:
+                message[self.place(message)] ^= 1 << int(self.random.random() * 8)
+        return message
+
+    def put(self, message):
+        if message:
+            message[self.place(message)] = self.random.choice((0, 1, 63, 64, 127, 128, 191, 192, 255))
+        return message
+
+    def cut(self, message):
+        return message[: self.place(message)]
+
+    def lengthen(self, message):
+        return message + self.random.randbytes(self.random.choice((1, 4, 11, 40, 500)))
+
+    def count(self, message):
+        at = self.random.choice((4, 6, 8, 10))
+        message[at : at + 2] = struct.pack(">H", self.random.choice((0, 1, 2, 255, 65_535)))
+        return message
+
+    def point(self, message):
+        """A compression pointer: to itself, ahead, behind, into the header."""
+        at = 12 + int(self.random.random() * max(1, len(message) - 12))
+        target = self.random.choice((at, at + 2, 12, 0, max(0, at - 1), 0x3FFF))
+        message[at : at + 2] = struct.pack(">H", 0xC000 | target & 0x3FFF)
+        return message
+
+    def splice(self, message):
+        other = self.random.choice(self.valid)
+        return message[: self.place(message)] + other[int(self.random.random() * len(other)) :]
+
+    def length(self, message):
+        """A wrong number where the length of a label, an option or of data stands."""
+        if len(message) > 16:
+            at = self.random.choice((12, len(message) - 1, len(message) - 2, 12 + message[12] + 1, self.place(message)))
+            if at < len(message):
+                message[at] = int(self.random.random() * 256)
+        return message
+
+    def double(self, message):
+        """The end of the message once more, and counted."""
+        if len(message) > 12:
+            message = message + message[-11:]
+            message[11] = (message[11] + 1) & 255
+        return message
+
+    def noise(self, message):
+        return message[:12] + self.random.randbytes(int(self.random.random() * 80))
+
+
+# --- ways to send ---------------------------------------------------------------------------------------------------
+
+
+def control(ident):
+    return dnswire.query(NAME, 1, ident=ident, flags=0x0100)
+
+
+def check_control(reply):
+    message = dnswire.Message(reply)
+    require(message.rcode == 0 and [r[4] for r in message.answer] == [ADDRESS], f"a valid query is answered wrongly: {message.show()}")
+
+
+class Udp:
+    """Four sockets, so that all of the server's threads get their share."""
+
+    name = "UDP"
+
+    def __init__(self, host, port):
+        self.sockets = []
+        for _ in range(4):
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            udp.settimeout(3)
+            udp.connect((host, port))
+            self.sockets.append(udp)
+        self.rounds = self.answers = 0
+
+    def close(self):
+        for udp in self.sockets:
+            udp.close()
+
+    def batch(self, messages):
+        self.rounds += 1
+        udp = self.sockets[self.rounds % 4]
+        for message in messages:
+            if message:
+                udp.send(message)
+        wanted = b"\xc0" + bytes([self.rounds & 255])
+        # Mutated copies may have the same number; a question answered with an address can only be this one.
+        for _ in range(3):
+            udp.send(control(struct.unpack(">H", wanted)[0]))
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    reply = udp.recv(65_535)
+                    self.answers += 1
+                    require(len(reply) <= UDP_LIMIT and reply[2] & 0x80, f"a strange answer: {reply.hex()}")
+                    if self.answers % 40 == 0 or reply[:2] == wanted:
+                        parsed = dnswire.Message(reply)
+                        if reply[:2] == wanted and parsed.questions == [control(0)[12:]]:
+                            return check_control(reply)
+        raise Failed(f"no answer to a valid query over UDP in round {self.rounds}")
+
+
+class Tcp:
+    """Many messages on one connection; what is closed is opened again."""
+
+    name = "TCP"
+
+    def __init__(self, host, port):
+        self.target, self.connection = (host, port), None
+        self.rounds = self.answers = self.closed = 0
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+
+    def open(self):
+        self.connection = socket.create_connection(self.target, timeout=5)
+        self.reader = self.connection.makefile("rb")
+
+    def batch(self, messages):
+        self.rounds += 1
+        # A framing that lies ends a connection; it comes last, on a connection that is then given up.
+        lies = self.rounds % 8 == 0
+        framed = b"".join(struct.pack(">H", len(message)) + message for message in messages)
+        self.exchange(framed)
+        if lies:
+            with socket.create_connection(self.target, timeout=5) as other, contextlib.suppress(OSError):
+                other.sendall(struct.pack(">H", 65_535) + framed[:3_000])
+        # Whatever became of the messages, a new connection is served.
+        if self.rounds % 4 == 0 and self.connection:
+            self.connection.close()
+            self.connection = None
+
+    def exchange(self, framed):
+        for _ in range(2):
+            if self.connection is None:
+                self.open()
+            try:
+                query = control(0xC0C0)
+                self.connection.sendall(framed + struct.pack(">H", len(query)) + query)
+                return self.read_until(query[12:])
+            except (OSError, EOFError):
+                # The server may end a connection that sends nonsense; then the valid query goes over a new one.
+                self.closed += 1
+                self.close()
+                self.connection, framed = None, b""
+        raise Failed(f"no answer to a valid query over TCP in round {self.rounds}")
+
+    def read_until(self, question):
+        while True:
+            head = self.reader.read(2)
+            if len(head) < 2:
+                raise EOFError
+            reply = self.reader.read(struct.unpack(">H", head)[0])
+            self.answers += 1
+            require(len(reply) >= 12 and reply[2] & 0x80, f"a strange answer: {reply.hex()}")
+            if reply[:2] == b"\xc0\xc0" and reply[12:].startswith(question) and reply[3] & 15 == 0:
+                return check_control(reply)
+
+
+class Https:
+    """DNS over HTTPS (RFC 8484) on HTTP/2 by hand: POST, many streams at a time."""
+
+    name = "DoH"
+    PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    STREAMS = 50
+
+    def __init__(self, host, port):
+        self.target, self.connection = (host, port), None
+        self.rounds = self.answers = self.stream = 0
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+
+    @staticmethod
+    def frame(kind, flags, stream, payload=b""):
+        return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+    def open(self):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        self.connection = context.wrap_socket(socket.create_connection(self.target, timeout=10), server_hostname="localhost")
+        require(self.connection.selected_alpn_protocol() == "h2", "DoH does not speak HTTP/2")
+        self.reader = self.connection.makefile("rb")
+        # No pushes, wide windows.
+        settings = struct.pack(">HIHI", 2, 0, 4, 1 << 24)
+        self.connection.sendall(self.PREFACE + self.frame(4, 0, 0, settings) + self.frame(8, 0, 0, struct.pack(">I", 1 << 30)))
+        self.stream = 1
+
+    def request(self, message):
+        """HPACK without its tables: POST, https, path, authority, content type."""
+        block = (b"\x83\x87\x04\x0a/dns-query\x01\x09localhost\x0f\x10\x17application/dns-message"
+                 + b"\x0f\x0d" + bytes([len(str(len(message)))]) + str(len(message)).encode())
+        frames = self.frame(1, 4, self.stream, block) + self.frame(0, 1, self.stream, message)
+        self.stream += 2
+        return frames
+
+    def batch(self, messages):
+        self.rounds += 1
+        messages = [message for message in messages if len(message) < 16_000]
+        for start in range(0, len(messages), self.STREAMS - 1):
+            self.exchange([*messages[start : start + self.STREAMS - 1], control(0)])
+
+    def exchange(self, messages):
+        if self.connection is None or self.stream > 20_000:
+            self.close()
+            self.open()
+        first = self.stream
+        last = first + 2 * (len(messages) - 1)
+        self.connection.sendall(b"".join(map(self.request, messages)))
+        waiting, body = set(range(first, last + 2, 2)), b""
+        while waiting:
+            head = self.reader.read(9)
+            require(len(head) == 9, "DoH closed the connection")
+            payload = self.reader.read(int.from_bytes(head[:3], "big"))
+            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big") & 0x7FFF_FFFF
+            if kind == 4 and not flags & 1:
+                self.connection.sendall(self.frame(4, 1, 0))
+            elif kind == 6 and not flags & 1:
+                self.connection.sendall(self.frame(6, 1, 0, payload))
+            elif kind == 7:
+                raise Failed(f"DoH says good-bye: {payload.hex()}")
+            elif kind == 0 and stream == last:
+                body += payload
+            if kind == 3 or (kind in (0, 1) and flags & 1):
+                waiting.discard(stream)
+                self.answers += 1
+        check_control(body)
+
+
+# --- the run --------------------------------------------------------------------------------------------------------
+
+
+def ways_of(node, https_port):
+    host, port = node.dns.rsplit(":", 1)
+    ways = [(Udp(host, int(port)), 0.6 if https_port else 0.7), (Tcp(host, int(port)), 0.25 if https_port else 0.3)]
+    return [*ways, (Https(host, https_port), 0.15)] if https_port else ways
+
+
+def survives(node, count, seed, https_port=None):
+    """Sends `count` mutated messages and says how it went. LABEL must be registered with ADDRESS."""
+    mutate, pid = Mutator(seed), node.pid
+    ways = ways_of(node, https_port)
+
+    def send(way, messages):
+        for start in range(0, messages, BATCH):
+            way.batch([mutate() for _ in range(min(BATCH, messages - start))])
+
+    for way, share in ways:  # caches and buffers fill before memory is measured
+        send(way, max(BATCH, int(min(count, 100_000) * share / 5)))
+    memory, began, said = node.resident_kib(), time.monotonic(), []
+    for way, share in ways:
+        started, answers = time.monotonic(), way.answers
+        send(way, int(count * share))
+        rate = count * share / (time.monotonic() - started)
+        said.append(f"{int(count * share):,} over {way.name} ({rate:,.0f}/s, {way.answers - answers:,} answers)")
+        way.close()
+    require(node.is_running() and node.pid == pid, "the node is gone")
+    require(not node.log_has_panic(), f"the node panicked; see {node.log}")
+    grown = (node.resident_kib() - memory) / 1024
+    require(grown <= GROWTH_MIB, f"memory grew by {grown:.1f} MiB, more than {GROWTH_MIB}")
+    seconds = time.monotonic() - began
+    return f"{count:,} mutated messages in {seconds:.0f} s: {', '.join(said)}; memory {grown:+.1f} MiB of {GROWTH_MIB} allowed"
+
+
+def run(args):
+    from common import Net
+    from harness.wallet import Wallet
+
+    with workspace(args, "mutate") as directory, Net.plan(1, directory) as net:
+        net.up()
+        Wallet(directory / "wallet", net[1]).create().register(LABEL, "@ 300 IN A 192.0.2.7\nwww 300 IN CNAME mutate.p2p.\n", wait=True)
+        until(lambda: net[1].dig(f"{LABEL}.p2p"), 10, "see the name in DNS")
+        said = survives(net[1], args.count, args.seed)
+        no_panics(net)
+        return f"{said} (seed {args.seed})"
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--count", type=int, default=1_000_000, help="mutated messages (default %(default)s)")
+    arguments.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats a run")
+    main(run, arguments.parse_args())
