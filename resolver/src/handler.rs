@@ -221,26 +221,32 @@ impl Handler {
             let text = "clients at this address are not served";
             return Reply::from_answer(refused(Ede { code: EdeCode::Prohibited, text: text.into() }), None);
         }
-        // The snapshot is let go before anything is awaited.
-        let verdict = match &self.hosts {
-            Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
-            None => answer(query, &*self.source.view(), &self.site),
-        };
-        let answer = match verdict {
+        let outcome = match self.verdict(query) {
             Verdict::Local(answer) if answer.origin == Origin::Special && self.is_opened(query, request) => {
                 self.ask(&query.name, query, request).await
             }
-            Verdict::Local(answer) => match self.signed(self.local(answer), query).await {
+            Verdict::Local(answer) => match self.local(answer, query).await {
                 Ok(answer) => self.complete(answer, query, request).await,
                 Err(reply) => Err(reply),
             },
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
         };
-        let mut reply = answer.map_or_else(|reply| *reply, |answer| Reply::from_answer(answer, asked_name(request)));
+        let mut reply = match outcome {
+            Ok(answer) => Reply::from_answer(answer, asked_name(request)),
+            Err(reply) => *reply,
+        };
         // Only for those who understand it: they set DO, or AD itself (RFC 6840 §5.8).
         reply.authentic_data &= query.dnssec_ok() || request.metadata.authentic_data;
         reply.recursion_available = self.offers_recursion(request.src().ip());
         reply
+    }
+
+    /// What our own sources say; the snapshot is let go again.
+    fn verdict(&self, query: &Query) -> Verdict {
+        match &self.hosts {
+            Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
+            None => answer(query, &*self.source.view(), &self.site),
+        }
     }
 
     /// With signatures, if the client wants them and there is a key. The AD bit stays clear: it says that a resolver has
@@ -278,11 +284,11 @@ impl Handler {
     }
 
     /// What we answer by ourselves, as it may be seen outside.
-    fn local(&self, mut answer: Answer) -> Answer {
+    async fn local(&self, mut answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
         if self.ledger_guard && answer.origin == Origin::Ledger {
             rebinding::withhold(&mut answer);
         }
-        answer
+        self.signed(answer, query).await
     }
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
@@ -328,10 +334,9 @@ impl Handler {
         let mut answer = self.forwarder.ask(&question).await;
         let Some(end) = answer.elsewhere.take() else { return Ok(answer) };
         let ours = Query { name: end, ..query.clone() };
-        let verdict = crate::answer::answer(&ours, &*self.source.view(), &self.site);
-        if let Verdict::Local(rest) = verdict {
-            let rest = self.signed(self.local(rest), &ours).await?;
-            answer = join(answer, Answer { elsewhere: None, ..rest });
+        if let Verdict::Local(rest) = self.verdict(&ours) {
+            let rest = Answer { elsewhere: None, ..rest };
+            answer = join(answer, self.local(rest, &ours).await?);
             self.forwarder.guard(&query.name, &mut answer);
         }
         Ok(answer)

@@ -122,13 +122,15 @@ async fn queries_wait_when_too_many_are_in_work_and_none_is_lost() {
     let limits = ConnectionsConfig { max_in_work: 1, ..ConnectionsConfig::default() };
     let running = Running::start(DnsConfig { upstreams: vec![upstream.addr()], ..limited(limits) }, world()).await;
     let mut stream = connect(running.addr()).await;
-    let (slow, quick) = (request("slow.example.", RecordType::A), request("alice.p2p.", RecordType::A));
+    // Two different ones: the answer to the first would be known by the second time.
+    let slow = ["slow.example.", "slower.example."].map(|name| request(name, RecordType::A));
+    let quick = request("alice.p2p.", RecordType::A);
     let mut frames = Vec::new();
-    for message in [&slow, &quick, &slow, &quick] {
+    for message in [&slow[0], &quick, &slow[1], &quick] {
         write_frame(&mut frames, &message.to_vec().expect("encodes")).await;
     }
     stream.write_all(&frames).await.expect("written");
-    for _ in 0..2 {
+    for slow in &slow {
         upstream.answer(upstream.asked().await).await;
         // With room for two, the quick one would have been first.
         assert_eq!(read_frame(&mut stream).await.metadata.id, slow.metadata.id);

@@ -7,6 +7,7 @@ mod support {
 }
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use resolver::{
     DnsConfig, DnsMetrics,
     answer::{Answer, EdeCode, Origin},
     config::{ForwardConfig, Rule},
+    dname::Dname,
     forward::{Clock, Forwarder, Question},
     rtype,
     wire::Responder,
@@ -528,10 +530,9 @@ impl Whole {
     }
 
     async fn send(&self, message: &Message) -> Message {
-        let (datagram, client): (_, std::net::SocketAddr) =
-            (encode(message), "127.0.0.1:4711".parse().expect("an address"));
-        let standing = self.0.standing(&datagram, client.ip());
-        let full = self.0.clone().full(datagram, client, standing);
+        let (bytes, src) = (encode(message), "127.0.0.1:4711".parse::<SocketAddr>().expect("an address"));
+        let standing = self.0.standing(&bytes, src.ip());
+        let full = self.0.clone().full(bytes, src, standing);
         let bytes = timeout(DEADLINE, full).await.expect("in time").expect("a response");
         Message::from_vec(&bytes).expect("a message")
     }
@@ -716,7 +717,9 @@ fn secret_names_never_leave() {
     // Rules beside and above the secret zones open none of them.
     let rules = ["arpa", "in-addr.arpa", "100.in-addr.arpa", "ip6.arpa", "example.org"];
     let rules = rules.map(|suffix| rule(suffix, &[plain(&fake)])).to_vec();
-    let whole = runtime.block_on(async { Whole::new(&[plain(&fake)], ForwardConfig { rules, ..defaults() }) });
+    let forward = ForwardConfig { rules, ..defaults() };
+    let whole = runtime.block_on(async { Whole::new(&[plain(&fake)], forward.clone()) });
+    let gate = Setup::new(&[plain(&fake)], forward).forwarder;
     let mut runner =
         proptest::test_runner::TestRunner::new(ProptestConfig { cases: 4_000, ..ProptestConfig::default() });
     let types = [1u16, 2, 5, 6, 12, 15, 16, 28, 33, 39, 43, 48, 65, 255, 666];
@@ -728,6 +731,11 @@ fn secret_names_never_leave() {
         edns.set_dnssec_ok(dnssec_ok);
         asked.set_edns(edns);
         runtime.block_on(whole.send(&asked));
+        // The forwarder does not rely on its callers.
+        let name = Dname::from_labels(asked.queries[0].name().iter()).expect("a name");
+        let question = Question { name, qtype: types[qtype], dnssec_ok, checking_disabled: false };
+        let refusal = runtime.block_on(gate.ask(&question));
+        prop_assert_eq!((refusal.rcode, refusal.origin), (ResponseCode::Refused, Origin::Policy));
         prop_assert_eq!(fake.asked(), [""; 0]);
         Ok(())
     });
