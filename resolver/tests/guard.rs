@@ -81,7 +81,7 @@ async fn burst(addr: SocketAddr, query: &Message, count: u16, last: &Message) ->
 #[tokio::test]
 async fn strangers_are_limited_and_whoever_proves_its_address_is_not() {
     for fast_path in [true, false] {
-        // Two answers an hour would be a fraction: at one a second, the ten of the burst come at once and hardly more.
+        // The ten of the burst are answered at once, and hardly more while the test lasts.
         let config = guarded("exempt = []\nrate_limit = 10\nslip = 2");
         let running = Running::start(DnsConfig { fast_path, udp_workers: 1, ..config }, world()).await;
         let plain = with_edns(request("alice.p2p.", RecordType::A), 1_232);
