@@ -19,8 +19,7 @@ use std::{
 
 use ledger::params::{Network, Params};
 use resolver::{
-    DnsMetrics, Dnssec, Resolver, SharedTable,
-    sign::{ZoneKey, file::load_or_create},
+    DnsMetrics, Dnssec, Resolver, SharedTable, certificate::Certificate, server::Equipment, sign::file::load_or_create,
 };
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -63,6 +62,9 @@ pub enum NodeError {
     /// The key that signs DNS answers.
     #[error("cannot use the DNSSEC key {0}")]
     DnsKey(#[from] resolver::sign::file::KeyFileError),
+    /// The certificate of encrypted DNS.
+    #[error("cannot use a certificate for encrypted DNS: {0}")]
+    DnsCertificate(#[from] resolver::certificate::CertificateError),
     /// The HTTP interface or the metrics.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -89,14 +91,14 @@ impl Node {
         let params = config.network.params();
         make_data_dir(&config)?;
         // A key that cannot be used is found before anything runs.
-        let key = dnssec_key(&config)?;
+        let equipment = dns_equipment(&config)?;
         let metrics = Arc::new(Metrics::new().map_err(|error| NodeError::System(error.to_string()))?);
         metrics.describe_build(config.network.as_str(), config.role.as_str());
         let (store, chain) = open_chain(&config, params).await?;
         let handle = chain.handle();
         let p2p = p2p::spawn(config.p2p.clone(), deps(&config, params, handle.clone())).await?;
         let table = Arc::new(SharedTable::new(params.block_interval));
-        let dns = bind_dns(&config, table.clone(), &metrics, key).await?;
+        let dns = bind_dns(&config, table.clone(), &metrics, equipment).await?;
         let signals = verdicts::Signals::new();
         let miner = Miner::start(&config.mining, params, handle.clone(), signals.conditions())
             .map_err(|error| NodeError::System(error.to_string()))?;
@@ -244,17 +246,20 @@ fn deps(config: &Config, params: &'static Params, chain: ChainHandle) -> p2p::De
     p2p::Deps { params, chain, data_dir: config.data_dir.clone(), company }
 }
 
-/// The key that signs DNS answers, if they are to be signed.
-fn dnssec_key(config: &Config) -> Result<Option<ZoneKey>, NodeError> {
-    let signs = config.dns.dnssec == Dnssec::On && !config.dns.listen.is_empty();
-    Ok(signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?)
+/// The key that signs DNS answers, if they are to be signed, and the certificate, if any transport is encrypted.
+fn dns_equipment(config: &Config) -> Result<Equipment, NodeError> {
+    let is_on = !config.dns.listen.is_empty() || config.dns.tls.is_enabled();
+    let signs = config.dns.dnssec == Dnssec::On && is_on;
+    let zone_key = signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?;
+    let certificate = Certificate::obtain(&config.dns, &config.data_dir)?;
+    Ok(Equipment { zone_key, certificate })
 }
 
 async fn bind_dns(
     config: &Config,
     table: Arc<SharedTable>,
     metrics: &Metrics,
-    key: Option<ZoneKey>,
+    equipment: Equipment,
 ) -> Result<Resolver, NodeError> {
     let dns_metrics = DnsMetrics::new(metrics.registry()).map_err(|error| NodeError::System(error.to_string()))?;
     let mut dns = config.dns.clone();
@@ -262,5 +267,5 @@ async fn bind_dns(
     if dns.listen == resolver::DnsConfig::default().listen && UdpSocket::bind("[::1]:0").is_err() {
         dns.listen.retain(SocketAddr::is_ipv4);
     }
-    Ok(Resolver::bind_with_key(&dns, table, Arc::new(dns_metrics), key).await?)
+    Ok(Resolver::bind_with(&dns, table, Arc::new(dns_metrics), equipment).await?)
 }

@@ -143,7 +143,7 @@ pub fn answer(query: &Query, view: &dyn NameView, site: &Site) -> Verdict {
             Readiness::NotReady { height, target } => not_ready(height, target),
         });
     }
-    match special::answer(&query.name, query.qtype) {
+    match special::answer(&query.name, query.qtype, site) {
         Some(answer) => Verdict::Local(answer),
         None => Verdict::Elsewhere,
     }

@@ -1,6 +1,7 @@
 //! The `[dns]` section of the configuration file.
 
 mod connections;
+mod tls;
 
 use std::{
     collections::HashSet,
@@ -15,6 +16,7 @@ use crate::{
 };
 
 pub use connections::{ConnectionsConfig, ConnectionsError};
+pub use tls::{TlsConfig, TlsConfigError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -51,6 +53,8 @@ pub struct DnsConfig {
     pub server_id: Option<String>,
     /// Limits of connections.
     pub connections: ConnectionsConfig,
+    /// Encrypted transports.
+    pub tls: TlsConfig,
 }
 
 /// Whether answers are signed.
@@ -112,6 +116,9 @@ pub enum ConfigError {
     /// A limit of connections makes no sense.
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
+    /// Encrypted transports cannot be set up so.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
 }
 
 impl Default for DnsConfig {
@@ -130,6 +137,7 @@ impl Default for DnsConfig {
             fast_path: true,
             server_id: None,
             connections: ConnectionsConfig::default(),
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -150,6 +158,7 @@ impl DnsConfig {
         }
         let listen = self.listen.iter().filter(|addr| addr.port() != 0).map(SocketAddr::to_string);
         no_repeats("listen", listen)?;
+        self.tls.validate(&self.listen)?;
         no_repeats("upstreams", self.upstreams.iter().cloned())
     }
 
@@ -180,7 +189,15 @@ impl DnsConfig {
         self.upstreams.iter().map(|text| upstream(text)).collect()
     }
 
-    fn announced(&self) -> Vec<IpAddr> {
+    /// The name that clients find in the certificate.
+    pub(crate) fn server_name(&self) -> Result<Dname, ConfigError> {
+        let first = self.suffixes.first().ok_or(ConfigError::NoSuffix)?;
+        let name = self.tls.server_name.clone().unwrap_or_else(|| format!("ns.nic.{first}"));
+        name.parse().map_err(|reason| ConfigError::Suffix { suffix: first.clone(), reason })
+    }
+
+    /// The addresses to tell clients about.
+    pub(crate) fn announced(&self) -> Vec<IpAddr> {
         if !self.announce.is_empty() {
             return self.announce.clone();
         }

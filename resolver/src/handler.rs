@@ -21,7 +21,7 @@ use crate::{
     answer::{Answer, Ede, EdeCode, Origin, Verdict, answer},
     dname::Dname,
     forward::{ForwardError, Forwarder, Question},
-    message::{Fitted, Reply},
+    message::{Envelope, Fitted, Reply},
     metrics::{DnsMetrics, Sent},
     query::{ClientEdns, Query, Recursion, Transport},
     sign::Signer,
@@ -45,10 +45,11 @@ pub(crate) struct Handler {
     pub(crate) forwarder: Forwarder,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
+    /// How long connections may be idle, in units of 100 ms (RFC 7828).
+    pub(crate) keepalive: u16,
 }
 
 /// What a message came over.
-#[allow(dead_code, reason = "encrypted transports come next")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Via {
     /// UDP.
@@ -143,9 +144,22 @@ impl Handler {
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
-        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id());
+        let envelope = self.envelope(request, client.via);
+        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), envelope);
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
         (fitted, Sent { rcode, origin, duration_s: started.elapsed().as_secs_f64(), bytes, truncated })
+    }
+
+    /// Padding where it hides something, and the idle time where it can be kept, for clients that ask (RFC 8467 §4,
+    /// RFC 7828 §3.3.2).
+    fn envelope(&self, request: &Request, via: Via) -> Envelope {
+        let asks = |option| request.edns.as_ref().is_some_and(|edns| edns.option(option).is_some());
+        let is_encrypted = matches!(via, Via::Tls | Via::Https | Via::Quic);
+        let keeps = matches!(via, Via::Tcp | Via::Tls);
+        Envelope {
+            padded: is_encrypted && asks(EdnsCode::Padding),
+            keepalive: (keeps && asks(EdnsCode::Keepalive)).then_some(self.keepalive),
+        }
     }
 
     async fn reply(&self, query: &Query, request: &Request) -> Reply {

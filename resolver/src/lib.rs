@@ -8,7 +8,7 @@
 //!    │                         │  ▲      └─ elsewhere ─→ forward
 //!    │                site ────┘  └──── source: NameView ←─ table ←─ the node
 //!    ├ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
-//!    └ connection (TCP)
+//!    └ connection (TCP, TLS, HTTPS, QUIC)
 //! ```
 //!
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
@@ -16,6 +16,7 @@
 //! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
 //! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
 //!   ours.
+//! - [`certificate`]: what encrypted transports prove themselves with.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
 //! This package knows no database and no peer. Answers are not cached or rate-limited here yet.
@@ -26,6 +27,10 @@ pub mod wire;
 
 mod connection;
 mod handler;
+
+pub mod certificate;
+mod discovery;
+mod file;
 
 pub mod answer;
 pub mod sign;

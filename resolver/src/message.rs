@@ -25,6 +25,14 @@ use crate::{
 
 /// Number of the extended-error option (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
+/// Number of the padding option (RFC 7830 §3).
+const PADDING_OPTION: u16 = 12;
+/// Number of the keepalive option (RFC 7828 §3.1).
+const KEEPALIVE_OPTION: u16 = 11;
+/// Padded responses are multiples of so many bytes (RFC 8467 §4.1).
+const PADDING_BLOCK_BYTES: usize = 468;
+/// Bytes of an option without data.
+const OPTION_BYTES: usize = 4;
 
 /// A response before it is cut to size.
 pub(crate) struct Reply {
@@ -35,6 +43,15 @@ pub(crate) struct Reply {
     pub(crate) origin: Origin,
     /// Answer, authority, glue and additional records, as record sets.
     pub(crate) sections: [Vec<Vec<Record>>; 4],
+}
+
+/// What a response carries for the sake of its transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Envelope {
+    /// Whether its length is to be hidden (RFC 7830).
+    pub(crate) padded: bool,
+    /// The idle time to announce, in units of 100 ms (RFC 7828).
+    pub(crate) keepalive: Option<u16>,
 }
 
 /// A response cut to size.
@@ -85,10 +102,27 @@ impl Reply {
     }
 
     /// Cuts the reply to what the client can take. `query` is absent if the question could not be understood.
-    pub(crate) fn fit(self, request: &Request, query: Option<&Query>, server_id: Option<&str>) -> Fitted {
+    pub(crate) fn fit(
+        self,
+        request: &Request,
+        query: Option<&Query>,
+        server_id: Option<&str>,
+        envelope: Envelope,
+    ) -> Fitted {
         let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes));
-        let edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
-        let cut = |dropped| self.without(dropped, request, edns.as_ref());
+        let mut edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
+        if let (Some(edns), Some(units)) = (&mut edns, envelope.keepalive) {
+            edns.options_mut().insert(EdnsOption::Unknown(KEEPALIVE_OPTION, units.to_be_bytes().to_vec()));
+        }
+        let mut fitted = self.cut(limit, request, edns.as_ref());
+        if envelope.padded {
+            fitted.pad(limit, request);
+        }
+        fitted
+    }
+
+    fn cut(self, limit: usize, request: &Request, edns: Option<&Edns>) -> Fitted {
+        let cut = |dropped| self.without(dropped, request, edns);
         let whole = cut(0);
         if whole.bytes <= limit {
             return whole;
@@ -168,6 +202,16 @@ impl Fitted {
         )
         .ok()?;
         Some(bytes)
+    }
+
+    /// Makes the length a multiple of the block, or as near as the limit allows. Only with EDNS.
+    fn pad(&mut self, limit: usize, request: &Request) {
+        let Some(edns) = &mut self.edns else { return };
+        let with_option = self.bytes + OPTION_BYTES;
+        let Some(room) = limit.checked_sub(with_option) else { return };
+        let padding = with_option.next_multiple_of(PADDING_BLOCK_BYTES) - with_option;
+        edns.options_mut().insert(EdnsOption::Unknown(PADDING_OPTION, vec![0; padding.min(room)]));
+        self.bytes = self.measure(request);
     }
 
     fn measure(&self, request: &Request) -> usize {

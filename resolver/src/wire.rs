@@ -32,6 +32,7 @@ use crate::{
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
     sign::{Signer, ZoneKey},
+    site::Site,
     source::{NameSource, NameView},
 };
 
@@ -82,13 +83,23 @@ impl Responder {
         metrics: Arc<DnsMetrics>,
         key: Option<ZoneKey>,
     ) -> Result<Self, ConfigError> {
+        Self::with_site(config, config.site()?, source, metrics, key)
+    }
+
+    pub(crate) fn with_site(
+        config: &DnsConfig,
+        mut site: Site,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        key: Option<ZoneKey>,
+    ) -> Result<Self, ConfigError> {
         let forwarder = Forwarder::new(config.upstream_addrs()?, metrics.clone());
-        let mut site = config.site()?;
         if let Some(key) = &key {
             site = site.signed_with(key.dnskey());
         }
         let signer = key.map(Signer::new);
-        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer }) })
+        let keepalive = u16::try_from(config.connections.idle_timeout_ms / 100).unwrap_or(u16::MAX);
+        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, keepalive }) })
     }
 
     /// The fast path: writes the answer to `datagram` from `src` into `out`, or says why this is not for it.

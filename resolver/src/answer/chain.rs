@@ -52,7 +52,7 @@ pub(super) fn follow(query: &Query, view: &dyn NameView, site: &Site) -> Answer 
     let mut seen = vec![query.name.clone()];
     loop {
         let name = &seen[seen.len() - 1];
-        let Some(zone) = site.zone_of(name) else { return leave(answer, name.clone(), query.qtype) };
+        let Some(zone) = site.zone_of(name) else { return leave(answer, name.clone(), query.qtype, site) };
         match step(name, zone, query, view, &facts) {
             Step::Alias { sets, target } => {
                 answer.answer.extend(sets);
@@ -197,8 +197,8 @@ fn addresses(target: &Dname, view: &dyn NameView, site: &Site) -> Vec<RrSet> {
 }
 
 /// An alias led out of our zones: to a special-use name, which we know, or to where others answer.
-fn leave(mut answer: Answer, name: Dname, qtype: u16) -> Answer {
-    match special::answer(&name, qtype) {
+fn leave(mut answer: Answer, name: Dname, qtype: u16, site: &Site) -> Answer {
+    match special::answer(&name, qtype, site) {
         Some(rest) => {
             answer.rcode = rest.rcode;
             answer.answer.extend(rest.answer);
