@@ -219,7 +219,7 @@ pub fn answer_with_hosts(query: &Query, view: &dyn NameView, site: &Site, hosts:
             Readiness::NotReady { height, target } => not_ready(height, target),
         });
     }
-    match special::answer(&query.name, query.qtype) {
+    match special::answer(&query.name, query.qtype, site) {
         Some(answer) => Verdict::Local(answer),
         None => Verdict::Elsewhere,
     }

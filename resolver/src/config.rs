@@ -5,6 +5,7 @@ mod connections;
 mod forward;
 pub mod guard;
 mod hosts;
+mod tls;
 mod transfer;
 
 use std::{
@@ -27,6 +28,7 @@ pub use authority::{Authorities, AuthorityConfig};
 pub use connections::{ConnectionsConfig, ConnectionsError};
 pub use forward::{ForwardConfig, ForwardConfigError, Rule};
 pub use hosts::HostsPaths;
+pub use tls::{TlsConfig, TlsConfigError};
 pub use transfer::{TransferConfig, TransferError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
@@ -73,6 +75,8 @@ pub struct DnsConfig {
     pub transfer: TransferConfig,
     /// How other questions are passed on.
     pub forward: ForwardConfig,
+    /// Encrypted transports.
+    pub tls: TlsConfig,
 }
 
 /// Whether answers are signed.
@@ -168,6 +172,9 @@ pub enum ConfigError {
     /// The section `[dns.guard]` is wrong.
     #[error(transparent)]
     Guard(#[from] GuardConfigError),
+    /// Encrypted transports cannot be set up so.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
 }
 
 impl Default for DnsConfig {
@@ -191,6 +198,7 @@ impl Default for DnsConfig {
             guard: GuardConfig::default(),
             transfer: TransferConfig::default(),
             forward: ForwardConfig::default(),
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -211,6 +219,7 @@ impl DnsConfig {
         self.no_circle()?;
         let listen = self.listen.iter().filter(|addr| addr.port() != 0).map(SocketAddr::to_string);
         no_repeats("listen", listen)?;
+        self.tls.validate(&self.listen)?;
         no_repeats("upstreams", self.upstreams.iter().cloned())
     }
 
@@ -261,7 +270,15 @@ impl DnsConfig {
         }
     }
 
-    fn announced(&self) -> Vec<IpAddr> {
+    /// The name that clients find in the certificate.
+    pub(crate) fn server_name(&self) -> Result<Dname, ConfigError> {
+        let first = self.suffixes.first().ok_or(ConfigError::NoSuffix)?;
+        let name = self.tls.server_name.clone().unwrap_or_else(|| format!("ns.nic.{first}"));
+        name.parse().map_err(|reason| ConfigError::Suffix { suffix: first.clone(), reason })
+    }
+
+    /// The addresses to tell clients about.
+    pub(crate) fn announced(&self) -> Vec<IpAddr> {
         if !self.announce.is_empty() {
             return self.announce.clone();
         }

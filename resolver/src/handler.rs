@@ -24,7 +24,7 @@ use crate::{
     forward::{Forwarder, Question, rebinding},
     guard::{Guard, OverBudget, Standing, cookie::Cookie},
     hosts::HostsFiles,
-    message::{Fitted, Reply},
+    message::{Extras, Fitted, Reply},
     metrics::{DnsMetrics, Sent, guard::Refused},
     query::{ClientEdns, MAX_UDP_BYTES, Query, Recursion, Transport},
     sign::Signer,
@@ -61,10 +61,11 @@ pub(crate) struct Handler {
     pub(crate) guard: Guard,
     /// Whether answers from the ledger must not lead into the local network.
     pub(crate) ledger_guard: bool,
+    /// How long connections may be idle, in units of 100 ms (RFC 7828).
+    pub(crate) keepalive: u16,
 }
 
 /// What a message came over.
-#[allow(dead_code, reason = "encrypted transports come next")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Via {
     /// UDP.
@@ -210,9 +211,23 @@ impl Handler {
             reply.max_bytes = standing.max_bytes;
         }
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
-        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), reserved);
+        let extras = Extras { reserved, ..self.extras(request, client.via) };
+        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), extras);
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
         (fitted, Sent { rcode, origin, duration_s: started.elapsed().as_secs_f64(), bytes, truncated })
+    }
+
+    /// Padding where it hides something, and the idle time where it can be kept, for clients that ask (RFC 8467 §4,
+    /// RFC 7828 §3.3.2).
+    fn extras(&self, request: &Request, via: Via) -> Extras {
+        let asks = |option| request.edns.as_ref().is_some_and(|edns| edns.option(option).is_some());
+        let is_encrypted = matches!(via, Via::Tls | Via::Https | Via::Quic);
+        let keeps = matches!(via, Via::Tcp | Via::Tls);
+        Extras {
+            padded: is_encrypted && asks(EdnsCode::Padding),
+            keepalive: (keeps && asks(EdnsCode::Keepalive)).then_some(self.keepalive),
+            reserved: 0,
+        }
     }
 
     async fn reply(&self, query: &Query, request: &Request) -> Reply {

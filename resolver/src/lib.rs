@@ -8,7 +8,7 @@
 //!    │                         │  ▲      └─ elsewhere ─→ forward
 //!    │                site ────┘  └──── source: NameView ←─ table ←─ the node
 //!    ├ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
-//!    └ connection (TCP)
+//!    └ connection (TCP, TLS, HTTPS, QUIC)
 //! ```
 //!
 //! - [`hosts`]: names from HOSTS files, in front of everything.
@@ -19,6 +19,7 @@
 //! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
 //!   ours.
 //! - [`transfer`]: the zones for secondaries; what they hold is decided by [`table`] and the same entries.
+//! - [`certificate`]: what encrypted transports prove themselves with.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
 //! This package knows no database and no peer. Answers are not cached here yet.
@@ -31,6 +32,9 @@ mod connection;
 mod envelope;
 mod handler;
 
+pub mod certificate;
+mod discovery;
+mod file;
 mod guard;
 pub mod hosts;
 

@@ -36,6 +36,7 @@ pub struct Site {
     // The longest suffix first, so that the first match is the closest.
     zones: Vec<Zone>,
     server_id: Option<String>,
+    encrypted: Vec<Bytes>,
 }
 
 /// One suffix.
@@ -67,7 +68,7 @@ impl Site {
     /// A site with the given zones. `server_id` answers `id.server` and NSID (RFC 4892, RFC 5001).
     pub fn new(mut zones: Vec<Zone>, server_id: Option<String>) -> Self {
         zones.sort_by_key(|zone| std::cmp::Reverse(zone.apex.as_wire().len()));
-        Self { zones, server_id }
+        Self { zones, server_id, encrypted: Vec::new() }
     }
 
     /// The zone that `name` belongs to, the one with the longest suffix if there are several.
@@ -99,6 +100,17 @@ impl Site {
             zone.dnskey = Some(dnskey.clone());
         }
         self
+    }
+
+    /// The same site with encrypted transports, as the data of SVCB records (RFC 9461).
+    pub fn with_encrypted(mut self, transports: Vec<Bytes>) -> Self {
+        self.encrypted = transports;
+        self
+    }
+
+    /// The data of an SVCB record for each encrypted transport.
+    pub(crate) fn encrypted(&self) -> &[Bytes] {
+        &self.encrypted
     }
 
     /// The same for a lower-cased name without its root byte: the index of the zone, and the length of what stands

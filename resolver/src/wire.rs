@@ -35,6 +35,7 @@ use crate::{
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
     sign::{Signer, ZoneKey},
+    site::Site,
     source::{NameSource, NameView},
     transfer::Transfers,
 };
@@ -93,8 +94,17 @@ impl Responder {
         metrics: Arc<DnsMetrics>,
         key: Option<ZoneKey>,
     ) -> Result<Self, ConfigError> {
+        Self::with_site(config, config.site()?, source, metrics, key)
+    }
+
+    pub(crate) fn with_site(
+        config: &DnsConfig,
+        mut site: Site,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        key: Option<ZoneKey>,
+    ) -> Result<Self, ConfigError> {
         let forwarder = Forwarder::new(config, metrics.clone())?;
-        let mut site = config.site()?;
         if let Some(key) = &key {
             site = site.signed_with(key.dnskey());
         }
@@ -110,7 +120,9 @@ impl Responder {
         let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
         let transfers = Transfers::new(&config.transfer, metrics.clone())?;
         let ledger_guard = !config.forward.private_ledger_addresses;
-        let handler = Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard, ledger_guard };
+        let keepalive = u16::try_from(config.connections.idle_timeout_ms / 100).unwrap_or(u16::MAX);
+        let handler =
+            Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard, ledger_guard, keepalive };
         Ok(Self { handler: Arc::new(handler) })
     }
 
