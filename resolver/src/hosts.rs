@@ -1,6 +1,6 @@
 //! Names and addresses from HOSTS files: the operator's own answers, in front of the ledger and of forwarding.
 //!
-//! A [`Hosts`] is an immutable snapshot of all files, made by [`Reading`] and looked up by wire name; [`HostsFiles`]
+//! A [`Hosts`] is an immutable snapshot of all files, made by [`Reading`] and looked up by wire name; `HostsFiles`
 //! holds the newest one and makes another when a file changes. What an answer from it says is decided in
 //! [`answer`](crate::answer).
 //!
