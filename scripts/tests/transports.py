@@ -3,6 +3,7 @@
 in the eyes of openssl, discovery of encrypted transports, and sockets that were opened before the node started."""
 
 import fcntl
+import re
 import shutil
 import socket
 import struct
@@ -10,8 +11,8 @@ import subprocess
 
 from common import BIN, Net, main, no_panics, parser, require, until, workspace
 
-# What is asked over every transport, and a word of the answer.
-QUESTION, WORD = ["ns.nic.p2p", "A"], "127.0.0.1"
+# What is asked over every transport, and the answer as dig and kdig print it.
+QUESTION, ANSWER = ["ns.nic.p2p", "A"], re.compile(r"^ns\.nic\.p2p\.\s+\d+\s+IN\s+A\s+127\.0\.0\.1$", re.MULTILINE)
 TLS = """
 [dns.tls]
 listen = ["127.0.0.1:{tls}"]
@@ -25,33 +26,38 @@ def tool(*command, seconds=20):
     return done.stdout + done.stderr
 
 
+def answered(seen):
+    return ANSWER.search(seen)
+
+
 def check_clients(ports, ca):
     """Each client, told to trust the authority, is answered; told to expect another name, it refuses."""
     trust = [f"+tls-ca={ca}", "+tls-hostname=ns.nic.p2p"]
     kdig = lambda port, *options: tool("kdig", "@127.0.0.1", "-p", str(port), "+timeout=5", "+retry=0", *options, *QUESTION)
     dig = lambda port, *options: tool("dig", "@127.0.0.1", "-p", str(port), "+time=5", "+tries=1", *options, *QUESTION)
+    # +quic comes last: kdig 3.2 takes +tls-ca after it for a wish for TCP, and crashes.
     https = "+https=ns.nic.p2p/dns-query"
     runs = {
         "kdig tls": kdig(ports["tls"], "+tls", *trust),
         "kdig https": kdig(ports["https"], https, *trust),
         "kdig https-get": kdig(ports["https"], https, "+https-get", *trust),
-        "kdig quic": kdig(ports["tls"], "+quic", *trust),
+        "kdig quic": kdig(ports["tls"], *trust, "+quic"),
         "dig tcp": dig(ports["plain"], "+tcp", "+keepopen", *QUESTION),
         "dig tls": dig(ports["tls"], "+tls", *trust),
         "dig https": dig(ports["https"], "+https", *trust),
         "dig https-get": dig(ports["https"], "+https-get", *trust),
     }
     for name, seen in runs.items():
-        require(WORD in seen and "NOERROR" in seen, f"{name}: {seen}")
+        require(answered(seen), f"{name}: {seen}")
     for name, seen in {
         "kdig tls": kdig(ports["tls"], "+tls", f"+tls-ca={ca}", "+tls-hostname=example.com"),
-        "kdig quic": kdig(ports["tls"], "+quic", f"+tls-ca={ca}", "+tls-hostname=example.com"),
+        "kdig quic": kdig(ports["tls"], f"+tls-ca={ca}", "+tls-hostname=example.com", "+quic"),
         "dig https": dig(ports["https"], "+https", f"+tls-ca={ca}", "+tls-hostname=example.com"),
         "dig tls without the authority": dig(ports["tls"], "+tls", "+tls-ca"),
     }.items():
-        require("NOERROR" not in seen, f"{name} accepts a certificate that it should refuse: {seen}")
+        require(not answered(seen), f"{name} accepts a certificate that it should refuse: {seen}")
     for transport in ("+tls", "+quic"):
-        seen = kdig(ports["tls"], transport, "+padding", *trust)
+        seen = kdig(ports["tls"], *trust, transport, "+padding")
         require("Received 468 B" in seen, f"kdig {transport} +padding: {seen}")
     return list(runs)
 
@@ -145,9 +151,9 @@ def check_activation(node):
         require(read_message(early.makefile("rb"))[:2] == b"\0\x07", "a question from before the start is lost")
         for options in ([], ["+tcp"]):
             ask = lambda: tool("dig", "@127.0.0.1", "-p", str(port), "+time=2", "+tries=1", *options, *QUESTION)
-            until(lambda: WORD in ask(), 20, f"have given sockets answer {options}")
+            until(lambda: answered(ask()), 20, f"have given sockets answer {options}")
         seen = tool("dig", f"@{node.dns.split(':')[0]}", "-p", node.dns.split(":")[1], "+time=1", "+tries=1", *QUESTION)
-        require(WORD not in seen, f"the configured address is served besides the given ones: {seen}")
+        require(not answered(seen), f"the configured address is served besides the given ones: {seen}")
     finally:
         process.terminate()
         process.wait(20)
@@ -165,7 +171,8 @@ def run(args):
         net.write_configs(mining="off")
         node.config.write_text(node.config.read_text() + TLS.format(**ports))
         net.start()
-        until(lambda: WORD in tool("dig", "@127.0.0.1", "-p", str(plain), "+time=1", "+tries=1", *QUESTION), 30, "answer")
+        ask = lambda: tool("dig", "@127.0.0.1", "-p", str(plain), "+time=1", "+tries=1", *QUESTION)
+        until(lambda: answered(ask()), 30, "have the node answer")
         ca, key = node.data_dir / "dns-ca.crt", node.data_dir / "dns-ca.key"
         require(key.stat().st_mode & 0o777 == 0o600, "others may read the authority's key")
         require(str(ca) in node.log.read_text(), "the log does not say where the authority's certificate is")
