@@ -21,7 +21,10 @@ use std::{
 
 use ledger::params::{Network, Params};
 use resolver::{
-    DnsMetrics, Dnssec, Resolver, SharedTable, certificate::Certificate, server::Equipment, sign::file::load_or_create,
+    DnsMetrics, Dnssec, Resolver, SharedTable,
+    certificate::Certificate,
+    server::{Equipment, GivenSockets},
+    sign::file::load_or_create,
 };
 use tracing::info;
 
@@ -62,6 +65,9 @@ pub enum NodeError {
     /// The key that signs DNS answers.
     #[error("cannot use the DNSSEC key {0}")]
     DnsKey(#[from] resolver::sign::file::KeyFileError),
+    /// Socket activation.
+    #[error(transparent)]
+    Given(#[from] resolver::server::GivenError),
     /// The certificate of encrypted DNS.
     #[error("cannot use a certificate for encrypted DNS: {0}")]
     DnsCertificate(#[from] resolver::certificate::CertificateError),
@@ -87,10 +93,11 @@ pub struct Node {
 
 impl Node {
     /// Starts every part. On return, all of them listen; after an error, those that had started have stopped again.
-    pub async fn start(config: Config) -> Result<Self, NodeError> {
+    pub async fn start(mut config: Config) -> Result<Self, NodeError> {
+        let sockets = given_sockets(&mut config)?;
         make_data_dir(&config)?;
         // A key that cannot be used is found before anything runs.
-        let equipment = dns_equipment(&config)?;
+        let equipment = dns_equipment(&config, sockets)?;
         let mut running = Running::default();
         match Self::start_parts(&config, equipment, &mut running).await {
             Ok(with) => {
@@ -263,13 +270,22 @@ fn deps(config: &Config, params: &'static Params, chain: ChainHandle) -> p2p::De
     p2p::Deps { params, chain, data_dir: config.data_dir.clone(), company }
 }
 
+/// Sockets for plain DNS that came with the process: where they listen is what counts, not what `dns.listen` says.
+fn given_sockets(config: &mut Config) -> Result<Option<GivenSockets>, NodeError> {
+    let given = GivenSockets::from_env()?;
+    if let Some(given) = &given {
+        config.dns.listen = given.addrs().map_err(|error| NodeError::System(error.to_string()))?;
+    }
+    Ok(given)
+}
+
 /// The key that signs DNS answers, if they are to be signed, and the certificate, if any transport is encrypted.
-fn dns_equipment(config: &Config) -> Result<Equipment, NodeError> {
+fn dns_equipment(config: &Config, sockets: Option<GivenSockets>) -> Result<Equipment, NodeError> {
     let is_on = !config.dns.listen.is_empty() || config.dns.tls.is_enabled();
     let signs = config.dns.dnssec == Dnssec::On && is_on;
     let zone_key = signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?;
     let certificate = Certificate::obtain(&config.dns, &config.data_dir)?;
-    Ok(Equipment { zone_key, certificate })
+    Ok(Equipment { zone_key, certificate, sockets })
 }
 
 async fn bind_dns(

@@ -188,3 +188,60 @@ fn subjects(config: &DnsConfig) -> Subjects {
     addresses.dedup();
     Subjects { suffixes, names, addresses }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TlsConfig;
+
+    fn config(tls: TlsConfig) -> DnsConfig {
+        let listen = vec!["127.0.0.1:0".parse().expect("an address")];
+        DnsConfig { tls: TlsConfig { listen: listen.clone(), ..tls }, listen, ..DnsConfig::default() }
+    }
+
+    #[test]
+    fn nothing_is_made_before_it_is_needed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert!(Certificate::obtain(&DnsConfig::default(), dir.path()).expect("nothing to do").is_none());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("reads").count(), 0);
+    }
+
+    #[test]
+    fn what_is_in_use_is_in_the_certificate() {
+        let mut config = config(TlsConfig { server_name: Some("DNS.Example.org.".to_owned()), ..TlsConfig::default() });
+        config.announce = vec!["192.0.2.1".parse().expect("an address")];
+        let text = |subjects: &Subjects| (subjects.names.join(" "), format!("{:?}", subjects.addresses));
+        let names = "dns.example.org ns.nic.p2p ns.nic.p2p.alt".to_owned();
+        assert_eq!(text(&subjects(&config)), (names.clone(), "[127.0.0.1, 192.0.2.1]".to_owned()));
+        config.tls.quic_listen = vec!["0.0.0.0:0".parse().expect("an address"), "[2001:db8::1]:0".parse().expect("v6")];
+        let addresses = "[127.0.0.1, 192.0.2.1, ::1, 2001:db8::1]".to_owned();
+        assert_eq!(text(&subjects(&config)), (names, addresses));
+    }
+
+    #[test]
+    fn renewal_reaches_handshakes_and_failure_keeps_what_there_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut local = Certificate::obtain(&config(TlsConfig::default()), dir.path()).expect("made").expect("needed");
+        let first = local.current.0.load_full();
+        local.refresh();
+        assert_ne!(local.current.0.load().cert, first.cert);
+
+        let pair = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).expect("made");
+        let (crt, key) = (dir.path().join("crt"), dir.path().join("key"));
+        let write = |pair: &rcgen::CertifiedKey| {
+            std::fs::write(&crt, pair.cert.pem()).expect("writes");
+            std::fs::write(&key, pair.key_pair.serialize_pem()).expect("writes");
+        };
+        write(&pair("a.example"));
+        let tls = TlsConfig { certificate: Some(crt.clone()), key: Some(key.clone()), ..TlsConfig::default() };
+        let mut given = Certificate::obtain(&config(tls), dir.path()).expect("read").expect("needed");
+        let first = given.current.0.load_full();
+        std::fs::write(&crt, "nonsense").expect("writes");
+        given.refresh();
+        assert_eq!(given.current.0.load().cert, first.cert);
+        let longer = pair("another.example");
+        write(&longer);
+        given.refresh();
+        assert_eq!(given.current.0.load().cert[0], *longer.cert.der());
+    }
+}

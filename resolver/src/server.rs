@@ -1,6 +1,7 @@
 //! The server: opens its sockets, gives UDP to our [workers](crate::wire) and the rest to
 //! [`connection`](crate::connection), and stops in order.
 
+mod given;
 mod sockets;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ use crate::{
     transfer::notify,
     wire::{Paths, Responder, Workers},
 };
+pub use given::{GivenError, GivenSockets};
 use sockets::Sockets;
 
 /// How often the gauges about the snapshot are refreshed.
@@ -47,6 +49,8 @@ pub struct Equipment {
     pub zone_key: Option<ZoneKey>,
     /// Needed by encrypted transports.
     pub certificate: Option<Certificate>,
+    /// Sockets for plain DNS. Their addresses take the place of `dns.listen`.
+    pub sockets: Option<GivenSockets>,
 }
 
 /// The addresses that a server listens on, in the order of the configuration.
@@ -130,7 +134,7 @@ impl Resolver {
         equipment: Equipment,
     ) -> Result<Self, BindError> {
         config.validate()?;
-        let mut sockets = Sockets::open(config)?;
+        let mut sockets = Sockets::open(config, equipment.sockets)?;
         let site = config.site()?.with_encrypted(discovery::records(
             &sockets.encrypted()?,
             &config.server_name()?,
@@ -147,8 +151,8 @@ impl Resolver {
             _notifiers: notify::spawn(responder.handler(), &config.transfer).map_err(ConfigError::from)?,
         };
         resolver.serve_encrypted(&mut sockets, config, equipment.certificate)?;
+        resolver.addrs.plain = sockets.plain_addrs()?;
         for socket in sockets.tcp {
-            resolver.addrs.plain.push(socket.local_addr()?);
             resolver.connections.serve_tcp(TcpListener::from_std(socket)?);
         }
         let Addrs { plain, tls, https, quic } = &resolver.addrs;

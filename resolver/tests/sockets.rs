@@ -12,7 +12,11 @@ use hickory_proto::{
     },
 };
 use prometheus::Registry;
-use resolver::{DnsConfig, DnsMetrics, Readiness, Resolver, SharedTable, sign::ZoneKey};
+use resolver::{
+    DnsConfig, DnsMetrics, Readiness, Resolver, SharedTable,
+    server::{Equipment, GivenSockets},
+    sign::ZoneKey,
+};
 use support::{
     ACTIVE,
     server::{DEADLINE, Running, config, read_frame, request, send_udp, tcp, udp, with_edns, write_frame},
@@ -399,5 +403,23 @@ async fn metrics_follow_traffic_and_snapshot() {
     ] {
         assert!(text.contains(line), "{line} not in\n{text}");
     }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn given_sockets_take_the_place_of_the_configured_ones() {
+    let tcp_socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let addr = tcp_socket.local_addr().expect("bound");
+    // Nobody shares this port, as with sockets of systemd: two workers have one socket.
+    let udp_socket = std::net::UdpSocket::bind(addr).expect("a socket");
+    let sockets = GivenSockets::new(vec![tcp_socket], vec![udp_socket]);
+    assert_eq!(sockets.addrs().expect("bound"), [addr]);
+    let equipment = Equipment { sockets: Some(sockets), ..Equipment::default() };
+    let running = Running::start_with(DnsConfig { udp_workers: 2, ..config() }, world(), equipment).await;
+    assert_eq!(running.resolver.local_addrs(), [addr]);
+    for _ in 0..50 {
+        assert_eq!(udp(addr, &request("alice.p2p.", RecordType::A)).await.answers.len(), 1);
+    }
+    assert_eq!(tcp(addr, &request("alice.p2p.", RecordType::A)).await.answers.len(), 1);
     running.stop().await;
 }

@@ -7,7 +7,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::BindError;
+use super::{BindError, GivenSockets};
 use crate::{
     config::DnsConfig,
     discovery::{Encrypted, Kind},
@@ -45,13 +45,18 @@ enum Purpose {
 }
 
 impl Sockets {
-    /// Opens what `config` lists.
-    pub(super) fn open(config: &DnsConfig) -> Result<Self, BindError> {
+    /// Opens what `config` lists, except plain DNS if its sockets are given.
+    pub(super) fn open(config: &DnsConfig, given: Option<GivenSockets>) -> Result<Self, BindError> {
         let failed = |addr| move |error| BindError::Listen { addr, error };
         let mut sockets =
             Self { udp: std::iter::repeat_with(Vec::new).take(config.udp_workers).collect(), ..Self::default() };
-        for &addr in &config.listen {
-            sockets.open_plain(addr).map_err(failed(addr))?;
+        match given {
+            Some(given) => sockets.take(given)?,
+            None => {
+                for &addr in &config.listen {
+                    sockets.open_plain(addr).map_err(failed(addr))?;
+                }
+            }
         }
         let open_all = |addrs: &[SocketAddr], purpose| -> Result<Vec<Socket>, BindError> {
             addrs.iter().map(|&addr| open(addr, purpose).map_err(failed(addr))).collect()
@@ -73,6 +78,33 @@ impl Sockets {
         all.extend(tcp(Kind::Tls, &self.tls)?);
         all.extend(tcp(Kind::Https, &self.https)?);
         Ok(all)
+    }
+
+    /// Where plain DNS is listened for, each address once.
+    pub(super) fn plain_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        let mut addrs = self.tcp.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+        for socket in self.udp.iter().flatten() {
+            let addr = socket.local_addr()?;
+            if !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        Ok(addrs)
+    }
+
+    /// Given sockets: all workers share each UDP socket, since nobody can open a second one at its address.
+    fn take(&mut self, given: GivenSockets) -> io::Result<()> {
+        for socket in given.tcp {
+            socket.set_nonblocking(true)?;
+            self.tcp.push(socket);
+        }
+        for socket in given.udp {
+            socket.set_nonblocking(false)?;
+            for sockets in &mut self.udp {
+                sockets.push(socket.try_clone()?);
+            }
+        }
+        Ok(())
     }
 
     /// One TCP socket for `addr`, and one UDP socket for each worker.
