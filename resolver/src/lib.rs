@@ -22,7 +22,8 @@
 //! - [`certificate`]: what encrypted transports prove themselves with.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
-//! This package knows no database and no peer. Answers are not cached here yet.
+//! This package knows no database and no peer. Answers from the ledger are made anew each time; those of upstreams are
+//! kept for their TTL.
 
 pub mod config;
 pub mod server;

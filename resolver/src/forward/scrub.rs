@@ -17,7 +17,7 @@ use hickory_proto::{
 use super::Question;
 use crate::{
     answer::{Answer, Ede, EdeCode, Origin, RrSet},
-    dname::Dname,
+    dname::{Dname, ancestors, ends_with_labels},
     rtype,
 };
 
@@ -39,7 +39,7 @@ const NSEC3: u16 = 50;
 pub(super) fn scrub(question: &Question, message: &Message, is_ours: impl Fn(&Dname) -> bool) -> Answer {
     let mut answer = Answer::empty(message.metadata.response_code, Origin::Upstream);
     answer.ede = extended_error(message);
-    let records = read(&message.answers);
+    let records = read(&message.answers, question);
     let mut current = question.name.clone();
     let mut names = vec![current.clone()];
     loop {
@@ -84,16 +84,40 @@ impl Flat {
     }
 }
 
-fn read(records: &[Record]) -> Vec<Flat> {
-    records.iter().take(MAX_RECORDS).filter_map(flat).collect()
+fn read(records: &[Record], question: &Question) -> Vec<Flat> {
+    records.iter().take(MAX_RECORDS).filter_map(|record| flat(record, question)).collect()
 }
 
-fn flat(record: &Record) -> Option<Flat> {
+fn flat(record: &Record, question: &Question) -> Option<Flat> {
     if u16::from(record.dns_class) != rtype::CLASS_IN {
         return None;
     }
     let ttl_s = if record.ttl > MAX_TTL_S { 0 } else { record.ttl };
-    Some(Flat { owner: dname(&record.name)?, rtype: u16::from(record.record_type()), ttl_s, data: data(&record.data)? })
+    let rtype = u16::from(record.record_type());
+    let data = settle_case(rtype, data(&record.data)?, &question.name);
+    Some(Flat { owner: dname(&record.name)?, rtype, ttl_s, data: data.into() })
+}
+
+/// Names in data that were compressed against the question have its letter case, which is random (see
+/// [`link`](super::link)): what they share with it is lower-cased. Only these types may be compressed (RFC 3597 §4).
+fn settle_case(rtype: u16, mut data: Vec<u8>, question: &Dname) -> Vec<u8> {
+    let mut at = match rtype {
+        rtype::NS | rtype::CNAME | rtype::PTR | rtype::SOA => 0,
+        rtype::MX => 2,
+        _ => return data,
+    };
+    for _ in 0..if rtype == rtype::SOA { 2 } else { 1 } {
+        let rest = data.get(at..).unwrap_or_default();
+        let Ok((name, after)) = Dname::split_wire(rest) else { return data };
+        let end = data.len() - after.len();
+        let asked = question.as_wire();
+        let shared = ancestors(&asked[..asked.len() - 1])
+            .find(|tail| ends_with_labels(&name.as_wire()[..name.as_wire().len() - 1], tail))
+            .unwrap_or_default();
+        data[end - 1 - shared.len()..end - 1].copy_from_slice(shared);
+        at = end;
+    }
+    data
 }
 
 fn dname(name: &Name) -> Option<Dname> {
@@ -101,12 +125,12 @@ fn dname(name: &Name) -> Option<Dname> {
 }
 
 /// Data without compression.
-fn data(data: &RData) -> Option<Bytes> {
+fn data(data: &RData) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(32);
     let mut encoder = BinEncoder::new(&mut bytes);
     encoder.set_name_encoding(NameEncoding::Uncompressed);
     data.emit(&mut encoder).ok()?;
-    Some(bytes.into())
+    Some(bytes)
 }
 
 fn answers_type(rtype: u16, qtype: u16) -> bool {
@@ -184,7 +208,7 @@ fn alias_of(name: &Dname, question: &Question, records: &[Flat]) -> Option<(Vec<
 
 /// For a negative answer the SOA of a zone that holds the last name; for those who validate, the proofs.
 fn authority(question: &Question, message: &Message, names: &[Dname], has_data: bool) -> Vec<RrSet> {
-    let records = read(&message.authorities);
+    let records = read(&message.authorities, question);
     let last = names.last().unwrap_or(&question.name);
     let mut sets = Vec::new();
     if !has_data
@@ -300,6 +324,34 @@ mod tests {
             &["b.example. 1 50 x2", "b.example. 16 50 x1"],
             &[],
         );
+    }
+
+    #[test]
+    fn random_case_does_not_come_back_in_data() {
+        // `target` does not lower-case, other than `to`.
+        let target = |text: &str| {
+            Name::from_ascii(text).expect("a name").iter().fold(Vec::new(), |mut wire, label| {
+                wire.push(label.len() as u8);
+                wire.extend_from_slice(label);
+                wire
+            })
+        };
+        let wire = |text: &str| [target(text), vec![0]].concat();
+        for (rtype, given, expected) in [
+            (rtype::CNAME, wire("Www.eXAmple."), wire("Www.example.")),
+            (rtype::CNAME, wire("Www.xeXAmple."), wire("Www.xeXAmple.")),
+            (rtype::PTR, wire("My-Printer._hTTp.eXAmple."), wire("My-Printer._http.example.")),
+            (rtype::MX, [vec![0, 9], wire("Mail.EXAMPLE.")].concat(), [vec![0, 9], wire("Mail.example.")].concat()),
+            (
+                rtype::SOA,
+                [wire("Ns.EXAMPLE."), wire("Me.Example."), vec![65; 20]].concat(),
+                [wire("Ns.example."), wire("Me.example."), vec![65; 20]].concat(),
+            ),
+            (rtype::SRV, [vec![0; 6], wire("EXAMPLE.")].concat(), [vec![0; 6], wire("EXAMPLE.")].concat()),
+            (rtype::MX, vec![0], vec![0]),
+        ] {
+            assert_eq!(settle_case(rtype, given, &name("_http.example")), expected, "{rtype}");
+        }
     }
 
     #[test]
