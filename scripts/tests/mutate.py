@@ -12,10 +12,12 @@ import random
 import socket
 import ssl
 import struct
+import subprocess
 import time
 
 import dnswire
-from common import Failed, main, no_panics, parser, require, until, workspace
+from common import BIN, Failed, Net, main, no_panics, parser, require, until, workspace
+from harness.wallet import Wallet
 
 GROWTH_MIB = 32
 UDP_LIMIT = 1232
@@ -338,15 +340,27 @@ def survives(node, count, seed, https_port=None):
     return f"{count:,} mutated messages in {seconds:.0f} s: {', '.join(said)}; memory {grown:+.1f} MiB of {GROWTH_MIB} allowed"
 
 
-def run(args):
-    from common import Net
-    from harness.wallet import Wallet
+def offer_https(node):
+    """Adds DNS over HTTPS to a node's settings, if this build has it; the port."""
+    port = int(node.dns.rsplit(":", 1)[1]) + 4
+    node.config.write_text(node.config.read_text() + f'\n[dns.tls]\nhttps_listen = ["127.0.0.1:{port}"]\n')
+    done = subprocess.run([str(BIN / "namestead"), "check-config", "--config", str(node.config)], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return port
+    print("  this build has no DNS over HTTPS: NOT tested", flush=True)
+    node.write_config()
+    return None
 
+
+def run(args):
     with workspace(args, "mutate") as directory, Net.plan(1, directory) as net:
-        net.up()
+        net.write_configs()
+        https_port = offer_https(net[1])
+        net.start()
+        net.wait_until_producing(60)
         Wallet(directory / "wallet", net[1]).create().register(LABEL, "@ 300 IN A 192.0.2.7\nwww 300 IN CNAME mutate.p2p.\n", wait=True)
         until(lambda: net[1].dig(f"{LABEL}.p2p"), 10, "see the name in DNS")
-        said = survives(net[1], args.count, args.seed)
+        said = survives(net[1], args.count, args.seed, https_port)
         no_panics(net)
         return f"{said} (seed {args.seed})"
 
