@@ -242,6 +242,7 @@ class Https:
     def __init__(self, host, port):
         self.target, self.connection = (host, port), None
         self.rounds = self.answers = self.stream = 0
+        self.leaving = False
 
     def close(self):
         if self.connection:
@@ -262,7 +263,7 @@ class Https:
         # No pushes, wide windows.
         settings = struct.pack(">HIHI", 2, 0, 4, 1 << 24)
         self.connection.sendall(self.PREFACE + self.frame(4, 0, 0, settings) + self.frame(8, 0, 0, struct.pack(">I", 1 << 30)))
-        self.stream = 1
+        self.stream, self.leaving = 1, False
 
     def request(self, message):
         """HPACK without its tables: POST, https, path, authority, content type."""
@@ -279,13 +280,13 @@ class Https:
             self.exchange([*messages[start : start + self.STREAMS - 1], control(0)])
 
     def exchange(self, messages):
-        if self.connection is None or self.stream > 20_000:
+        if self.connection is None or self.leaving or self.stream > 20_000:
             self.close()
             self.open()
         first = self.stream
         last = first + 2 * (len(messages) - 1)
         self.connection.sendall(b"".join(map(self.request, messages)))
-        waiting, body = set(range(first, last + 2, 2)), b""
+        waiting, body, left = set(range(first, last + 2, 2)), b"", []
         while waiting:
             head = self.reader.read(9)
             require(len(head) == 9, "DoH closed the connection")
@@ -296,12 +297,20 @@ class Https:
             elif kind == 6 and not flags & 1:
                 self.connection.sendall(self.frame(6, 1, 0, payload))
             elif kind == 7:
-                raise Failed(f"DoH says good-bye: {payload.hex()}")
+                # A server may end a connection in order, and says up to which stream it answers.
+                served, error = struct.unpack(">II", payload[:8])
+                require(error == 0, f"DoH says good-bye with error {error}: {payload!r}")
+                self.leaving = True
+                waiting = {one for one in waiting if one <= served}
+                left = messages[max(0, (served - first) // 2 + 1) :]
             elif kind == 0 and stream == last:
                 body += payload
             if kind == 3 or (kind in (0, 1) and flags & 1):
                 waiting.discard(stream)
                 self.answers += 1
+        if left:
+            self.close()
+            return self.exchange(left)
         check_control(body)
 
 
