@@ -250,7 +250,10 @@ fn records(set: &RrSet, question: Option<&Name>) -> Vec<Record> {
     let Ok(name) = Name::from_bytes(set.owner.as_wire()) else { return Vec::new() };
     let name = question.filter(|asked| **asked == name).cloned().unwrap_or(name);
     let record = |data: &bytes::Bytes| {
-        let data = RData::Unknown { code: RecordType::from(set.rtype), rdata: NULL::with(data.to_vec()) };
+        // Not `NULL::with`, which asserts that there is data: private types may have none.
+        let mut opaque = NULL::new();
+        opaque.anything = data.to_vec();
+        let data = RData::Unknown { code: RecordType::from(set.rtype), rdata: opaque };
         let mut record = Record::from_rdata(name.clone(), set.ttl_s, data);
         record.dns_class = DNSClass::from(set.class);
         record

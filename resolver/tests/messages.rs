@@ -283,7 +283,7 @@ fn rfc_1035_flags_of_queries() {
         [response[2], response[3]]
     };
     // AA in, NXDOMAIN out. RD comes back; RA is clear without upstreams; TC, AD and Z of a query mean nothing here;
-    // CD is cleared (RFC 4035 §3.1.6).
+    // an authority clears CD (RFC 4035 §3.1.6).
     assert_eq!(flags([0, 0]), [0x84, NXDOMAIN]);
     assert_eq!(flags([1, 0]), [0x85, NXDOMAIN]);
     assert_eq!(flags([0x06, 0]), [0x84, NXDOMAIN]);

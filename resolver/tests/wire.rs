@@ -117,7 +117,7 @@ fn world() -> SharedTable {
         ("part", ACTIVE, "@ A 192.0.2.13\nsub NS ns.alice.p2p"),
         ("star", ACTIVE, "@ A 192.0.2.14\n* TXT wild\nx.y A 192.0.2.15"),
         ("p2p", ACTIVE, "@ A 192.0.2.16\nalt A 192.0.2.17"),
-        ("alt", ACTIVE, "@ TYPE65280 #0102\n@ TXT t"),
+        ("alt", ACTIVE, "@ TYPE65280 #0102\n@ TYPE65281 #\n@ TXT t"),
     ])
 }
 
@@ -150,6 +150,8 @@ fn check(datagram: &[u8], expected: Result<(u8, u8), FallThrough>) {
 fn plain_queries_are_answered_fast() {
     check(&query("alice.p2p", rtype::A), Ok((0, 2)));
     check(&query("aLiCe.P2p", rtype::A), Ok((0, 2)));
+    // A private type without data, on both paths.
+    check(&query("alt.p2p", 65_281), Ok((0, 1)));
     check(&query("alice.p2p.alt", rtype::AAAA), Ok((0, 1)));
     check(&query("alice.P2P.alt", rtype::CAA), Ok((0, 0)));
     check(&query("a.b.alice.p2p", rtype::TXT), Ok((0, 1)));
