@@ -1,8 +1,8 @@
 //! What encrypted transports prove themselves with: a certificate from files, or from a local authority.
 //!
 //! Files are looked at once a minute and taken when they have changed and fit together, so that whatever renews them
-//! needs to tell nobody; until then the old ones are used. Of the local authority only its own two files exist: see
-//! [`authority`].
+//! needs to tell nobody; until then the old ones are used. Of the local authority only its own two files exist; what it
+//! signs stays in memory.
 
 mod authority;
 mod given;

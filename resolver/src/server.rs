@@ -1,5 +1,5 @@
-//! The server: opens its sockets, gives UDP to our [workers](crate::wire) and the rest to
-//! [`connection`](crate::connection), and stops in order.
+//! The server: opens its sockets, gives UDP to our [workers](crate::wire) and the rest to `connection`, and stops in
+//! order.
 
 mod given;
 mod sockets;
