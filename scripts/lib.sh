@@ -39,6 +39,36 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; elif have sudo; then sudo "$@"; else die "this step needs root: $*"; fi
 }
 
+installed() { [ "$(dpkg-query -W -f='${Status}' "$1" 2>/dev/null)" = "install ok installed" ]; }
+
+# Installing `prometheus` or `unbound` must not start a service nobody asked for.
+without_starting_services() {
+    local policy=/usr/sbin/policy-rc.d made=false status=0
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+        as_root chmod +x $policy
+        made=true
+    fi
+    "$@" || status=$?
+    if $made; then as_root rm -f $policy; fi
+    return $status
+}
+
+# install_packages PACKAGE…: those that are missing, through apt.
+install_packages() {
+    if ! have dpkg-query; then
+        note "not a Debian-like system; please see that these are there: $*"
+        return
+    fi
+    local missing=() package
+    for package in "$@"; do installed "$package" || missing+=("$package"); done
+    if [ ${#missing[@]} -eq 0 ]; then return; fi
+    say "installing ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+    without_starting_services as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
 # version_at_least HAVE WANT
 version_at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 

@@ -21,8 +21,7 @@ use std::{
 
 use ledger::params::{Network, Params};
 use resolver::{
-    DnsMetrics, Dnssec, Resolver, SharedTable,
-    sign::{ZoneKey, file::load_or_create},
+    DnsMetrics, Dnssec, Resolver, SharedTable, certificate::Certificate, server::Equipment, sign::file::load_or_create,
 };
 use tracing::info;
 
@@ -63,6 +62,9 @@ pub enum NodeError {
     /// The key that signs DNS answers.
     #[error("cannot use the DNSSEC key {0}")]
     DnsKey(#[from] resolver::sign::file::KeyFileError),
+    /// The certificate of encrypted DNS.
+    #[error("cannot use a certificate for encrypted DNS: {0}")]
+    DnsCertificate(#[from] resolver::certificate::CertificateError),
     /// The HTTP interface or the metrics.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -88,9 +90,9 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         make_data_dir(&config)?;
         // A key that cannot be used is found before anything runs.
-        let key = dnssec_key(&config)?;
+        let equipment = dns_equipment(&config)?;
         let mut running = Running::default();
-        match Self::start_parts(&config, key, &mut running).await {
+        match Self::start_parts(&config, equipment, &mut running).await {
             Ok(with) => {
                 let node = with(running);
                 node.announce(&config);
@@ -106,7 +108,7 @@ impl Node {
     /// Starts the parts and puts each into `running` at once; the node is made of them when all are there.
     async fn start_parts(
         config: &Config,
-        key: Option<ZoneKey>,
+        equipment: Equipment,
         running: &mut Running,
     ) -> Result<impl FnOnce(Running) -> Self + use<>, NodeError> {
         let params = config.network.params();
@@ -117,7 +119,7 @@ impl Node {
         let p2p = p2p::spawn(config.p2p.clone(), deps(config, params, chain.clone())).await?;
         let p2p = running.p2p.insert(p2p).clone();
         let table = Arc::new(SharedTable::new(params.block_interval));
-        let dns = bind_dns(config, table.clone(), &metrics, key).await?;
+        let dns = bind_dns(config, table.clone(), &metrics, equipment).await?;
         let dns_addrs = running.dns.insert(dns).local_addrs().to_vec();
         let signals = verdicts::Signals::new();
         let miner = Miner::start(&config.mining, params, chain.clone(), signals.conditions())
@@ -261,17 +263,20 @@ fn deps(config: &Config, params: &'static Params, chain: ChainHandle) -> p2p::De
     p2p::Deps { params, chain, data_dir: config.data_dir.clone(), company }
 }
 
-/// The key that signs DNS answers, if they are to be signed.
-fn dnssec_key(config: &Config) -> Result<Option<ZoneKey>, NodeError> {
-    let signs = config.dns.dnssec == Dnssec::On && !config.dns.listen.is_empty();
-    Ok(signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?)
+/// The key that signs DNS answers, if they are to be signed, and the certificate, if any transport is encrypted.
+fn dns_equipment(config: &Config) -> Result<Equipment, NodeError> {
+    let is_on = !config.dns.listen.is_empty() || config.dns.tls.is_enabled();
+    let signs = config.dns.dnssec == Dnssec::On && is_on;
+    let zone_key = signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?;
+    let certificate = Certificate::obtain(&config.dns, &config.data_dir)?;
+    Ok(Equipment { zone_key, certificate })
 }
 
 async fn bind_dns(
     config: &Config,
     table: Arc<SharedTable>,
     metrics: &Metrics,
-    key: Option<ZoneKey>,
+    equipment: Equipment,
 ) -> Result<Resolver, NodeError> {
     let dns_metrics = DnsMetrics::new(metrics.registry()).map_err(|error| NodeError::System(error.to_string()))?;
     let mut dns = config.dns.clone();
@@ -279,5 +284,5 @@ async fn bind_dns(
     if dns.listen == resolver::DnsConfig::default().listen && UdpSocket::bind("[::1]:0").is_err() {
         dns.listen.retain(SocketAddr::is_ipv4);
     }
-    Ok(Resolver::bind_with_key(&dns, table, Arc::new(dns_metrics), key).await?)
+    Ok(Resolver::bind_with(&dns, table, Arc::new(dns_metrics), equipment).await?)
 }

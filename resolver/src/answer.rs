@@ -30,6 +30,7 @@ use crate::{
     source::{NameView, Readiness},
 };
 
+pub(crate) use chain::is_single;
 pub use plain::NotPlain;
 pub(crate) use plain::{Plain, Set, plain};
 pub(crate) use special::{must_stay, zone_of as special_zone_of};
@@ -218,7 +219,7 @@ pub fn answer_with_hosts(query: &Query, view: &dyn NameView, site: &Site, hosts:
             Readiness::NotReady { height, target } => not_ready(height, target),
         });
     }
-    match special::answer(&query.name, query.qtype) {
+    match special::answer(&query.name, query.qtype, site) {
         Some(answer) => Verdict::Local(answer),
         None => Verdict::Elsewhere,
     }

@@ -5,6 +5,8 @@ mod connections;
 mod forward;
 pub mod guard;
 mod hosts;
+mod tls;
+mod transfer;
 
 use std::{
     collections::HashSet,
@@ -26,6 +28,8 @@ pub use authority::{Authorities, AuthorityConfig};
 pub use connections::{ConnectionsConfig, ConnectionsError};
 pub use forward::{ForwardConfig, ForwardConfigError, Rule};
 pub use hosts::HostsPaths;
+pub use tls::{TlsConfig, TlsConfigError};
+pub use transfer::{TransferConfig, TransferError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -45,8 +49,8 @@ pub struct DnsConfig {
     /// The suffixes below which ledger names appear.
     pub suffixes: Vec<String>,
     /// Servers that answer everything else: `address`, `address:port`, `tcp://…`, `tls://address#name`,
-    /// `https://name/path#address`, `quic://…`, or `system`. An empty list means such questions are refused. Only
-    /// clients in `guard.forward_allow` are forwarded for: by default those nearby.
+    /// `https://name/path#address`, `quic://…`, or `system`. An empty list means such questions are refused. Only clients
+    /// in `guard.forward_allow` are forwarded for: by default those nearby.
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
     pub announce: Vec<IpAddr>,
@@ -59,8 +63,6 @@ pub struct DnsConfig {
     pub fast_path: bool,
     /// What `id.server` and NSID tell about this server. Absent by default.
     pub server_id: Option<String>,
-    /// How other questions are passed on.
-    pub forward: ForwardConfig,
     /// Limits of connections.
     pub connections: ConnectionsConfig,
     /// HOSTS files, a path or a list of paths: names in them are answered from there before anything else is asked.
@@ -69,6 +71,12 @@ pub struct DnsConfig {
     pub authority: Authorities,
     /// Who is served, and how much strangers get.
     pub guard: GuardConfig,
+    /// Secondaries.
+    pub transfer: TransferConfig,
+    /// How other questions are passed on.
+    pub forward: ForwardConfig,
+    /// Encrypted transports.
+    pub tls: TlsConfig,
 }
 
 /// Whether answers are signed.
@@ -135,6 +143,9 @@ pub enum ConfigError {
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
+    /// The section about secondaries makes no sense.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// A limit of connections makes no sense.
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
@@ -161,6 +172,9 @@ pub enum ConfigError {
     /// The section `[dns.guard]` is wrong.
     #[error(transparent)]
     Guard(#[from] GuardConfigError),
+    /// Encrypted transports cannot be set up so.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
 }
 
 impl Default for DnsConfig {
@@ -178,11 +192,13 @@ impl Default for DnsConfig {
             udp_workers: 2,
             fast_path: true,
             server_id: None,
-            forward: ForwardConfig::default(),
             connections: ConnectionsConfig::default(),
             hosts: HostsPaths::default(),
             authority: Authorities::new(),
             guard: GuardConfig::default(),
+            transfer: TransferConfig::default(),
+            forward: ForwardConfig::default(),
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -196,12 +212,14 @@ impl DnsConfig {
         }
         self.guard.validate()?;
         self.site()?;
-        self.forward.validate(&self.zones()?)?;
-        self.no_circle()?;
         self.connections.validate()?;
         self.hosts.validate()?;
+        self.transfer.validate()?;
+        self.forward.validate(&self.zones()?)?;
+        self.no_circle()?;
         let listen = self.listen.iter().filter(|addr| addr.port() != 0).map(SocketAddr::to_string);
         no_repeats("listen", listen)?;
+        self.tls.validate(&self.listen)?;
         no_repeats("upstreams", self.upstreams.iter().cloned())
     }
 
@@ -252,7 +270,15 @@ impl DnsConfig {
         }
     }
 
-    fn announced(&self) -> Vec<IpAddr> {
+    /// The name that clients find in the certificate.
+    pub(crate) fn server_name(&self) -> Result<Dname, ConfigError> {
+        let first = self.suffixes.first().ok_or(ConfigError::NoSuffix)?;
+        let name = self.tls.server_name.clone().unwrap_or_else(|| format!("ns.nic.{first}"));
+        name.parse().map_err(|reason| ConfigError::Suffix { suffix: first.clone(), reason })
+    }
+
+    /// The addresses to tell clients about.
+    pub(crate) fn announced(&self) -> Vec<IpAddr> {
         if !self.announce.is_empty() {
             return self.announce.clone();
         }

@@ -1,13 +1,19 @@
 //! Connections: accepts them, keeps to the caps, serves each, and stops in order.
 //!
 //! ```text
-//! listener ─→ gate ─→ stream (TCP) ─→ Handler::message
+//! listener ─→ gate ─┬────────→ stream (TCP) ─→ Handler::message
+//!                   ├─ TLS ─┬→ stream
+//!                   │       └→ https
+//!                   └───────→ quic
 //! ```
 //!
 //! A stopped server accepts nothing, reads no further queries, and gives what is in work [`DRAIN`] to finish.
 
+mod activity;
 mod frames;
 mod gate;
+mod https;
+mod quic;
 mod stream;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -18,14 +24,17 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, error, warn};
 
 use crate::{
     config::ConnectionsConfig,
     handler::{Client, Handler, Via},
+    metrics::End,
 };
 
-use gate::{Gate, Pass};
+use gate::Gate;
+pub(crate) use quic::endpoint as open_quic;
 use stream::{Terms, converse};
 
 /// How long queries in work may take when the server stops. A node gives each of its parts two seconds.
@@ -68,9 +77,54 @@ impl Connections {
 
     /// Serves DNS over TCP on a socket that listens.
     pub(crate) fn serve_tcp(&mut self, listener: TcpListener) {
+        self.serve(listener, Via::Tcp, converse);
+    }
+
+    /// Serves DNS over TLS on a socket that listens.
+    pub(crate) fn serve_tls(&mut self, listener: TcpListener, tls: TlsAcceptor) {
+        self.serve(listener, Via::Tls, move |socket, terms| {
+            let tls = tls.clone();
+            async move {
+                match shake_hands(&tls, socket, &terms).await {
+                    Ok(socket) => converse(socket, terms).await,
+                    Err(end) => end,
+                }
+            }
+        });
+    }
+
+    /// Serves DNS over HTTPS on a socket that listens, at `path`.
+    pub(crate) fn serve_https(&mut self, listener: TcpListener, tls: TlsAcceptor, path: Arc<str>) {
+        self.serve(listener, Via::Https, move |socket, terms| {
+            let (tls, path) = (tls.clone(), path.clone());
+            async move {
+                match shake_hands(&tls, socket, &terms).await {
+                    Ok(socket) => https::converse(socket, terms, path).await,
+                    Err(end) => end,
+                }
+            }
+        });
+    }
+
+    /// Serves DNS over QUIC on a socket of it.
+    pub(crate) fn serve_quic(&mut self, endpoint: quinn::Endpoint) {
+        self.listeners.spawn(quic::accept(endpoint, self.hall.clone()));
+    }
+
+    fn serve<F: Future<Output = End> + Send + 'static>(
+        &mut self,
+        listener: TcpListener,
+        via: Via,
+        converse: impl Fn(TcpStream, Terms) -> F + Send + 'static,
+    ) {
         let hall = self.hall.clone();
         self.listeners.spawn(accept(listener, hall.stop.clone(), move |socket, addr| {
-            hall.clone().admit(socket, Client { addr, via: Via::Tcp })
+            let terms = hall.admit(Client { addr, via })?;
+            // One answer, one packet: nothing is gained by waiting for more.
+            if let Err(error) = socket.set_nodelay(true) {
+                debug!(client = %addr, %error, "no TCP_NODELAY");
+            }
+            Some(hall.clone().counted(via, converse(socket, terms)))
         }));
     }
 
@@ -91,32 +145,36 @@ impl Connections {
 }
 
 impl Hall {
-    /// Serves one TCP connection if it is let in.
-    fn admit(self: Arc<Self>, socket: TcpStream, client: Client) -> Option<impl Future<Output = ()> + use<>> {
-        let pass = self.enter(client)?;
-        Some(async move {
-            // One answer, one packet: nothing is gained by waiting for more.
-            if let Err(error) = socket.set_nodelay(true) {
-                debug!(client = %client.addr, %error, "no TCP_NODELAY");
-            }
-            self.handler.metrics.connections.opened(client.via);
-            let end = converse(socket, self.terms(client, pass)).await;
-            self.handler.metrics.connections.closed(client.via, end);
-        })
-    }
-
-    fn enter(&self, client: Client) -> Option<Pass> {
-        let pass = self.gate.enter(client.addr.ip());
-        if pass.is_none() {
+    /// Lets a connection in if there is room.
+    fn admit(&self, client: Client) -> Option<Terms> {
+        let Some(pass) = self.gate.enter(client.addr.ip()) else {
             debug!(client = %client.addr, via = ?client.via, "connection refused: no room");
             self.handler.metrics.connections.refused(client.via);
-        }
-        pass
+            return None;
+        };
+        let limits = self.gate.limits().clone();
+        Some(Terms { handler: self.handler.clone(), limits, client, pass, stop: self.stop.clone() })
     }
 
-    fn terms(&self, client: Client, pass: Pass) -> Terms {
-        let limits = self.gate.limits().clone();
-        Terms { handler: self.handler.clone(), limits, client, pass, stop: self.stop.clone() }
+    async fn counted(self: Arc<Self>, via: Via, serving: impl Future<Output = End>) {
+        let mut open = self.handler.metrics.connections.open(via);
+        open.end = serving.await;
+    }
+}
+
+/// Makes a TLS connection, unless the client is slow or others need its place.
+async fn shake_hands(tls: &TlsAcceptor, socket: TcpStream, terms: &Terms) -> Result<TlsStream<TcpStream>, End> {
+    let limit = Duration::from_millis(terms.limits.idle_timeout_ms);
+    tokio::select! {
+        shaken = timeout(limit, tls.accept(socket)) => match shaken {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(error)) => {
+                debug!(client = %terms.client.addr, %error, "no TLS handshake");
+                Err(End::Handshake)
+            }
+            Err(_) => Err(End::Handshake),
+        },
+        () = terms.pass.evicted() => Err(End::Evicted),
     }
 }
 

@@ -24,12 +24,13 @@ use crate::{
     forward::{Forwarder, Question, rebinding},
     guard::{Guard, OverBudget, Standing, cookie::Cookie},
     hosts::HostsFiles,
-    message::{Fitted, Reply},
+    message::{Extras, Fitted, Reply},
     metrics::{DnsMetrics, Sent, guard::Refused},
     query::{ClientEdns, MAX_UDP_BYTES, Query, Recursion, Transport},
     sign::Signer,
     site::Site,
     source::NameSource,
+    transfer::{Checked, Signing, Transfers},
 };
 
 /// The CO bit among the EDNS flags (RFC 9824 §5.1).
@@ -45,21 +46,26 @@ const SIGNING_PATIENCE: Duration = Duration::from_secs(2);
 /// The least it waits before it tries again: others wait as well.
 const SIGNING_PAUSE: Duration = Duration::from_millis(2);
 
+/// What is said instead of an answer whose signatures cannot be made now.
+type Unsigned = Box<Reply>;
+
 /// Answers requests.
 pub(crate) struct Handler {
     pub(crate) site: Site,
     pub(crate) source: Arc<dyn NameSource>,
     pub(crate) forwarder: Forwarder,
+    pub(crate) transfers: Transfers,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
-    /// Whether answers from the ledger must not lead into the local network.
-    pub(crate) ledger_guard: bool,
     pub(crate) hosts: Option<HostsFiles>,
     pub(crate) guard: Guard,
+    /// Whether answers from the ledger must not lead into the local network.
+    pub(crate) ledger_guard: bool,
+    /// How long connections may be idle, in units of 100 ms (RFC 7828).
+    pub(crate) keepalive: u16,
 }
 
 /// What a message came over.
-#[allow(dead_code, reason = "encrypted transports come next")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Via {
     /// UDP.
@@ -88,7 +94,6 @@ pub(crate) enum Responses {
     /// One message.
     One(Vec<u8>),
     /// A zone transfer: messages made one at a time, as the connection takes them.
-    #[allow(dead_code, reason = "connections carry them; nothing makes them yet")]
     Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
 }
 
@@ -119,28 +124,61 @@ impl Handler {
         src: SocketAddr,
         standing: Standing,
     ) -> Option<Vec<u8>> {
-        self.one(datagram, Client { addr: src, via: Via::Udp }, &standing).await
+        match self.respond_to(datagram, Client { addr: src, via: Via::Udp }, &standing).await {
+            Responses::None => None,
+            Responses::One(message) => Some(message),
+            // A transfer over UDP is one message, or refused.
+            Responses::Many(mut messages) => messages.next(),
+        }
     }
 
-    /// What goes back for one message that came on a connection: bytes in, bytes out.
+    /// What goes back for one message: bytes in, bytes out.
     pub(crate) async fn message(self: Arc<Self>, bytes: Vec<u8>, client: Client) -> Responses {
         let standing = self.guard.standing(&bytes, client.addr.ip(), &self.guard.now());
         self.metrics.guard.cookie(&standing.cookie);
-        self.one(bytes, client, &standing).await.map_or(Responses::None, Responses::One)
+        self.respond_to(bytes, client, &standing).await
     }
 
-    async fn one(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Option<Vec<u8>> {
-        let header = Header::read(&mut BinDecoder::new(&bytes)).ok()?;
+    async fn respond_to(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Responses {
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
         // Answering what claims to be a response, readable or not, would let two servers talk for ever.
         if header.message_type == MessageType::Response {
-            return None;
+            return Responses::None;
         }
-        let request = match counts_are_possible(&header, bytes.len()) {
+        let (bytes, signing) = match self.transfers.check(&bytes) {
+            Checked::Unsigned => (bytes, None),
+            Checked::Signed(unsigned, signing) => (unsigned, Some(signing)),
+            Checked::Refused(_, refusal) => return Responses::One(refusal),
+            Checked::Malformed => return Responses::One(unreadable(&header, &bytes)),
+        };
+        if let Some(responses) = self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source)) {
+            return responses;
+        }
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
+        let reserved = signing.as_ref().map_or(0, Signing::byte_len);
+        let response = self.one(&header, bytes, client, (standing, reserved)).await;
+        response.map_or(Responses::None, |mut message| {
+            if let Some(mut signing) = signing {
+                signing.sign(&mut message);
+            }
+            Responses::One(message)
+        })
+    }
+
+    /// The ordinary response, which leaves `reserved` bytes for a signature.
+    async fn one(
+        &self,
+        header: &Header,
+        bytes: Vec<u8>,
+        client: Client,
+        (standing, reserved): (&Standing, usize),
+    ) -> Option<Vec<u8>> {
+        let request = match counts_are_possible(header, bytes.len()) {
             true => Request::from_bytes(bytes.clone(), client.addr, client.via.protocol()).ok(),
             false => None,
         };
-        let Some(request) = request else { return Some(unreadable(&header, &bytes)) };
-        let (fitted, sent) = self.respond(&request, client, standing).await;
+        let Some(request) = request else { return Some(unreadable(header, &bytes)) };
+        let (fitted, sent) = self.respond(&request, client, (standing, reserved)).await;
         self.metrics.response(&sent);
         fitted.encode(&request)
     }
@@ -150,7 +188,12 @@ impl Handler {
         self.forwarder.is_enabled() && self.guard.may_forward(src)
     }
 
-    async fn respond(&self, request: &Request, client: Client, standing: &Standing) -> (Fitted, Sent) {
+    async fn respond(
+        &self,
+        request: &Request,
+        client: Client,
+        (standing, reserved): (&Standing, usize),
+    ) -> (Fitted, Sent) {
         let started = Instant::now();
         let query = match standing.cookie {
             Cookie::Malformed => Err(Box::new(malformed())),
@@ -164,11 +207,27 @@ impl Handler {
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
         reply.cookie = standing.cookie_out().copied();
-        reply.max_bytes = standing.max_bytes;
+        if client.via == Via::Udp {
+            reply.max_bytes = standing.max_bytes;
+        }
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
-        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id());
+        let extras = Extras { reserved, ..self.extras(request, client.via) };
+        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), extras);
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
         (fitted, Sent { rcode, origin, duration_s: started.elapsed().as_secs_f64(), bytes, truncated })
+    }
+
+    /// Padding where it hides something, and the idle time where it can be kept, for clients that ask (RFC 8467 §4,
+    /// RFC 7828 §3.3.2).
+    fn extras(&self, request: &Request, via: Via) -> Extras {
+        let asks = |option| request.edns.as_ref().is_some_and(|edns| edns.option(option).is_some());
+        let is_encrypted = matches!(via, Via::Tls | Via::Https | Via::Quic);
+        let keeps = matches!(via, Via::Tcp | Via::Tls);
+        Extras {
+            padded: is_encrypted && asks(EdnsCode::Padding),
+            keepalive: (keeps && asks(EdnsCode::Keepalive)).then_some(self.keepalive),
+            reserved: 0,
+        }
     }
 
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
@@ -211,7 +270,7 @@ impl Handler {
     ///
     /// New signatures have a budget. A datagram beyond it is told to come by TCP; a query that came on a connection waits,
     /// and fails when that takes too long.
-    async fn signed(&self, answer: Answer, query: &Query) -> Result<Answer, Box<Reply>> {
+    async fn signed(&self, answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
         let wants_signatures = query.dnssec_ok() && answer.origin == Origin::Ledger;
         let Some(signer) = self.signer.as_ref().filter(|_| wants_signatures) else { return Ok(answer) };
         let give_up = Instant::now() + SIGNING_PATIENCE;
@@ -240,7 +299,7 @@ impl Handler {
     }
 
     /// What we answer by ourselves, as it may be seen outside.
-    async fn local(&self, mut answer: Answer, query: &Query) -> Result<Answer, Box<Reply>> {
+    async fn local(&self, mut answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
         if self.ledger_guard && answer.origin == Origin::Ledger {
             rebinding::withhold(&mut answer);
         }
@@ -249,7 +308,7 @@ impl Handler {
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
     /// The code is that of the last name, the AA bit that of the first (RFC 6604).
-    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Result<Answer, Box<Reply>> {
+    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
         let end = answer.elsewhere.take().filter(|_| self.may_forward(query, request).is_ok());
         let Some(end) = end else { return Ok(answer) };
         let rest = self.ask(&end, query, request).await?;
@@ -261,7 +320,7 @@ impl Handler {
         })
     }
 
-    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Result<Answer, Box<Reply>> {
+    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
         match self.may_forward(query, request) {
             Ok(()) => self.ask(&query.name, query, request).await,
             Err(why) => {
@@ -280,7 +339,7 @@ impl Handler {
 
     /// What upstreams say about `name`. Where they point to a name of ours, we speak for ourselves, but only once: an
     /// alias from there out again is left to the client.
-    async fn ask(&self, name: &Dname, query: &Query, request: &Request) -> Result<Answer, Box<Reply>> {
+    async fn ask(&self, name: &Dname, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
         let question = Question {
             name: name.clone(),
             qtype: query.qtype,
@@ -386,14 +445,14 @@ fn malformed() -> Answer {
     Answer::empty(ResponseCode::FormErr, Origin::Policy)
 }
 
+fn refused(why: Ede) -> Answer {
+    Answer { ede: Some(why), ..Answer::empty(ResponseCode::Refused, Origin::Policy) }
+}
+
 /// The beginning of a chain of aliases, and where it ends.
 fn join(mut start: Answer, rest: Answer) -> Answer {
     start.answer.extend(rest.answer);
     Answer { answer: start.answer, authoritative: start.authoritative, authentic: false, origin: start.origin, ..rest }
-}
-
-fn refused(why: Ede) -> Answer {
-    Answer { ede: Some(why), ..Answer::empty(ResponseCode::Refused, Origin::Policy) }
 }
 
 fn asked_name(request: &Request) -> Option<&Name> {

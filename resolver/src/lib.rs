@@ -8,7 +8,7 @@
 //!    │                         │  ▲      └─ elsewhere ─→ forward
 //!    │                site ────┘  └──── source: NameView ←─ table ←─ the node
 //!    ├ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
-//!    └ connection (TCP)
+//!    └ connection (TCP, TLS, HTTPS, QUIC)
 //! ```
 //!
 //! - [`hosts`]: names from HOSTS files, in front of everything.
@@ -18,6 +18,8 @@
 //! - `guard`: who is served, and how much strangers get.
 //! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
 //!   ours.
+//! - [`transfer`]: the zones for secondaries; what they hold is decided by [`table`] and the same entries.
+//! - [`certificate`]: what encrypted transports prove themselves with.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
 //! This package knows no database and no peer. Answers from the ledger are made anew each time; those of upstreams are
@@ -31,6 +33,9 @@ mod connection;
 mod envelope;
 mod handler;
 
+pub mod certificate;
+mod discovery;
+mod file;
 mod guard;
 pub mod hosts;
 
@@ -40,6 +45,7 @@ pub mod site;
 
 pub mod forward;
 mod message;
+pub mod transfer;
 
 pub mod query;
 pub mod source;
@@ -55,5 +61,5 @@ pub mod metrics;
 pub use config::{AuthorityConfig, DnsConfig, Dnssec, HostsPaths, guard::GuardConfig};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
-pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};
-pub use table::{Filling, SharedTable};
+pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness, Version};
+pub use table::{Block, Filling, HistoryLimits, SharedTable};

@@ -3,7 +3,6 @@
 //! A response that is too long loses whole record sets from the back: first additional records, silently; then glue,
 //! authority and answers, with the TC bit, so that the client asks again over TCP (RFC 2181 §9, RFC 9471).
 
-use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
     op::{Edns, EmitAndCount, Metadata, ResponseCode, emit_message_parts},
@@ -27,6 +26,14 @@ use crate::{
 
 /// Number of the extended-error option (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
+/// Number of the padding option (RFC 7830 §3).
+const PADDING_OPTION: u16 = 12;
+/// Number of the keepalive option (RFC 7828 §3.1).
+const KEEPALIVE_OPTION: u16 = 11;
+/// Padded responses are multiples of so many bytes (RFC 8467 §4.1).
+const PADDING_BLOCK_BYTES: usize = 468;
+/// Bytes of an option without data.
+const OPTION_BYTES: usize = 4;
 
 /// A response before it is cut to size.
 pub(crate) struct Reply {
@@ -38,12 +45,23 @@ pub(crate) struct Reply {
     pub(crate) origin: Origin,
     /// The COOKIE option to send back.
     pub(crate) cookie: Option<[u8; COOKIE_BYTES]>,
-    /// The longest datagram to send, in bytes, even if the client can take more.
+    /// The longest message to send, in bytes, even if the client can take more.
     pub(crate) max_bytes: u16,
     /// Whether the client is to come by TCP even if everything fits.
     pub(crate) truncated: bool,
     /// Answer, authority, glue and additional records, as record sets.
     pub(crate) sections: [Vec<Vec<Record>>; 4],
+}
+
+/// What a response carries for the sake of its transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Extras {
+    /// Whether its length is to be hidden (RFC 7830).
+    pub(crate) padded: bool,
+    /// The idle time to announce, in units of 100 ms (RFC 7828).
+    pub(crate) keepalive: Option<u16>,
+    /// Bytes to leave for a transaction signature, which comes behind everything.
+    pub(crate) reserved: usize,
 }
 
 /// A response cut to size.
@@ -71,7 +89,7 @@ impl Reply {
             ede: answer.ede,
             origin: answer.origin,
             cookie: None,
-            max_bytes: MAX_UDP_BYTES,
+            max_bytes: u16::MAX,
             truncated: false,
         }
     }
@@ -82,14 +100,28 @@ impl Reply {
     }
 
     /// Cuts the reply to what the client can take. `query` is absent if the question could not be understood.
-    pub(crate) fn fit(self, request: &Request, query: Option<&Query>, server_id: Option<&str>) -> Fitted {
-        let limit = match request.protocol() {
-            Protocol::Udp => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes),
-            _ => query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes),
-        };
-        let limit = usize::from(limit);
-        let edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
-        let cut = |dropped| self.without(dropped, request, edns.as_ref());
+    pub(crate) fn fit(
+        self,
+        request: &Request,
+        query: Option<&Query>,
+        server_id: Option<&str>,
+        extras: Extras,
+    ) -> Fitted {
+        let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes));
+        let limit = limit.saturating_sub(extras.reserved);
+        let mut edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
+        if let (Some(edns), Some(units)) = (&mut edns, extras.keepalive) {
+            edns.options_mut().insert(EdnsOption::Unknown(KEEPALIVE_OPTION, units.to_be_bytes().to_vec()));
+        }
+        let mut fitted = self.cut(limit, request, edns.as_ref());
+        if extras.padded {
+            fitted.pad(limit, request);
+        }
+        fitted
+    }
+
+    fn cut(self, limit: usize, request: &Request, edns: Option<&Edns>) -> Fitted {
+        let cut = |dropped| self.without(dropped, request, edns);
         let whole = cut(0);
         if whole.bytes <= limit {
             return whole;
@@ -119,9 +151,9 @@ impl Reply {
         metadata.response_code = self.rcode;
         metadata.authoritative = self.authoritative;
         metadata.recursion_available = self.recursion_available;
-        metadata.authentic_data = self.authentic_data;
         // CD is between validators: it comes back from upstreams, and an authority clears it (RFC 4035 §3.1.6, §3.2.2).
         metadata.checking_disabled &= self.origin == Origin::Upstream;
+        metadata.authentic_data = self.authentic_data;
         metadata.truncation = self.truncated || dropped > self.sections[3].len();
         let mut fitted = Fitted {
             metadata,
@@ -175,6 +207,16 @@ impl Fitted {
         )
         .ok()?;
         Some(bytes)
+    }
+
+    /// Makes the length a multiple of the block, or as near as the limit allows. Only with EDNS.
+    fn pad(&mut self, limit: usize, request: &Request) {
+        let Some(edns) = &mut self.edns else { return };
+        let with_option = self.bytes + OPTION_BYTES;
+        let Some(room) = limit.checked_sub(with_option) else { return };
+        let padding = with_option.next_multiple_of(PADDING_BLOCK_BYTES) - with_option;
+        edns.options_mut().insert(EdnsOption::Unknown(PADDING_OPTION, vec![0; padding.min(room)]));
+        self.bytes = self.measure(request);
     }
 
     fn measure(&self, request: &Request) -> usize {

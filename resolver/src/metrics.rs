@@ -4,6 +4,7 @@
 
 mod connections;
 pub(crate) mod guard;
+mod transfers;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::{
 
 pub(crate) use connections::{ConnectionMetrics, End};
 use guard::{GuardCounts, GuardMetrics};
+pub(crate) use transfers::{Notified, TransferMetrics};
 
 /// Types that have a label value of their own.
 const NAMED_TYPES: [(u16, &str); 24] = [
@@ -98,6 +100,8 @@ pub struct DnsMetrics {
     hosts_skipped: IntGauge,
     /// What the guard did.
     pub(crate) guard: GuardMetrics,
+    /// What secondaries ask for and are told.
+    pub(crate) transfers: TransferMetrics,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -145,6 +149,7 @@ impl DnsMetrics {
                 "Lines and names of HOSTS files that are left out because they cannot be understood.",
             )?,
             guard: GuardMetrics::new(registry)?,
+            transfers: TransferMetrics::new(registry)?,
         })
     }
 

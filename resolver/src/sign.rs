@@ -21,7 +21,7 @@ pub mod file;
 pub mod key;
 
 mod cache;
-mod canonical;
+pub(crate) mod canonical;
 
 #[cfg(test)]
 mod tests;

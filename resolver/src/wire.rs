@@ -30,12 +30,14 @@ use crate::{
     config::{ConfigError, DnsConfig},
     forward::Forwarder,
     guard::Guard,
-    handler::Handler,
+    handler::{Client, Handler, Responses, Via},
     hosts::HostsFiles,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
     sign::{Signer, ZoneKey},
+    site::Site,
     source::{NameSource, NameView},
+    transfer::Transfers,
 };
 
 pub use crate::guard::Standing;
@@ -92,19 +94,36 @@ impl Responder {
         metrics: Arc<DnsMetrics>,
         key: Option<ZoneKey>,
     ) -> Result<Self, ConfigError> {
+        Self::with_site(config, config.site()?, source, metrics, key)
+    }
+
+    pub(crate) fn with_site(
+        config: &DnsConfig,
+        mut site: Site,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        key: Option<ZoneKey>,
+    ) -> Result<Self, ConfigError> {
         let forwarder = Forwarder::new(config, metrics.clone())?;
-        let mut site = config.site()?;
         if let Some(key) = &key {
             site = site.signed_with(key.dnskey());
         }
         let signer = key.map(Signer::new);
-        let ledger_guard = !config.forward.private_ledger_addresses;
         let hosts = match &config.hosts.0[..] {
             [] => None,
-            paths => Some(HostsFiles::open(paths.to_vec(), site.clone(), metrics.clone())?),
+            paths => {
+                let metrics = metrics.clone();
+                let report = Box::new(move |names, skipped| metrics.hosts(names, skipped));
+                Some(HostsFiles::open(paths.to_vec(), site.clone(), report)?)
+            }
         };
         let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
-        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, hosts, guard, ledger_guard }) })
+        let transfers = Transfers::new(&config.transfer, metrics.clone())?;
+        let ledger_guard = !config.forward.private_ledger_addresses;
+        let keepalive = u16::try_from(config.connections.idle_timeout_ms / 100).unwrap_or(u16::MAX);
+        let handler =
+            Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard, ledger_guard, keepalive };
+        Ok(Self { handler: Arc::new(handler) })
     }
 
     /// What is known of who sent `datagram` from `src`: whether it has proved its address, and the cookie for it. Both
@@ -130,6 +149,16 @@ impl Responder {
     /// The full path: the response to any datagram, if it deserves one.
     pub async fn full(self, datagram: Vec<u8>, src: SocketAddr, standing: Standing) -> Option<Vec<u8>> {
         self.handler.datagram(datagram, src, standing).await
+    }
+
+    /// What goes back on a TCP connection for one message: mostly one message, for a zone transfer many, each made when
+    /// it is taken.
+    pub async fn messages(self, bytes: Vec<u8>, src: SocketAddr) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
+        match self.handler.message(bytes, Client { addr: src, via: Via::Tcp }).await {
+            Responses::None => Box::new(std::iter::empty()),
+            Responses::One(message) => Box::new(std::iter::once(message)),
+            Responses::Many(messages) => messages,
+        }
     }
 
     pub(crate) fn handler(&self) -> &Arc<Handler> {

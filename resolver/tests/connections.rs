@@ -9,17 +9,17 @@ use std::{
 
 use hickory_proto::{
     op::{Message, MessageType},
-    rr::{RData, Record, RecordType, rdata::A},
+    rr::RecordType,
 };
 use resolver::{DnsConfig, SharedTable, config::ConnectionsConfig};
 use support::{
     ACTIVE,
-    server::{DEADLINE, Running, config, read_frame, request, tcp, write_frame},
+    server::{DEADLINE, Running, Upstream, config, counted, is_closed, read_frame, request, tcp, write_frame},
     table,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream, UdpSocket},
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -30,32 +30,6 @@ fn world() -> SharedTable {
 
 fn limited(connections: ConnectionsConfig) -> DnsConfig {
     DnsConfig { connections, ..config() }
-}
-
-/// An upstream that answers when the test wants it to.
-struct Upstream(UdpSocket);
-
-impl Upstream {
-    async fn start() -> Self {
-        Self(UdpSocket::bind("127.0.0.1:0").await.expect("a socket"))
-    }
-
-    fn addr(&self) -> String {
-        self.0.local_addr().expect("bound").to_string()
-    }
-
-    async fn asked(&self) -> (Message, SocketAddr) {
-        let mut buffer = [0; 1_500];
-        let (len, src) = timeout(DEADLINE, self.0.recv_from(&mut buffer)).await.expect("in time").expect("received");
-        (Message::from_vec(&buffer[..len]).expect("a query"), src)
-    }
-
-    async fn answer(&self, (mut message, src): (Message, SocketAddr)) {
-        message.metadata.message_type = MessageType::Response;
-        let name = message.queries[0].name().clone();
-        message.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 99))));
-        self.0.send_to(&message.to_vec().expect("encodes"), src).await.expect("sent");
-    }
 }
 
 async fn connect(addr: SocketAddr) -> TcpStream {
@@ -71,22 +45,6 @@ async fn connect_from(local: [u8; 4], addr: SocketAddr) -> TcpStream {
 
 async fn ask(stream: &mut TcpStream, name: &str) {
     write_frame(stream, &request(name, RecordType::A).to_vec().expect("encodes")).await;
-}
-
-/// Whether the server has closed the connection, which it must have or do soon.
-async fn is_closed(stream: &mut TcpStream) -> bool {
-    let read = timeout(DEADLINE, stream.read(&mut [0; 1])).await.expect("in time");
-    matches!(read, Ok(0) | Err(_))
-}
-
-/// Waits until the metrics have a line.
-async fn counted(running: &Running, line: &str) {
-    let seen = async {
-        while !running.metrics().contains(line) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(DEADLINE, seen).await.unwrap_or_else(|_| panic!("{line} not in\n{}", running.metrics()));
 }
 
 fn closed(reason: &str, count: u32) -> String {

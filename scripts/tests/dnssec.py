@@ -325,4 +325,5 @@ def run(args):
         return ", ".join(f"{tool} {count}" for tool, count in counts.items())
 
 
-main(run, parser(__doc__).parse_args())
+if __name__ == "__main__":
+    main(run, parser(__doc__).parse_args())

@@ -6,7 +6,7 @@
 //! wildcard of its closest ancestor (RFC 4592 §3.3).
 //!
 //! Owners can write contradictions. Then: NS hides everything else at and below its owner except DS and glue; CNAME
-//! hides all other types; of several CNAMEs or DNAMEs at one owner the first in canonical order counts.
+//! hides all other types, DNAME included; of several CNAMEs or DNAMEs at one owner the first in canonical order counts.
 
 use super::{
     RrSet,
@@ -57,7 +57,7 @@ impl Node<'_> {
             if at == sub {
                 return self.exact(at, name, query);
             }
-            if let Some(dname) = self.set_below(at, rtype::DNAME) {
+            if let Some(dname) = self.dname(at) {
                 return redirect(dname, &sub[..sub.len() - at.len()], name, query.qtype);
             }
             closest = at;
@@ -104,6 +104,13 @@ impl Node<'_> {
             }
         }
         referral
+    }
+
+    /// The DNAME set at the node `sub`, if it counts. No secondary could hold both aliases (RFC 6672 §2.4).
+    fn dname(&self, sub: &[u8]) -> Option<RrSet> {
+        let set = self.set_below(sub, rtype::DNAME)?;
+        let is_hidden = self.at(sub).any(|record| record.rtype == rtype::CNAME);
+        (!is_hidden).then_some(set)
     }
 
     /// The set of `rtype` at the node `sub`, under the node's own name.

@@ -77,6 +77,11 @@ impl Gate {
         Some(Pass { gate: self.clone(), id, seat })
     }
 
+    /// Whether clients should have to prove their addresses, where that can be asked.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.lock().seats.len() > self.limits.max / 2
+    }
+
     fn network(&self, ip: IpAddr) -> IpNet {
         let ip = ip.to_canonical();
         let bits = if ip.is_ipv4() { self.limits.client_prefix_v4 } else { self.limits.client_prefix_v6 };

@@ -10,8 +10,7 @@ use crate::config::{
     guard::{GuardConfig, Switch},
 };
 
-/// Prefixes of at most this many bits of network hold more than anybody calls "near": half of the internet, a sixteenth
-/// of it.
+/// Prefixes that are no longer than this hold a large part of the internet; fc00::/7, which is local, is longer.
 const WIDE_V4_BITS: u8 = 7;
 const WIDE_V6_BITS: u8 = 6;
 

@@ -14,7 +14,6 @@ pub(crate) struct ConnectionMetrics {
 }
 
 /// Why a connection ended.
-#[allow(dead_code, reason = "encrypted transports come next")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
     /// The client closed it.
@@ -35,6 +34,14 @@ pub(crate) enum End {
     Stopped,
 }
 
+/// A connection that is counted as open.
+pub(crate) struct Open<'a> {
+    metrics: &'a ConnectionMetrics,
+    via: Via,
+    /// Why it ends. Stopping needs not be told: tasks are dropped then.
+    pub(crate) end: End,
+}
+
 impl ConnectionMetrics {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let open = Opts::new("namestead_dns_connections", "Connections that are open.");
@@ -44,18 +51,22 @@ impl ConnectionMetrics {
         })
     }
 
-    pub(crate) fn opened(&self, via: Via) {
+    /// Counts a connection for as long as the value lives, which is told why it ends.
+    pub(crate) fn open(&self, via: Via) -> Open<'_> {
         self.open.with_label_values(&[proto(via)]).inc();
-    }
-
-    pub(crate) fn closed(&self, via: Via, end: End) {
-        self.open.with_label_values(&[proto(via)]).dec();
-        self.closed.with_label_values(&[proto(via), reason(end)]).inc();
+        Open { metrics: self, via, end: End::Stopped }
     }
 
     /// Counts a connection that was never open.
     pub(crate) fn refused(&self, via: Via) {
         self.closed.with_label_values(&[proto(via), reason(End::Refused)]).inc();
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.metrics.open.with_label_values(&[proto(self.via)]).dec();
+        self.metrics.closed.with_label_values(&[proto(self.via), reason(self.end)]).inc();
     }
 }
 

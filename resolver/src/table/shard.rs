@@ -88,6 +88,15 @@ impl Shard {
         builder.finish(hash)
     }
 
+    /// All entries.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], EntryRef<'_>)> {
+        entries(&self.bytes).map(|packed| {
+            let name = name_at(&packed[LENGTH_BYTES..]);
+            let (life, records) = packed[LENGTH_BYTES + 1 + name.len()..].split_at(LIFE_BYTES);
+            (name, EntryRef { life: read_life(life), records: RecordsRef::new(records) })
+        })
+    }
+
     pub(super) fn names(&self) -> u64 {
         u64::from(self.names)
     }

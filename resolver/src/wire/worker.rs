@@ -88,11 +88,14 @@ impl Workers {
         let (failed, failures) = mpsc::channel(1);
         let mut workers = Self { threads: Vec::with_capacity(sockets.len()), stop: Some(writer), failures };
         for (index, sockets) in sockets.into_iter().enumerate() {
+            // Before anybody is told that we listen: what arrived earlier does not say whom it was for.
+            let controls: Vec<_> = sockets.iter().map(Control::prepare).collect::<io::Result<_>>()?;
+            let sockets = sockets.into_iter().zip(controls).collect();
             let (responder, stop, failed) = (responder.clone(), reader.clone(), failed.clone());
             let runtime = runtime::Handle::current();
             let run = move || {
                 let _context = runtime.enter();
-                if let Err(error) = Worker::new(responder, paths, sockets, stop).and_then(Worker::run) {
+                if let Err(error) = Worker::new(responder, paths, sockets, stop).run() {
                     // A full channel means that another failure has been reported.
                     drop(failed.try_send(error));
                 }
@@ -120,9 +123,8 @@ impl Workers {
 }
 
 impl Lane {
-    fn new(socket: UdpSocket) -> io::Result<Self> {
-        let control = Control::prepare(&socket)?;
-        Ok(Self { socket: Arc::new(socket), inbox: Inbox::new(control), outbox: Outbox::new(control), errors: 0 })
+    fn new((socket, control): (UdpSocket, Control)) -> Self {
+        Self { socket: Arc::new(socket), inbox: Inbox::new(control), outbox: Outbox::new(control), errors: 0 }
     }
 
     /// Receives a batch; an error counts as an empty one until there have been too many.
@@ -144,10 +146,10 @@ impl Lane {
 }
 
 impl Worker {
-    fn new(responder: Responder, paths: Paths, sockets: Vec<UdpSocket>, stop: Arc<PipeReader>) -> io::Result<Self> {
+    fn new(responder: Responder, paths: Paths, sockets: Vec<(UdpSocket, Control)>, stop: Arc<PipeReader>) -> Self {
         let counts = responder.handler().metrics.datagram_counts();
-        let lanes = sockets.into_iter().map(Lane::new).collect::<Result<_, _>>()?;
-        Ok(Self { responder, paths, composer: Composer::default(), counts, lanes, stop })
+        let lanes = sockets.into_iter().map(Lane::new).collect();
+        Self { responder, paths, composer: Composer::default(), counts, lanes, stop }
     }
 
     fn run(mut self) -> io::Result<()> {

@@ -7,11 +7,11 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{Edns, Message, Query},
-    rr::{Name, RecordType},
+    op::{Edns, Message, MessageType, Query},
+    rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use prometheus::{Registry, TextEncoder};
-use resolver::{DnsConfig, DnsMetrics, Resolver, SharedTable, sign::ZoneKey};
+use resolver::{DnsConfig, DnsMetrics, Resolver, SharedTable, server::Equipment, sign::ZoneKey};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
@@ -32,9 +32,13 @@ impl Running {
     }
 
     pub async fn start_with_key(config: DnsConfig, table: SharedTable, key: Option<ZoneKey>) -> Self {
+        Self::start_with(config, table, Equipment { zone_key: key, ..Equipment::default() }).await
+    }
+
+    pub async fn start_with(config: DnsConfig, table: SharedTable, equipment: Equipment) -> Self {
         let registry = Registry::new();
         let metrics = Arc::new(DnsMetrics::new(&registry).expect("a fresh registry"));
-        let resolver = Resolver::bind_with_key(&config, Arc::new(table), metrics, key).await.expect("it binds");
+        let resolver = Resolver::bind_with(&config, Arc::new(table), metrics, equipment).await.expect("it binds");
         Self { resolver, registry }
     }
 
@@ -104,4 +108,46 @@ pub async fn tcp(addr: SocketAddr, request: &Message) -> Message {
     let mut stream = TcpStream::connect(addr).await.expect("connected");
     write_frame(&mut stream, &request.to_vec().expect("encodes")).await;
     read_frame(&mut stream).await
+}
+
+/// Waits until the metrics have a line.
+pub async fn counted(running: &Running, line: &str) {
+    let seen = async {
+        while !running.metrics().contains(line) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, seen).await.unwrap_or_else(|_| panic!("{line} not in\n{}", running.metrics()));
+}
+
+/// Whether the server has closed the connection, which it must have or do soon.
+pub async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    let read = timeout(DEADLINE, stream.read(&mut [0; 1])).await.expect("in time");
+    matches!(read, Ok(0) | Err(_))
+}
+
+/// An upstream that answers when the test wants it to.
+pub struct Upstream(UdpSocket);
+
+impl Upstream {
+    pub async fn start() -> Self {
+        Self(UdpSocket::bind("127.0.0.1:0").await.expect("a socket"))
+    }
+
+    pub fn addr(&self) -> String {
+        self.0.local_addr().expect("bound").to_string()
+    }
+
+    pub async fn asked(&self) -> (Message, SocketAddr) {
+        let mut buffer = [0; 1_500];
+        let (len, src) = timeout(DEADLINE, self.0.recv_from(&mut buffer)).await.expect("in time").expect("received");
+        (Message::from_vec(&buffer[..len]).expect("a query"), src)
+    }
+
+    pub async fn answer(&self, (mut message, src): (Message, SocketAddr)) {
+        message.metadata.message_type = MessageType::Response;
+        let name = message.queries[0].name().clone();
+        message.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 99))));
+        self.0.send_to(&message.to_vec().expect("encodes"), src).await.expect("sent");
+    }
 }
