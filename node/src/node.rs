@@ -6,7 +6,10 @@
 
 mod alarms;
 mod feed;
+mod running;
 mod verdicts;
+
+pub use feed::fill as fill_table;
 
 use std::{
     fs, io,
@@ -14,16 +17,18 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
 };
 
 use ledger::params::{Network, Params};
 use resolver::{
     DnsMetrics, Dnssec, Resolver, SharedTable,
-    sign::{ZoneKey, file::load_or_create},
+    certificate::Certificate,
+    server::{Equipment, GivenSockets},
+    sign::file::load_or_create,
 };
-use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::info;
+
+use running::Running;
 
 use crate::{
     api::server::{ApiError, ApiServer, ApiState, MonitorServer, Parts},
@@ -36,9 +41,6 @@ use crate::{
     store::{Space, Store, StoreError},
     sync::Company,
 };
-
-/// How long each part may take to stop.
-const PART_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,12 @@ pub enum NodeError {
     /// The key that signs DNS answers.
     #[error("cannot use the DNSSEC key {0}")]
     DnsKey(#[from] resolver::sign::file::KeyFileError),
+    /// Socket activation.
+    #[error(transparent)]
+    Given(#[from] resolver::server::GivenError),
+    /// The certificate of encrypted DNS.
+    #[error("cannot use a certificate for encrypted DNS: {0}")]
+    DnsCertificate(#[from] resolver::certificate::CertificateError),
     /// The HTTP interface or the metrics.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -73,69 +81,92 @@ pub enum NodeError {
 
 /// A running node.
 pub struct Node {
-    chain: ChainService,
+    running: Running,
+    chain: ChainHandle,
     p2p: P2pHandle,
-    miner: Miner,
-    ops: Ops,
-    dns: Resolver,
-    api: ApiServer,
-    monitor: Option<MonitorServer>,
-    tasks: Vec<JoinHandle<()>>,
+    miner: MinerHandle,
+    ops: OpsHandle,
+    api_addr: Option<SocketAddr>,
+    api_token: String,
+    dns_addrs: Vec<SocketAddr>,
 }
 
 impl Node {
-    /// Starts every part. On return, all of them listen.
-    pub async fn start(config: Config) -> Result<Self, NodeError> {
-        let params = config.network.params();
+    /// Starts every part. On return, all of them listen; after an error, those that had started have stopped again.
+    pub async fn start(mut config: Config) -> Result<Self, NodeError> {
+        let sockets = given_sockets(&mut config)?;
         make_data_dir(&config)?;
         // A key that cannot be used is found before anything runs.
-        let key = dnssec_key(&config)?;
+        let equipment = dns_equipment(&config, sockets)?;
+        let mut running = Running::default();
+        match Self::start_parts(&config, equipment, &mut running).await {
+            Ok(with) => {
+                let node = with(running);
+                node.announce(&config);
+                Ok(node)
+            }
+            Err(error) => {
+                running.shutdown().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the parts and puts each into `running` at once; the node is made of them when all are there.
+    async fn start_parts(
+        config: &Config,
+        equipment: Equipment,
+        running: &mut Running,
+    ) -> Result<impl FnOnce(Running) -> Self + use<>, NodeError> {
+        let params = config.network.params();
         let metrics = Arc::new(Metrics::new().map_err(|error| NodeError::System(error.to_string()))?);
         metrics.describe_build(config.network.as_str(), config.role.as_str());
-        let (store, chain) = open_chain(&config, params).await?;
-        let handle = chain.handle();
-        let p2p = p2p::spawn(config.p2p.clone(), deps(&config, params, handle.clone())).await?;
+        let (store, service) = open_chain(config, params).await?;
+        let chain = running.chain.insert(service).handle();
+        let p2p = p2p::spawn(config.p2p.clone(), deps(config, params, chain.clone())).await?;
+        let p2p = running.p2p.insert(p2p).clone();
         let table = Arc::new(SharedTable::new(params.block_interval));
-        let dns = bind_dns(&config, table.clone(), &metrics, key).await?;
+        let dns = bind_dns(config, table.clone(), &metrics, equipment).await?;
+        let dns_addrs = running.dns.insert(dns).local_addrs().to_vec();
         let signals = verdicts::Signals::new();
-        let miner = Miner::start(&config.mining, params, handle.clone(), signals.conditions())
+        let miner = Miner::start(&config.mining, params, chain.clone(), signals.conditions())
             .map_err(|error| NodeError::System(error.to_string()))?;
-        let ops = Ops::start(params, store.kv(Space::Ops), handle.clone(), miner.handle(), signals.synced())?;
+        let miner = running.miner.insert(miner).handle();
+        let ops = Ops::start(params, store.kv(Space::Ops), chain.clone(), miner.clone(), signals.synced())?;
+        let ops = running.ops.insert(ops).handle();
         let state = ApiState::new(Parts {
             params,
-            chain: handle.clone(),
+            chain: chain.clone(),
             p2p: p2p.clone(),
-            miner: miner.handle(),
-            ops: ops.handle(),
+            miner: miner.clone(),
+            ops: ops.clone(),
             metrics: metrics.clone(),
-            dns_listen: dns.local_addrs().to_vec(),
+            dns_listen: dns_addrs.clone(),
             suffixes: config.dns.suffixes.clone(),
         });
         let filled = tokio::sync::watch::channel(false);
-        let tasks = vec![
-            tokio::spawn(alarms::run(handle.clone(), metrics)),
-            tokio::spawn(feed::run(params, handle.clone(), table.clone(), filled.0)),
-            tokio::spawn(verdicts::follow(signals, p2p.watch_verdict(), handle.clone(), table, filled.1)),
+        running.tasks = vec![
+            tokio::spawn(alarms::run(chain.clone(), metrics)),
+            tokio::spawn(feed::run(params, chain.clone(), table.clone(), filled.0)),
+            tokio::spawn(verdicts::follow(signals, p2p.watch_verdict(), chain.clone(), table, filled.1)),
         ];
-        let api = ApiServer::bind(&config.api, state.clone()).await?;
-        let monitor = match config.metrics.listen.address() {
-            Some(address) => Some(MonitorServer::bind(address, state).await?),
-            None => None,
-        };
-        let node = Self { chain, p2p, miner, ops, dns, api, monitor, tasks };
-        node.announce(&config);
-        Ok(node)
+        let api = running.api.insert(ApiServer::bind(&config.api, state.clone()).await?);
+        let (api_addr, api_token) = (api.local_addr(), api.token().to_owned());
+        if let Some(address) = config.metrics.listen.address() {
+            running.monitor = Some(MonitorServer::bind(address, state).await?);
+        }
+        Ok(move |running| Self { running, chain, p2p, miner, ops, api_addr, api_token, dns_addrs })
     }
 
     fn announce(&self, config: &Config) {
-        let tip = self.chain.handle().tip();
+        let tip = self.chain.tip();
         info!(
             version = env!("CARGO_PKG_VERSION"),
             network = config.network.as_str(),
             height = tip.height,
             data_dir = %config.data_dir.display(),
-            api = ?self.api.local_addr(),
-            dns = ?self.dns.local_addrs(),
+            api = ?self.api_addr,
+            dns = ?self.dns_addrs,
             metrics = ?self.monitor_addr(),
             "node started"
         );
@@ -143,7 +174,7 @@ impl Node {
 
     /// The chain.
     pub fn chain(&self) -> ChainHandle {
-        self.chain.handle()
+        self.chain.clone()
     }
 
     /// The network.
@@ -153,58 +184,53 @@ impl Node {
 
     /// The operations.
     pub fn ops(&self) -> OpsHandle {
-        self.ops.handle()
+        self.ops.clone()
     }
 
     /// The miner.
     pub fn miner(&self) -> MinerHandle {
-        self.miner.handle()
+        self.miner.clone()
     }
 
     /// Where the HTTP interface listens on TCP.
     pub fn api_addr(&self) -> Option<SocketAddr> {
-        self.api.local_addr()
+        self.api_addr
     }
 
     /// The token for writes over TCP.
     pub fn api_token(&self) -> &str {
-        self.api.token()
+        &self.api_token
     }
 
     /// Where DNS is answered.
     pub fn dns_addrs(&self) -> &[SocketAddr] {
-        self.dns.local_addrs()
+        &self.dns_addrs
     }
 
     /// Where metrics are.
     pub fn monitor_addr(&self) -> Option<SocketAddr> {
-        self.monitor.as_ref().and_then(MonitorServer::local_addr)
+        self.running.monitor.as_ref().and_then(MonitorServer::local_addr)
     }
 
     /// Waits until a part without which the node is useless has stopped by itself, and says which.
     pub async fn failed(&mut self) -> String {
-        let mut tips = self.chain.handle().watch();
+        let mut tips = self.chain.watch();
         let chain_stopped = async move { while tips.changed().await.is_ok() {} };
+        let dns_failed = async {
+            match &mut self.running.dns {
+                Some(dns) => dns.failed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = chain_stopped => "the chain has stopped because its database failed".to_owned(),
-            error = self.dns.failed() => error.to_string(),
+            error = dns_failed => error.to_string(),
         }
     }
 
     /// Stops every part in order.
     pub async fn shutdown(self) {
-        self.api.shutdown(PART_DEADLINE).await;
-        self.ops.shutdown().await;
-        self.miner.shutdown().await;
-        if let Err(error) = self.dns.shutdown(PART_DEADLINE).await {
-            warn!(%error, "DNS did not stop in order");
-        }
-        self.p2p.shutdown(PART_DEADLINE).await;
-        self.tasks.iter().for_each(JoinHandle::abort);
-        if let Some(monitor) = self.monitor {
-            monitor.shutdown(PART_DEADLINE).await;
-        }
-        self.chain.shutdown().await;
+        self.running.shutdown().await;
         info!("node stopped");
     }
 }
@@ -244,17 +270,29 @@ fn deps(config: &Config, params: &'static Params, chain: ChainHandle) -> p2p::De
     p2p::Deps { params, chain, data_dir: config.data_dir.clone(), company }
 }
 
-/// The key that signs DNS answers, if they are to be signed.
-fn dnssec_key(config: &Config) -> Result<Option<ZoneKey>, NodeError> {
-    let signs = config.dns.dnssec == Dnssec::On && !config.dns.listen.is_empty();
-    Ok(signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?)
+/// Sockets for plain DNS that came with the process: where they listen is what counts, not what `dns.listen` says.
+fn given_sockets(config: &mut Config) -> Result<Option<GivenSockets>, NodeError> {
+    let given = GivenSockets::from_env()?;
+    if let Some(given) = &given {
+        config.dns.listen = given.addrs().map_err(|error| NodeError::System(error.to_string()))?;
+    }
+    Ok(given)
+}
+
+/// The key that signs DNS answers, if they are to be signed, and the certificate, if any transport is encrypted.
+fn dns_equipment(config: &Config, sockets: Option<GivenSockets>) -> Result<Equipment, NodeError> {
+    let is_on = !config.dns.listen.is_empty() || config.dns.tls.is_enabled();
+    let signs = config.dns.dnssec == Dnssec::On && is_on;
+    let zone_key = signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?;
+    let certificate = Certificate::obtain(&config.dns, &config.data_dir)?;
+    Ok(Equipment { zone_key, certificate, sockets })
 }
 
 async fn bind_dns(
     config: &Config,
     table: Arc<SharedTable>,
     metrics: &Metrics,
-    key: Option<ZoneKey>,
+    equipment: Equipment,
 ) -> Result<Resolver, NodeError> {
     let dns_metrics = DnsMetrics::new(metrics.registry()).map_err(|error| NodeError::System(error.to_string()))?;
     let mut dns = config.dns.clone();
@@ -262,5 +300,5 @@ async fn bind_dns(
     if dns.listen == resolver::DnsConfig::default().listen && UdpSocket::bind("[::1]:0").is_err() {
         dns.listen.retain(SocketAddr::is_ipv4);
     }
-    Ok(Resolver::bind_with_key(&dns, table, Arc::new(dns_metrics), key).await?)
+    Ok(Resolver::bind_with(&dns, table, Arc::new(dns_metrics), equipment).await?)
 }

@@ -8,7 +8,7 @@ use crate::config::{LogConfig, LogFormat};
 
 /// Libraries whose lines are not for operators: two per DNS request, each message that arrives twice, each start
 /// without peers.
-const QUIET: &str = "hickory_server=warn,libp2p_gossipsub=error,libp2p_kad=error,libp2p_swarm=warn";
+const QUIET: &str = "libp2p_gossipsub=error,libp2p_kad=error,libp2p_swarm=warn";
 
 /// The filter that a level or a list of directives stands for.
 pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {

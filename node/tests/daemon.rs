@@ -1,6 +1,7 @@
 //! The daemon as a process: its commands, what it tells a service manager, how it stops.
 
 use std::{
+    net::TcpListener,
     os::unix::net::UnixDatagram,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -49,6 +50,24 @@ fn commands_that_end_at_once() {
     assert_eq!(output(&["frobnicate"]).0, Some(2));
     let data = dir.path().join("none").display().to_string();
     assert_eq!(output(&["db", "verify", "--data-dir", &data]).0, Some(1));
+}
+
+/// The database is open and threads use it when the port turns out to be taken: all of that has to end in order.
+#[test]
+fn a_start_that_fails_late_says_why_and_ends_in_order() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = holder.local_addr().expect("bound").to_string();
+    let config = config_in(dir.path());
+    let text = std::fs::read_to_string(&config).expect("written before");
+    std::fs::write(&config, text.replace("listen = ['127.0.0.1:0']", &format!("listen = ['{taken}']")))
+        .expect("written");
+    for _ in 0..10 {
+        let (code, _, stderr) = output(&["run", "--config", &config]);
+        let last = stderr.lines().last().unwrap_or_default();
+        assert_eq!(last, format!("namestead: cannot listen for DNS on {taken}: Address already in use (os error 98)"));
+        assert_eq!(code, Some(1), "{stderr}");
+    }
 }
 
 #[test]

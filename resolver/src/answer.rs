@@ -30,8 +30,10 @@ use crate::{
     source::{NameView, Readiness},
 };
 
+pub(crate) use chain::is_single;
 pub use plain::NotPlain;
 pub(crate) use plain::{Plain, Set, plain};
+pub(crate) use special::{must_stay, zone_of as special_zone_of};
 
 /// The most aliases (CNAME or DNAME) followed for one query.
 pub const MAX_CHAIN: usize = 8;
@@ -64,6 +66,8 @@ pub struct Answer {
     pub ede: Option<Ede>,
     /// Where an alias leads out of our zones: a resolver that may forward completes the answer from there.
     pub elsewhere: Option<Dname>,
+    /// The AD bit: an upstream that can be believed has validated this.
+    pub authentic: bool,
     /// Which part of the resolver spoke.
     pub origin: Origin,
 }
@@ -98,10 +102,38 @@ pub struct Ede {
 pub enum EdeCode {
     /// None of the others.
     Other = 0,
+    /// The answer is older than its TTL.
+    StaleAnswer = 3,
+    /// The upstream could not decide whether the answer is valid.
+    DnssecIndeterminate = 5,
+    /// The upstream found the answer to be forged or broken.
+    DnssecBogus = 6,
+    /// Signatures have expired.
+    SignatureExpired = 7,
+    /// Signatures are not valid yet.
+    SignatureNotYetValid = 8,
+    /// The key of a delegation is missing.
+    DnskeyMissing = 9,
+    /// Signatures are missing.
+    RrsigsMissing = 10,
+    /// No key may sign a zone.
+    NoZoneKeyBit = 11,
+    /// The proof of absence is missing.
+    NsecMissing = 12,
+    /// A failure is remembered.
+    CachedError = 13,
     /// The server is not yet able to answer.
     NotReady = 14,
+    /// The operator's policy withholds the answer.
+    Blocked = 15,
+    /// Somebody above the operator withholds the answer.
+    Censored = 16,
+    /// The client's wish withholds the answer.
+    Filtered = 17,
     /// The client may not ask this here.
     Prohibited = 18,
+    /// The name did not exist when its upstream was last heard of.
+    StaleNxdomain = 19,
     /// The zone is not ours.
     NotAuthoritative = 20,
     /// The server does not do this.
@@ -112,6 +144,38 @@ pub enum EdeCode {
     NetworkError = 23,
     /// The type cannot be asked for.
     InvalidQueryType = 30,
+}
+
+impl EdeCode {
+    /// The codes that an upstream may give as its reason, and that are passed on.
+    pub(crate) fn from_number(number: u16) -> Option<Self> {
+        use EdeCode::{
+            Blocked, CachedError, Censored, DnskeyMissing, DnssecBogus, DnssecIndeterminate, Filtered, NetworkError,
+            NoReachableAuthority, NoZoneKeyBit, NsecMissing, Other, Prohibited, RrsigsMissing, SignatureExpired,
+            SignatureNotYetValid, StaleAnswer, StaleNxdomain,
+        };
+        let known = [
+            Other,
+            StaleAnswer,
+            DnssecIndeterminate,
+            DnssecBogus,
+            SignatureExpired,
+            SignatureNotYetValid,
+            DnskeyMissing,
+            RrsigsMissing,
+            NoZoneKeyBit,
+            NsecMissing,
+            CachedError,
+            Blocked,
+            Censored,
+            Filtered,
+            Prohibited,
+            StaleNxdomain,
+            NoReachableAuthority,
+            NetworkError,
+        ];
+        known.into_iter().find(|code| *code as u16 == number)
+    }
 }
 
 /// The parts of the resolver that answer.
@@ -155,7 +219,7 @@ pub fn answer_with_hosts(query: &Query, view: &dyn NameView, site: &Site, hosts:
             Readiness::NotReady { height, target } => not_ready(height, target),
         });
     }
-    match special::answer(&query.name, query.qtype) {
+    match special::answer(&query.name, query.qtype, site) {
         Some(answer) => Verdict::Local(answer),
         None => Verdict::Elsewhere,
     }
@@ -173,6 +237,7 @@ impl Answer {
             additional: Vec::new(),
             ede: None,
             elsewhere: None,
+            authentic: false,
             origin,
         }
     }

@@ -1,7 +1,12 @@
 //! The `[dns]` section of the configuration file.
 
 mod authority;
+mod connections;
+mod forward;
+pub mod guard;
 mod hosts;
+mod tls;
+mod transfer;
 
 use std::{
     collections::HashSet,
@@ -12,13 +17,19 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::guard::{GuardConfig, GuardConfigError},
     dname::{Dname, DnameError},
+    forward::{Target, TargetError},
     hosts::HostsError,
     site::{Site, Zone},
 };
 
 pub use authority::{Authorities, AuthorityConfig};
+pub use connections::{ConnectionsConfig, ConnectionsError};
+pub use forward::{ForwardConfig, ForwardConfigError, Rule};
 pub use hosts::HostsPaths;
+pub use tls::{TlsConfig, TlsConfigError};
+pub use transfer::{TransferConfig, TransferError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 const MAX_LIST: usize = 16;
@@ -28,8 +39,6 @@ const MAX_UDP_WORKERS: usize = 64;
 const MAX_SERVER_ID_BYTES: usize = 255;
 /// The longest suffix in wire bytes: an owner of 63 bytes below a name of 63 must still be a name.
 const MAX_SUFFIX_BYTES: usize = 100;
-/// The port of upstreams that are given without one.
-const DNS_PORT: u16 = 53;
 
 /// What DNS is served, where, and what happens with other questions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -39,8 +48,9 @@ pub struct DnsConfig {
     pub listen: Vec<SocketAddr>,
     /// The suffixes below which ledger names appear.
     pub suffixes: Vec<String>,
-    /// Servers that answer everything else, `address` or `address:port`. An empty list means such questions are
-    /// refused. Only local clients (loopback, private and link-local addresses) are forwarded for.
+    /// Servers that answer everything else: `address`, `address:port`, `tcp://…`, `tls://address#name`,
+    /// `https://name/path#address`, `quic://…`, or `system`. An empty list means such questions are refused. Only clients
+    /// in `guard.forward_allow` are forwarded for: by default those nearby.
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
     pub announce: Vec<IpAddr>,
@@ -53,10 +63,20 @@ pub struct DnsConfig {
     pub fast_path: bool,
     /// What `id.server` and NSID tell about this server. Absent by default.
     pub server_id: Option<String>,
+    /// Limits of connections.
+    pub connections: ConnectionsConfig,
     /// HOSTS files, a path or a list of paths: names in them are answered from there before anything else is asked.
     pub hosts: HostsPaths,
     /// For suffixes that are real domains: what their zones say about themselves.
     pub authority: Authorities,
+    /// Who is served, and how much strangers get.
+    pub guard: GuardConfig,
+    /// Secondaries.
+    pub transfer: TransferConfig,
+    /// How other questions are passed on.
+    pub forward: ForwardConfig,
+    /// Encrypted transports.
+    pub tls: TlsConfig,
 }
 
 /// Whether answers are signed.
@@ -103,9 +123,17 @@ pub enum ConfigError {
         /// The value.
         value: String,
     },
-    /// An upstream is no address.
-    #[error("dns.upstreams: {0:?} is not an IP address, or an IP address and a port such as \"9.9.9.9:53\"")]
-    Upstream(String),
+    /// An upstream cannot be understood.
+    #[error("dns.upstreams: {text:?} {reason}")]
+    Upstream {
+        /// As written.
+        text: String,
+        /// What is wrong.
+        reason: TargetError,
+    },
+    /// Forwarding is not well described.
+    #[error(transparent)]
+    Forward(#[from] ForwardConfigError),
     /// An upstream is this server itself.
     #[error("dns.upstreams: {0} is also in dns.listen, so questions would be forwarded in a circle")]
     Circle(SocketAddr),
@@ -115,6 +143,12 @@ pub enum ConfigError {
     /// The identifier does not fit a TXT string.
     #[error("dns.server_id must have 1 to {MAX_SERVER_ID_BYTES} bytes")]
     ServerId,
+    /// The section about secondaries makes no sense.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// A limit of connections makes no sense.
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
     /// A path that means something else in each working directory.
     #[error("dns.hosts: {0:?} is not an absolute path such as \"/etc/hosts\"")]
     HostsPath(PathBuf),
@@ -132,6 +166,15 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes, which DNS cookies need")]
+    Randomness,
+    /// The section `[dns.guard]` is wrong.
+    #[error(transparent)]
+    Guard(#[from] GuardConfigError),
+    /// Encrypted transports cannot be set up so.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
 }
 
 impl Default for DnsConfig {
@@ -149,8 +192,13 @@ impl Default for DnsConfig {
             udp_workers: 2,
             fast_path: true,
             server_id: None,
+            connections: ConnectionsConfig::default(),
             hosts: HostsPaths::default(),
             authority: Authorities::new(),
+            guard: GuardConfig::default(),
+            transfer: TransferConfig::default(),
+            forward: ForwardConfig::default(),
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -162,15 +210,16 @@ impl DnsConfig {
         if !(1..=MAX_UDP_WORKERS).contains(&self.udp_workers) {
             return Err(ConfigError::UdpWorkers(self.udp_workers));
         }
+        self.guard.validate()?;
         self.site()?;
+        self.connections.validate()?;
         self.hosts.validate()?;
-        for upstream in self.upstream_addrs()? {
-            if self.listen.contains(&upstream) {
-                return Err(ConfigError::Circle(upstream));
-            }
-        }
+        self.transfer.validate()?;
+        self.forward.validate(&self.zones()?)?;
+        self.no_circle()?;
         let listen = self.listen.iter().filter(|addr| addr.port() != 0).map(SocketAddr::to_string);
         no_repeats("listen", listen)?;
+        self.tls.validate(&self.listen)?;
         no_repeats("upstreams", self.upstreams.iter().cloned())
     }
 
@@ -197,12 +246,39 @@ impl DnsConfig {
         self.suffixes.iter().map(|text| suffix(text)).collect()
     }
 
-    /// The upstreams with their ports.
-    pub(crate) fn upstream_addrs(&self) -> Result<Vec<SocketAddr>, ConfigError> {
-        self.upstreams.iter().map(|text| upstream(text)).collect()
+    /// The upstreams, parsed.
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, ConfigError> {
+        let target =
+            |text: &String| text.parse().map_err(|reason| ConfigError::Upstream { text: text.clone(), reason });
+        self.upstreams.iter().map(target).collect()
     }
 
-    fn announced(&self) -> Vec<IpAddr> {
+    /// No upstream is one of the addresses listened on.
+    fn no_circle(&self) -> Result<(), ConfigError> {
+        let mut targets = self.targets()?;
+        for rule in &self.forward.rules {
+            targets.extend(rule.targets()?);
+        }
+        let servers = targets.iter().filter_map(|target| match target {
+            Target::Server(server) => Some(server),
+            // Ourselves are left out there.
+            Target::System => None,
+        });
+        match servers.flat_map(|server| server.addresses()).find(|address| self.listen.contains(address)) {
+            Some(address) => Err(ConfigError::Circle(*address)),
+            None => Ok(()),
+        }
+    }
+
+    /// The name that clients find in the certificate.
+    pub(crate) fn server_name(&self) -> Result<Dname, ConfigError> {
+        let first = self.suffixes.first().ok_or(ConfigError::NoSuffix)?;
+        let name = self.tls.server_name.clone().unwrap_or_else(|| format!("ns.nic.{first}"));
+        name.parse().map_err(|reason| ConfigError::Suffix { suffix: first.clone(), reason })
+    }
+
+    /// The addresses to tell clients about.
+    pub(crate) fn announced(&self) -> Vec<IpAddr> {
         if !self.announce.is_empty() {
             return self.announce.clone();
         }
@@ -234,12 +310,6 @@ fn suffix(text: &str) -> Result<Dname, ConfigError> {
         2..=MAX_SUFFIX_BYTES => Ok(name),
         _ => Err(ConfigError::SuffixLength(text.to_owned())),
     }
-}
-
-fn upstream(text: &str) -> Result<SocketAddr, ConfigError> {
-    let with_port = text.parse::<SocketAddr>();
-    let without = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
-    with_port.or_else(|_| without()).map_err(|_| ConfigError::Upstream(text.to_owned()))
 }
 
 fn no_repeats(key: &'static str, values: impl Iterator<Item = String>) -> Result<(), ConfigError> {
@@ -296,16 +366,28 @@ mod tests {
         check("listen = ['[::1]:53', '[::1]:53']", Err("dns.listen lists \"[::1]:53\" twice"));
         check(
             "upstreams = ['dns.quad9.net']",
-            Err("dns.upstreams: \"dns.quad9.net\" is not an IP address, or an IP address and a port such as \
-                 \"9.9.9.9:53\""),
+            Err(
+                "dns.upstreams: \"dns.quad9.net\" has a host name, which needs a bootstrap address behind \"#\", such as \
+                 \"tls://dns.quad9.net#9.9.9.9\"",
+            ),
         );
         check(
             "listen = ['127.0.0.1:53']\nupstreams = ['127.0.0.1']",
             Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
         );
+        check("upstreams = ['system', 'tls://9.9.9.9#dns.quad9.net']", Ok(()));
+        check(
+            "listen = ['127.0.0.1:53']\n[forward]\nrules = [{ suffix = 'lan', upstreams = ['tcp://127.0.0.1'] }]",
+            Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
+        );
+        check(
+            "[forward]\nmax_stale_s = 604801",
+            Err("dns.forward.max_stale_s is 604801, at most 604800 (a week) is allowed; 0 turns stale answers off"),
+        );
         check("dnssec = 'off'", Ok(()));
         check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
         check("fast_path = false\nudp_workers = 64", Ok(()));
+        check("[guard]\nslip = 16", Err("dns.guard.slip is 16, it must be at most 15"));
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
         check("hosts = '/etc/hosts'", Ok(()));
         check("hosts = ['/etc/hosts', '/srv/block']", Ok(()));

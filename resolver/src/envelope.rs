@@ -48,11 +48,11 @@ impl<'m> Envelope<'m> {
             self.question = (questions == 1 && Dname::split_wire(bytes).is_ok()).then_some(bytes);
         }
         for _ in 0..before {
-            (_, rest) = record(rest)?;
+            (_, _, rest) = record(rest)?;
         }
         for _ in 0..additionals {
             let is_root = rest.first() == Some(&0);
-            let ((rtype, data), after) = record(rest)?;
+            let (rtype, data, after) = record(rest)?;
             if rtype == rtype::OPT && is_root {
                 self.options = Some(data);
                 break;
@@ -64,10 +64,10 @@ impl<'m> Envelope<'m> {
 }
 
 /// Type and data of the record that `bytes` begin with, and what follows it.
-fn record(bytes: &[u8]) -> Option<((u16, &[u8]), &[u8])> {
+fn record(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let (tail, rest) = skip_name(bytes)?.split_at_checked(RECORD_TAIL_BYTES)?;
     let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([tail[8], tail[9]])))?;
-    Some(((u16::from_be_bytes([tail[0], tail[1]]), data), rest))
+    Some((u16::from_be_bytes([tail[0], tail[1]]), data, rest))
 }
 
 /// What follows a name, compressed or not.

@@ -1,144 +1,342 @@
 //! Questions that are not ours, asked of configured upstreams.
 //!
-//! Plain DNS over UDP, over TCP when the answer is truncated; one upstream after the other until one answers. Each
-//! query leaves from a fresh random port with a fresh id. Bounded: [`MAX_WAITING`] questions at a time, [`TRY_S`]
-//! seconds for an upstream, [`TOTAL_S`] seconds in all. Nothing is cached here yet.
+//! ```text
+//! question ─→ routes (may it leave? to whom?) ─→ cache ─→ flight (asked once) ─→ pool ─→ upstream ─→ link
+//!                 answer ←─ cache ←─ rebinding guard ←─ scrub ←──────────────────────────────────────┘
+//! ```
+//!
+//! - [`Target`]: how upstreams are written. UDP, TCP, TLS, HTTPS and QUIC.
+//! - A name of the ledger never leaves, a special-use name only by a rule of its own (the last gate is here, whatever
+//!   callers have checked).
+//! - Of what comes back only the answer to the question is kept, unless it leads into the local network.
+//! - What was known is served again when upstreams fail (RFC 8767).
+//!
+//! Bounded: [`MAX_FLIGHTS`] questions under way, [`MAX_ATTEMPTS`] messages waiting for a response, [`MAX_CLIENTS`]
+//! clients waiting, [`TOTAL`] for each question, and the cache in bytes. Whatever happens, there is an [`Answer`].
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+mod cache;
+mod clock;
+mod flight;
+mod health;
+mod link;
+mod metrics;
+mod pool;
+pub(crate) mod rebinding;
+mod routes;
+mod scrub;
+mod system;
+mod target;
+mod tls;
+mod upstream;
 
-use hickory_net::{
-    DnsHandle, NetError,
-    runtime::TokioRuntimeProvider,
-    tcp::TcpClientStream,
-    udp::UdpClientStream,
-    xfer::{DnsRequestSender, FirstAnswer},
-};
-use hickory_proto::{
-    op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode},
-    rr::{Name, RecordType},
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use hickory_proto::op::ResponseCode;
 use tokio::{sync::Semaphore, time::timeout};
-use tracing::debug;
 
-use crate::metrics::{DnsMetrics, ForwardResult};
+use crate::{
+    answer::{Answer, EdeCode, Origin},
+    config::{ConfigError, DnsConfig},
+    dname::Dname,
+    metrics::{DnsMetrics, ForwardResult},
+};
+use cache::{Cache, Found};
+use flight::{Boarding, Flight, Flights, Landing};
+use metrics::Lookup;
+use pool::{Member, Pool, PoolError, Response};
+use routes::{NoRoute, Route, Routes};
+use upstream::{Context, SystemServers, Upstream};
 
-/// The most questions that wait for upstreams at a time. Each holds one socket, so this stays well below the usual
-/// limit of 1,024 open files.
-pub const MAX_WAITING: usize = 256;
-/// Seconds that one upstream has, separately over UDP and TCP.
-pub const TRY_S: u64 = 2;
-/// Seconds for all upstreams together: stub resolvers give up after 5.
-pub const TOTAL_S: u64 = 4;
+pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
+pub use clock::Clock;
+pub use flight::MAX_FLIGHTS;
+pub use metrics::ForwardMetrics;
+pub use target::{Protocol, Server, Target, TargetError};
+
+/// The most messages that wait for a response. Each may hold a socket for up to two seconds.
+pub const MAX_ATTEMPTS: usize = 512;
+/// The most clients that wait for answers; each is a task of a few kilobytes.
+pub const MAX_CLIENTS: usize = 4_096;
+/// The most answers that are being prefetched: clients come first.
+pub const MAX_PREFETCHES: usize = 32;
+/// Time for one question, all upstreams together: stub resolvers give up after 5 seconds.
+pub const TOTAL: Duration = Duration::from_secs(4);
 
 /// Asks upstreams.
+#[derive(Clone)]
 pub struct Forwarder {
-    upstreams: Vec<SocketAddr>,
-    // Index of the upstream that answered last: it is asked first.
-    preferred: AtomicUsize,
-    waiting: Semaphore,
-    provider: TokioRuntimeProvider,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    routes: Routes,
+    cache: Cache,
+    flights: Flights,
+    clients: Semaphore,
+    prefetches: Arc<Semaphore>,
+    settings: Settings,
+    clock: Clock,
     metrics: Arc<DnsMetrics>,
 }
 
-/// A question to pass on, in class IN.
-#[derive(Clone, Debug)]
+struct Settings {
+    is_enabled: bool,
+    prefetch: bool,
+    rebinding_guard: bool,
+    stale_after: Duration,
+}
+
+/// A question to pass on, in class IN, recursion desired.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Question {
-    /// Name, in the case that the client used.
-    pub name: Name,
+    /// Name.
+    pub name: Dname,
     /// Type.
-    pub qtype: RecordType,
+    pub qtype: u16,
     /// The client's DO bit.
     pub dnssec_ok: bool,
     /// The client's CD bit.
     pub checking_disabled: bool,
 }
 
-/// Why no answer came.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ForwardError {
-    /// [`MAX_WAITING`] questions are waiting.
-    #[error("too many questions are waiting for upstreams")]
-    Overloaded,
-    /// No upstream answered in time.
-    #[error("no upstream answered")]
-    Unreachable,
-}
-
 impl Forwarder {
-    /// A forwarder to `upstreams`, tried in this order at first.
-    pub fn new(upstreams: Vec<SocketAddr>, metrics: Arc<DnsMetrics>) -> Self {
-        Self {
-            upstreams,
-            preferred: AtomicUsize::new(0),
-            waiting: Semaphore::new(MAX_WAITING),
-            provider: TokioRuntimeProvider::new(),
-            metrics,
-        }
+    /// A forwarder as configured. Nothing is sent before the first question.
+    pub fn new(config: &DnsConfig, metrics: Arc<DnsMetrics>) -> Result<Self, ConfigError> {
+        Self::with_clock(config, metrics, Clock::monotonic())
+    }
+
+    /// The same; `clock` tells how old cached answers are.
+    pub fn with_clock(config: &DnsConfig, metrics: Arc<DnsMetrics>, clock: Clock) -> Result<Self, ConfigError> {
+        let forward = &config.forward;
+        let routes = Builder::new(config, metrics.clone(), clock.clone())?.routes(config)?;
+        let is_enabled = routes.default.is_some() || routes.rules.values().any(Option::is_some);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                routes,
+                cache: Cache::new(forward.cache_bytes, forward.max_stale_s),
+                flights: Flights::default(),
+                clients: Semaphore::new(MAX_CLIENTS),
+                prefetches: Arc::new(Semaphore::new(MAX_PREFETCHES)),
+                settings: Settings {
+                    is_enabled,
+                    prefetch: forward.prefetch,
+                    rebinding_guard: forward.rebinding_guard,
+                    stale_after: Duration::from_millis(forward.stale_after_ms),
+                },
+                clock,
+                metrics,
+            }),
+        })
     }
 
     /// Whether there is anybody to ask.
     pub fn is_enabled(&self) -> bool {
-        !self.upstreams.is_empty()
+        self.inner.settings.is_enabled
     }
 
-    /// The first good answer; failing that, the last bad one (SERVFAIL, REFUSED).
-    pub async fn ask(&self, question: &Question) -> Result<Message, ForwardError> {
-        let Ok(_permit) = self.waiting.try_acquire() else {
-            self.metrics.forward(ForwardResult::Overloaded);
-            return Err(ForwardError::Overloaded);
+    /// Whether a rule sends this special-use name to an upstream.
+    pub fn opens(&self, name: &Dname) -> bool {
+        self.inner.routes.route(name).is_ok()
+    }
+
+    /// The answer of upstreams, or of the cache. A failure is an answer too, with an extended error that says why.
+    ///
+    /// If an alias leads to a name of the ledger, the answer ends there and [`Answer::elsewhere`] is that name.
+    pub async fn ask(&self, question: &Question) -> Answer {
+        let route = match self.inner.routes.route(&question.name) {
+            Ok(route) => route,
+            Err(reason) => return refused(reason),
         };
-        let answer = timeout(Duration::from_secs(TOTAL_S), self.ask_in_turn(question)).await.ok().flatten();
-        self.metrics.forward(match &answer {
-            Some(_) => ForwardResult::Answered,
-            None => ForwardResult::Unreachable,
-        });
-        answer.ok_or(ForwardError::Unreachable)
+        match self.inner.cache.find(question, self.inner.clock.now_ms()) {
+            Found::Fresh { answer, expires_soon } => {
+                if expires_soon && self.inner.settings.prefetch {
+                    self.prefetch(question, route);
+                }
+                self.inner.metrics.forwarding.lookup(Lookup::Hit);
+                answer
+            }
+            Found::Stale { answer, recently_failed: true } => self.stale(answer),
+            Found::Stale { answer: stale, recently_failed: false } => {
+                match timeout(self.inner.settings.stale_after, self.fetch(question, route)).await {
+                    Ok(answer) if !cache::is_failure(&answer) => answer,
+                    _ => self.stale(stale),
+                }
+            }
+            Found::Nothing => self.fetch(question, route).await,
+        }
     }
 
-    async fn ask_in_turn(&self, question: &Question) -> Option<Message> {
-        let first = self.preferred.load(Ordering::Relaxed);
-        let mut refusal = None;
-        for turn in 0..self.upstreams.len() {
-            let index = (first + turn) % self.upstreams.len();
-            match self.ask_one(self.upstreams[index], question).await {
-                Ok(answer) if is_refusal(&answer) => refusal = Some(answer),
-                Ok(answer) => {
-                    self.preferred.store(index, Ordering::Relaxed);
-                    return Some(answer);
-                }
-                Err(error) => debug!(upstream = %self.upstreams[index], %error, "upstream failed"),
+    /// Empties an answer to `asked` that leads into the local network, unless it may. For answers that are put together
+    /// from more than one source.
+    pub(crate) fn guard(&self, asked: &Dname, answer: &mut Answer) {
+        let is_exempt = !self.inner.settings.rebinding_guard || self.inner.routes.may_be_local(asked);
+        if !is_exempt && rebinding::withhold(answer) {
+            self.inner.metrics.forwarding.blocked();
+        }
+    }
+
+    fn stale(&self, answer: Answer) -> Answer {
+        self.inner.metrics.forwarding.lookup(Lookup::Stale);
+        answer
+    }
+
+    /// Asks upstreams, or waits for somebody who does.
+    async fn fetch(&self, question: &Question, route: Route) -> Answer {
+        let Ok(_permit) = self.inner.clients.try_acquire() else { return self.overloaded() };
+        let landing = match self.inner.flights.board(question) {
+            Boarding::Pilot(flight, landing) => {
+                self.inner.metrics.forwarding.lookup(Lookup::Miss);
+                // A task of its own: the answer is for the cache too, even if this client goes away.
+                tokio::spawn(self.inner.clone().fly(flight, route));
+                landing
+            }
+            Boarding::Passenger(landing) => {
+                self.inner.metrics.forwarding.lookup(Lookup::Joined);
+                landing
+            }
+            Boarding::Full => return self.overloaded(),
+        };
+        arrival(landing).await
+    }
+
+    fn prefetch(&self, question: &Question, route: Route) {
+        let Ok(permit) = self.inner.prefetches.clone().try_acquire_owned() else { return };
+        // If somebody is asking already, or too many are, that is good enough.
+        if let Boarding::Pilot(flight, _) = self.inner.flights.board(question) {
+            self.inner.metrics.forwarding.prefetch();
+            let flying = self.inner.clone().fly(flight, route);
+            tokio::spawn(async move {
+                flying.await;
+                drop(permit);
+            });
+        }
+    }
+
+    fn overloaded(&self) -> Answer {
+        self.inner.metrics.forward(ForwardResult::Overloaded);
+        failure(EdeCode::Other, "too many questions are waiting for upstreams")
+    }
+}
+
+impl fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarder").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Asks upstreams and keeps what they say.
+    async fn fly(self: Arc<Self>, flight: Flight, route: Route) {
+        let question = flight.question();
+        let outcome = timeout(TOTAL, route.pool.ask(question)).await.unwrap_or(Err(PoolError::Unreachable));
+        let (answer, result) = match outcome {
+            Ok(response) => (self.read(question, &response, &route), ForwardResult::Answered),
+            Err(error @ PoolError::Overloaded) => (unanswered(error), ForwardResult::Overloaded),
+            Err(error) => (unanswered(error), ForwardResult::Unreachable),
+        };
+        self.metrics.forward(result);
+        if result != ForwardResult::Overloaded {
+            self.keep(question, &answer);
+        }
+        flight.land(answer);
+    }
+
+    fn read(&self, question: &Question, response: &Response, route: &Route) -> Answer {
+        let is_ours = |name: &Dname| self.routes.ours.iter().any(|zone| name.is_within(zone));
+        let mut answer = scrub::scrub(question, &response.message, is_ours);
+        answer.authentic =
+            response.is_trusted && response.message.metadata.authentic_data && answer.elsewhere.is_none();
+        let is_guarded = self.settings.rebinding_guard && !route.may_be_local;
+        if is_guarded && rebinding::withhold(&mut answer) {
+            self.metrics.forwarding.blocked();
+        }
+        answer
+    }
+
+    /// A failure never takes the place of an answer that can still be served.
+    fn keep(&self, question: &Question, answer: &Answer) {
+        let now_ms = self.clock.now_ms();
+        let has_better = cache::is_failure(answer) && self.cache.find(question, now_ms) != Found::Nothing;
+        match has_better {
+            true => self.cache.postpone(question, now_ms),
+            false => self.cache.keep(question, answer, now_ms),
+        }
+        self.metrics.forwarding.cache_size(self.cache.size());
+    }
+}
+
+async fn arrival(landing: Landing) -> Answer {
+    flight::wait(landing).await.unwrap_or_else(|| unanswered(PoolError::Unreachable))
+}
+
+fn unanswered(error: PoolError) -> Answer {
+    match error {
+        PoolError::Unreachable => failure(EdeCode::NoReachableAuthority, "no upstream answered"),
+        PoolError::Network => failure(EdeCode::NetworkError, "no upstream could be asked"),
+        PoolError::Overloaded => failure(EdeCode::Other, "too many questions are waiting for upstreams"),
+    }
+}
+
+fn failure(code: EdeCode, text: &'static str) -> Answer {
+    Answer::failure(ResponseCode::ServFail, Origin::Upstream, code, text)
+}
+
+fn refused(reason: NoRoute) -> Answer {
+    let (code, text) = match reason {
+        NoRoute::Ours | NoRoute::Special => (EdeCode::Prohibited, "this name is never forwarded"),
+        NoRoute::Refused => (EdeCode::Blocked, "a rule of this server refuses this name"),
+        NoRoute::Uncovered => (EdeCode::NotAuthoritative, "not our zone, and no rule forwards this name"),
+    };
+    Answer::failure(ResponseCode::Refused, Origin::Policy, code, text)
+}
+
+/// From the configuration to routes. An upstream that is named twice is one.
+struct Builder {
+    context: Arc<Context>,
+    known: HashMap<Server, Arc<Upstream>>,
+}
+
+impl Builder {
+    fn new(config: &DnsConfig, metrics: Arc<DnsMetrics>, clock: Clock) -> Result<Self, ConfigError> {
+        let is_encrypted = |target: &Target| matches!(target, Target::Server(server) if server.is_encrypted());
+        let forward = &config.forward;
+        let rules = forward.rules.iter().map(|rule| rule.targets()).collect::<Result<Vec<_>, _>>()?;
+        let targets = config.targets()?;
+        let needs_tls = forward.ca_file.is_some() || targets.iter().chain(rules.iter().flatten()).any(is_encrypted);
+        let tls = needs_tls.then(|| tls::client(forward.ca_file.as_deref())).transpose()?;
+        let attempts = Arc::new(Semaphore::new(MAX_ATTEMPTS));
+        let case_randomization = forward.case_randomization;
+        let context = Arc::new(Context { metrics, tls, case_randomization, clock, attempts });
+        Ok(Self { context, known: HashMap::new() })
+    }
+
+    fn routes(mut self, config: &DnsConfig) -> Result<Routes, ConfigError> {
+        let mut rules = HashMap::new();
+        for rule in &config.forward.rules {
+            let wire = rule.name()?.as_wire().to_vec();
+            let pool = self.pool(rule.targets()?, config);
+            rules.insert(wire[..wire.len() - 1].to_vec(), pool);
+        }
+        let default = self.pool(config.targets()?, config);
+        Ok(Routes { ours: config.zones()?, rules, default, allowed: config.forward.allowed()? })
+    }
+
+    fn pool(&mut self, targets: Vec<Target>, config: &DnsConfig) -> Option<Arc<Pool>> {
+        let members: Vec<Member> = targets.into_iter().map(|target| self.member(target, config)).collect();
+        (!members.is_empty()).then(|| Arc::new(Pool::new(members, self.context.clone())))
+    }
+
+    fn member(&mut self, target: Target, config: &DnsConfig) -> Member {
+        let context = &self.context;
+        match target {
+            Target::System => {
+                let path = config.forward.resolv_conf.clone();
+                Member::System(SystemServers::new(path, config.listen.clone(), context.clone()))
+            }
+            Target::Server(server) => {
+                let new = || Upstream::new(server.clone(), &server.to_string(), context);
+                Member::Fixed(self.known.entry(server.clone()).or_insert_with(new).clone())
             }
         }
-        refusal
     }
-
-    async fn ask_one(&self, upstream: SocketAddr, question: &Question) -> Result<Message, NetError> {
-        let limit = Duration::from_secs(TRY_S);
-        let mut udp = UdpClientStream::builder(upstream, self.provider.clone()).with_timeout(Some(limit)).build();
-        let answer = udp.send_message(request(question)).first_answer().await?.into_message();
-        if !answer.metadata.truncation {
-            return Ok(answer);
-        }
-        let tcp = TcpClientStream::exchange(upstream, None, limit, Some(1), self.provider.clone()).await?;
-        Ok(tcp.send(request(question)).first_answer().await?.into_message())
-    }
-}
-
-fn request(question: &Question) -> DnsRequest {
-    let mut options = DnsRequestOptions::default();
-    options.edns_set_dnssec_ok = question.dnssec_ok;
-    let mut request = DnsRequest::from_query(Query::query(question.name.clone(), question.qtype), options);
-    request.metadata.checking_disabled = question.checking_disabled;
-    request
-}
-
-fn is_refusal(answer: &Message) -> bool {
-    matches!(answer.metadata.response_code, ResponseCode::ServFail | ResponseCode::Refused | ResponseCode::NotImp)
 }

@@ -1,36 +1,36 @@
 //! One request from parsing to sending: screening, answering, forwarding, cutting to size, counting.
 //!
-//! Messages come on connections, from hickory's loop, which has parsed them, has answered FORMERR to what it could not
-//! parse, and has dropped responses and messages shorter than a header; or as datagrams, with which
-//! [`Handler::datagram`] does the same.
+//! Messages come on [connections](crate::connection) or as [datagrams](crate::wire). What cannot be parsed gets FORMERR;
+//! responses, and what is shorter than a header, get nothing.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use hickory_net::{runtime::Time, xfer::Protocol};
+use hickory_net::xfer::Protocol;
 use hickory_proto::{
-    op::{Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, ResponseCode},
-    rr::{Name, RecordType, rdata::opt::EdnsCode},
+    op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode},
+    rr::{Name, rdata::opt::EdnsCode},
     serialize::binary::{BinDecodable, BinDecoder, BinEncodable},
 };
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use tracing::debug;
+use hickory_server::server::Request;
 
 use crate::{
     answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts},
     dname::Dname,
     envelope::Envelope,
-    forward::{ForwardError, Forwarder, Question},
+    forward::{Forwarder, Question, rebinding},
+    guard::{Guard, OverBudget, Standing, cookie::Cookie},
     hosts::HostsFiles,
-    message::{Fitted, Reply},
-    metrics::{DnsMetrics, Sent},
+    message::{Extras, Fitted, Reply},
+    metrics::{DnsMetrics, Sent, guard::Refused},
     query::{ClientEdns, MAX_UDP_BYTES, Query, Recursion, Transport},
     sign::Signer,
     site::Site,
     source::NameSource,
+    transfer::{Checked, Signing, Transfers},
 };
 
 /// The CO bit among the EDNS flags (RFC 9824 §5.1).
@@ -41,145 +41,330 @@ const HEADER_BYTES: usize = 12;
 const MIN_QUESTION_BYTES: usize = 5;
 /// The fewest bytes of a record: the root, type, class, TTL, length.
 const MIN_RECORD_BYTES: usize = 11;
+/// How long a query on a connection waits for the signing budget.
+const SIGNING_PATIENCE: Duration = Duration::from_secs(2);
+/// The least it waits before it tries again: others wait as well.
+const SIGNING_PAUSE: Duration = Duration::from_millis(2);
+
+/// What is said instead of an answer whose signatures cannot be made now.
+type Unsigned = Box<Reply>;
 
 /// Answers requests.
 pub(crate) struct Handler {
     pub(crate) site: Site,
     pub(crate) source: Arc<dyn NameSource>,
     pub(crate) forwarder: Forwarder,
+    pub(crate) transfers: Transfers,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) signer: Option<Signer>,
     pub(crate) hosts: Option<HostsFiles>,
+    pub(crate) guard: Guard,
+    /// Whether answers from the ledger must not lead into the local network.
+    pub(crate) ledger_guard: bool,
+    /// How long connections may be idle, in units of 100 ms (RFC 7828).
+    pub(crate) keepalive: u16,
 }
 
-/// A [`Handler`] for hickory's loop, which serves connections.
-pub(crate) struct Service(pub(crate) Arc<Handler>);
+/// What a message came over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Via {
+    /// UDP.
+    Udp,
+    /// TCP (RFC 7766).
+    Tcp,
+    /// TLS (RFC 7858).
+    Tls,
+    /// HTTP/2 over TLS (RFC 8484).
+    Https,
+    /// QUIC (RFC 9250).
+    Quic,
+}
 
-#[async_trait::async_trait]
-impl RequestHandler for Service {
-    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut response: R) -> ResponseInfo {
-        let Self(handler) = self;
-        let (fitted, mut sent) = handler.respond(request).await;
-        let started = Instant::now();
-        let info = send(&fitted, request, &mut response).await;
-        sent.duration_s += started.elapsed().as_secs_f64();
-        handler.metrics.response(&sent);
-        info
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Client {
+    pub(crate) addr: SocketAddr,
+    pub(crate) via: Via,
+}
+
+/// What goes back for one message that came on a connection.
+pub(crate) enum Responses {
+    /// Nothing: it was a response itself, or shorter than a header.
+    None,
+    /// One message.
+    One(Vec<u8>),
+    /// A zone transfer: messages made one at a time, as the connection takes them.
+    Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
+}
+
+impl Via {
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Udp => Protocol::Udp,
+            Self::Tcp => Protocol::Tcp,
+            Self::Tls => Protocol::Tls,
+            Self::Https => Protocol::Https,
+            Self::Quic => Protocol::Quic,
+        }
+    }
+
+    fn transport(self) -> Transport {
+        match self {
+            Self::Udp => Transport::Datagram,
+            Self::Tcp | Self::Tls | Self::Https | Self::Quic => Transport::Stream,
+        }
     }
 }
 
 impl Handler {
-    /// The response to a datagram, if it deserves one: bytes in, bytes out.
-    pub(crate) async fn datagram(self: Arc<Self>, datagram: Vec<u8>, src: SocketAddr) -> Option<Vec<u8>> {
-        let header = Header::read(&mut BinDecoder::new(&datagram)).ok()?;
+    /// The response to a datagram that was admitted, if it deserves one: bytes in, bytes out.
+    pub(crate) async fn datagram(
+        self: Arc<Self>,
+        datagram: Vec<u8>,
+        src: SocketAddr,
+        standing: Standing,
+    ) -> Option<Vec<u8>> {
+        match self.respond_to(datagram, Client { addr: src, via: Via::Udp }, &standing).await {
+            Responses::None => None,
+            Responses::One(message) => Some(message),
+            // A transfer over UDP is one message, or refused.
+            Responses::Many(mut messages) => messages.next(),
+        }
+    }
+
+    /// What goes back for one message: bytes in, bytes out.
+    pub(crate) async fn message(self: Arc<Self>, bytes: Vec<u8>, client: Client) -> Responses {
+        let standing = self.guard.standing(&bytes, client.addr.ip(), &self.guard.now());
+        self.metrics.guard.cookie(&standing.cookie);
+        self.respond_to(bytes, client, &standing).await
+    }
+
+    async fn respond_to(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Responses {
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
         // Answering what claims to be a response, readable or not, would let two servers talk for ever.
         if header.message_type == MessageType::Response {
-            return None;
+            return Responses::None;
         }
-        let request = match counts_are_possible(&header, datagram.len()) {
-            true => Request::from_bytes(datagram.clone(), src, Protocol::Udp).ok(),
+        let (bytes, signing) = match self.transfers.check(&bytes) {
+            Checked::Unsigned => (bytes, None),
+            Checked::Signed(unsigned, signing) => (unsigned, Some(signing)),
+            Checked::Refused(_, refusal) => return Responses::One(refusal),
+            Checked::Malformed => return Responses::One(unreadable(&header, &bytes)),
+        };
+        if let Some(responses) = self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source)) {
+            return responses;
+        }
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
+        let reserved = signing.as_ref().map_or(0, Signing::byte_len);
+        let response = self.one(&header, bytes, client, (standing, reserved)).await;
+        response.map_or(Responses::None, |mut message| {
+            if let Some(mut signing) = signing {
+                signing.sign(&mut message);
+            }
+            Responses::One(message)
+        })
+    }
+
+    /// The ordinary response, which leaves `reserved` bytes for a signature.
+    async fn one(
+        &self,
+        header: &Header,
+        bytes: Vec<u8>,
+        client: Client,
+        (standing, reserved): (&Standing, usize),
+    ) -> Option<Vec<u8>> {
+        let request = match counts_are_possible(header, bytes.len()) {
+            true => Request::from_bytes(bytes.clone(), client.addr, client.via.protocol()).ok(),
             false => None,
         };
-        let Some(request) = request else { return Some(unreadable(&header, &datagram)) };
-        let (fitted, sent) = self.respond(&request).await;
+        let Some(request) = request else { return Some(unreadable(header, &bytes)) };
+        let (fitted, sent) = self.respond(&request, client, (standing, reserved)).await;
         self.metrics.response(&sent);
         fitted.encode(&request)
     }
 
     /// Whether a client there may have other questions forwarded (the RA bit).
     pub(crate) fn offers_recursion(&self, src: IpAddr) -> bool {
-        self.forwarder.is_enabled() && is_local(src)
+        self.forwarder.is_enabled() && self.guard.may_forward(src)
     }
 
-    async fn respond(&self, request: &Request) -> (Fitted, Sent) {
+    async fn respond(
+        &self,
+        request: &Request,
+        client: Client,
+        (standing, reserved): (&Standing, usize),
+    ) -> (Fitted, Sent) {
         let started = Instant::now();
-        let query = screen(request);
-        let reply = match &query {
-            Ok(query) => self.reply(query, request).await,
+        let query = match standing.cookie {
+            Cookie::Malformed => Err(Box::new(malformed())),
+            _ => screen(request, client.via),
+        };
+        let mut reply = match &query {
+            Ok(query) => {
+                self.metrics.request(client.via, query.qtype);
+                self.reply(query, request).await
+            }
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
+        reply.cookie = standing.cookie_out().copied();
+        if client.via == Via::Udp {
+            reply.max_bytes = standing.max_bytes;
+        }
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
-        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id());
+        let extras = Extras { reserved, ..self.extras(request, client.via) };
+        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), extras);
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
         (fitted, Sent { rcode, origin, duration_s: started.elapsed().as_secs_f64(), bytes, truncated })
     }
 
+    /// Padding where it hides something, and the idle time where it can be kept, for clients that ask (RFC 8467 §4,
+    /// RFC 7828 §3.3.2).
+    fn extras(&self, request: &Request, via: Via) -> Extras {
+        let asks = |option| request.edns.as_ref().is_some_and(|edns| edns.option(option).is_some());
+        let is_encrypted = matches!(via, Via::Tls | Via::Https | Via::Quic);
+        let keeps = matches!(via, Via::Tcp | Via::Tls);
+        Extras {
+            padded: is_encrypted && asks(EdnsCode::Padding),
+            keepalive: (keeps && asks(EdnsCode::Keepalive)).then_some(self.keepalive),
+            reserved: 0,
+        }
+    }
+
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
-        self.metrics.request(query.transport, query.qtype);
-        // The snapshot is let go before anything is awaited.
-        let verdict = match &self.hosts {
-            Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
-            None => answer(query, &*self.source.view(), &self.site),
-        };
-        let mut reply = match verdict {
-            Verdict::Local(answer) => self.complete(self.signed(answer, query), query, request).await,
+        if !self.guard.may_ask(request.src().ip()) {
+            self.metrics.guard.refused(Refused::Query);
+            let text = "clients at this address are not served";
+            return Reply::from_answer(refused(Ede { code: EdeCode::Prohibited, text: text.into() }), None);
+        }
+        let outcome = match self.verdict(query) {
+            Verdict::Local(answer) if answer.origin == Origin::Special && self.is_opened(query, request) => {
+                self.ask(&query.name, query, request).await
+            }
+            Verdict::Local(answer) => match self.local(answer, query).await {
+                Ok(answer) => self.complete(answer, query, request).await,
+                Err(reply) => Err(reply),
+            },
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
         };
+        let mut reply = match outcome {
+            Ok(answer) => Reply::from_answer(answer, asked_name(request)),
+            Err(reply) => *reply,
+        };
+        // Only for those who understand it: they set DO, or AD itself (RFC 6840 §5.8).
+        reply.authentic_data &= query.dnssec_ok() || request.metadata.authentic_data;
         reply.recursion_available = self.offers_recursion(request.src().ip());
         reply
+    }
+
+    /// What our own sources say; the snapshot is let go again.
+    fn verdict(&self, query: &Query) -> Verdict {
+        match &self.hosts {
+            Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
+            None => answer(query, &*self.source.view(), &self.site),
+        }
     }
 
     /// With signatures, if the client wants them and there is a key. The AD bit stays clear: it says that a resolver has
     /// validated, and we have not; whoever trusts us without validating trusts the AA bit as well (RFC 4035 §3.1.6). CD
     /// is for resolvers that validate: nothing here depends on it, and [`Reply::fit`] clears it.
-    fn signed(&self, mut answer: Answer, query: &Query) -> Answer {
-        if let Some(signer) = self.signer.as_ref().filter(|_| query.dnssec_ok() && answer.origin == Origin::Ledger) {
+    ///
+    /// New signatures have a budget. A datagram beyond it is told to come by TCP; a query that came on a connection waits,
+    /// and fails when that takes too long.
+    async fn signed(&self, answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
+        let wants_signatures = query.dnssec_ok() && answer.origin == Origin::Ledger;
+        let Some(signer) = self.signer.as_ref().filter(|_| wants_signatures) else { return Ok(answer) };
+        let give_up = Instant::now() + SIGNING_PATIENCE;
+        loop {
             // A clock before 1970 is as wrong as any: validators refuse the signatures.
             let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            signer.sign_answer(&mut answer, query, &self.site, now_s);
+            let mut signed = answer.clone();
+            let may_sign = || self.guard.may_sign(query.transport);
+            let Err(OverBudget { wait_ns }) = signer.try_sign_answer(&mut signed, query, (&self.site, now_s), may_sign)
+            else {
+                return Ok(signed);
+            };
+            if query.transport == Transport::Datagram {
+                self.metrics.guard.unsigned(query.transport);
+                return Err(Box::new(Reply::come_by_tcp(Origin::Ledger)));
+            }
+            let wait = Duration::from_nanos(wait_ns).max(SIGNING_PAUSE);
+            if Instant::now() + wait > give_up {
+                self.metrics.guard.unsigned(query.transport);
+                let text = "too many signatures to make; ask again later";
+                let failure = Answer::failure(ResponseCode::ServFail, Origin::Policy, EdeCode::Other, text);
+                return Err(Box::new(Reply::from_answer(failure, None)));
+            }
+            tokio::time::sleep(wait).await;
         }
-        answer
+    }
+
+    /// What we answer by ourselves, as it may be seen outside.
+    async fn local(&self, mut answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
+        if self.ledger_guard && answer.origin == Origin::Ledger {
+            rebinding::withhold(&mut answer);
+        }
+        self.signed(answer, query).await
     }
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
-    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Reply {
+    /// The code is that of the last name, the AA bit that of the first (RFC 6604).
+    async fn complete(&self, mut answer: Answer, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
         let end = answer.elsewhere.take().filter(|_| self.may_forward(query, request).is_ok());
-        let mut reply = Reply::from_answer(answer, asked_name(request));
-        match end.and_then(|end| Name::from_bytes(end.as_wire()).ok()) {
-            None => reply,
-            Some(name) => match self.ask(name, query, request).await {
-                Ok(message) => {
-                    reply.continue_with(message);
-                    reply
+        let Some(end) = end else { return Ok(answer) };
+        let rest = self.ask(&end, query, request).await?;
+        Ok(match rest.origin {
+            // Nobody was asked.
+            Origin::Policy => answer,
+            _ if rest.rcode == ResponseCode::ServFail => rest,
+            _ => join(answer, rest),
+        })
+    }
+
+    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
+        match self.may_forward(query, request) {
+            Ok(()) => self.ask(&query.name, query, request).await,
+            Err(why) => {
+                if why.code == EdeCode::Prohibited {
+                    self.metrics.guard.refused(Refused::Forward);
                 }
-                Err(error) => Reply::from_answer(upstream_failure(error), None),
-            },
-        }
-    }
-
-    async fn forward_or_refuse(&self, query: &Query, request: &Request) -> Reply {
-        let name = match (self.may_forward(query, request), asked_name(request)) {
-            (Ok(()), Some(name)) => name.clone(),
-            (Ok(()), None) => return Reply::from_answer(malformed(), None),
-            (Err(why), _) => {
-                let refusal = Answer::empty(ResponseCode::Refused, Origin::Policy);
-                return Reply::from_answer(Answer { ede: Some(why), ..refusal }, None);
+                Ok(refused(why))
             }
-        };
-        match self.ask(name, query, request).await {
-            Ok(message) => Reply::from_upstream(message),
-            Err(error) => Reply::from_answer(upstream_failure(error), None),
         }
     }
 
-    async fn ask(&self, name: Name, query: &Query, request: &Request) -> Result<Message, ForwardError> {
+    /// Whether a rule of the operator sends a special-use name elsewhere, for this client.
+    fn is_opened(&self, query: &Query, request: &Request) -> bool {
+        self.forwarder.opens(&query.name) && self.may_forward(query, request).is_ok()
+    }
+
+    /// What upstreams say about `name`. Where they point to a name of ours, we speak for ourselves, but only once: an
+    /// alias from there out again is left to the client.
+    async fn ask(&self, name: &Dname, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
         let question = Question {
-            name,
-            qtype: RecordType::from(query.qtype),
+            name: name.clone(),
+            qtype: query.qtype,
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
         };
-        self.forwarder.ask(&question).await
+        let mut answer = self.forwarder.ask(&question).await;
+        let Some(end) = answer.elsewhere.take() else { return Ok(answer) };
+        let ours = Query { name: end, ..query.clone() };
+        if let Verdict::Local(rest) = self.verdict(&ours) {
+            let rest = Answer { elsewhere: None, ..rest };
+            answer = join(answer, self.local(rest, &ours).await?);
+            self.forwarder.guard(&query.name, &mut answer);
+        }
+        Ok(answer)
     }
 
     /// Whether this client's question may be passed on; if not, what to say. An open forwarder is an amplifier and a
-    /// cache for strangers to poison, so only clients nearby are served.
+    /// cache for strangers to poison, so only clients that the guard knows are served.
     fn may_forward(&self, query: &Query, request: &Request) -> Result<(), Ede> {
         let (code, text) = match query.recursion {
             _ if !self.forwarder.is_enabled() => (EdeCode::NotAuthoritative, "not our zone, and forwarding is off"),
             Recursion::NotDesired => (EdeCode::NotAuthoritative, "not our zone, and recursion was not asked for"),
-            Recursion::Desired if !is_local(request.src().ip()) => {
-                (EdeCode::Prohibited, "not our zone, and forwarding is for local clients")
+            Recursion::Desired if !self.guard.may_forward(request.src().ip()) => {
+                (EdeCode::Prohibited, "not our zone, and clients at this address are not forwarded for")
             }
             Recursion::Desired => return Ok(()),
         };
@@ -188,7 +373,7 @@ impl Handler {
 }
 
 /// Takes the question out of a request, or says what is wrong with it.
-fn screen(request: &Request) -> Result<Query, Box<Answer>> {
+fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
     let refuse = |rcode| Err(Box::new(Answer::empty(rcode, Origin::Policy)));
     match request.metadata.op_code {
         OpCode::Query => {}
@@ -209,10 +394,7 @@ fn screen(request: &Request) -> Result<Query, Box<Answer>> {
         name,
         qtype: u16::from(question.query_type()),
         qclass: u16::from(question.query_class()),
-        transport: match request.protocol() {
-            Protocol::Udp => Transport::Datagram,
-            _ => Transport::Stream,
-        },
+        transport: via.transport(),
         recursion: match request.metadata.recursion_desired {
             true => Recursion::Desired,
             false => Recursion::NotDesired,
@@ -232,10 +414,10 @@ fn client_edns(edns: &Edns) -> ClientEdns {
 }
 
 /// Whether as many questions and records as the header promises could fit: hickory makes room for them beforehand.
-fn counts_are_possible(header: &Header, datagram_bytes: usize) -> bool {
+fn counts_are_possible(header: &Header, message_bytes: usize) -> bool {
     let HeaderCounts { queries, answers, authorities, additionals } = header.counts;
     let records = usize::from(answers) + usize::from(authorities) + usize::from(additionals);
-    HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= datagram_bytes
+    HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= message_bytes
 }
 
 /// FORMERR for what has a header and else cannot be read; with its question and an OPT record if it has those (RFC 6891
@@ -263,58 +445,16 @@ fn malformed() -> Answer {
     Answer::empty(ResponseCode::FormErr, Origin::Policy)
 }
 
-fn upstream_failure(error: ForwardError) -> Answer {
-    let code = match error {
-        ForwardError::Overloaded => EdeCode::Other,
-        ForwardError::Unreachable => EdeCode::NoReachableAuthority,
-    };
-    Answer::failure(ResponseCode::ServFail, Origin::Upstream, code, error.to_string())
+fn refused(why: Ede) -> Answer {
+    Answer { ede: Some(why), ..Answer::empty(ResponseCode::Refused, Origin::Policy) }
+}
+
+/// The beginning of a chain of aliases, and where it ends.
+fn join(mut start: Answer, rest: Answer) -> Answer {
+    start.answer.extend(rest.answer);
+    Answer { answer: start.answer, authoritative: start.authoritative, authentic: false, origin: start.origin, ..rest }
 }
 
 fn asked_name(request: &Request) -> Option<&Name> {
     request.queries.queries().first().map(|query| query.original().name())
-}
-
-async fn send(fitted: &Fitted, request: &Request, response: &mut impl ResponseHandler) -> ResponseInfo {
-    let header = fitted.header();
-    match response.send_response(fitted.response(request)).await {
-        Ok(info) => info,
-        Err(error) => {
-            // The client is gone, or slower than its answers; nobody is left to tell.
-            debug!(src = %request.src(), %error, "response not sent");
-            ResponseInfo::from(header)
-        }
-    }
-}
-
-/// Loopback, private and link-local addresses (RFC 1918, RFC 4193, RFC 4291, RFC 3927).
-fn is_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_clients() {
-        for (address, local) in [
-            ("127.0.0.1", true),
-            ("192.168.1.2", true),
-            ("169.254.0.1", true),
-            ("100.64.0.1", false),
-            ("9.9.9.9", false),
-            ("::1", true),
-            ("fd00::1", true),
-            ("fe80::1", true),
-            ("2001:db8::1", false),
-            ("::ffff:10.0.0.1", true),
-            ("::ffff:9.9.9.9", false),
-        ] {
-            assert_eq!(is_local(address.parse().expect("an address")), local, "{address}");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Names and addresses from HOSTS files: the operator's own answers, in front of the ledger and of forwarding.
 //!
-//! A [`Hosts`] is an immutable snapshot of all files, made by [`Reading`] and looked up by wire name; [`HostsFiles`]
+//! A [`Hosts`] is an immutable snapshot of all files, made by [`Reading`] and looked up by wire name; `HostsFiles`
 //! holds the newest one and makes another when a file changes. What an answer from it says is decided in
 //! [`answer`](crate::answer).
 //!
@@ -16,10 +16,9 @@ use std::{
     sync::LazyLock,
 };
 
-use bytes::Bytes;
 use foldhash::quality::RandomState;
 
-use crate::{answer::RrSet, dname::Dname, rtype};
+use crate::dname::Dname;
 
 pub(crate) use files::HostsFiles;
 pub use files::{HostsError, MAX_FILE_BYTES};
@@ -37,6 +36,15 @@ pub struct Hosts {
     lists: Vec<Box<[IpAddr]>>,
     // From the reverse name of an address to a name.
     pointers: HashMap<Box<[u8]>, Dname, RandomState>,
+}
+
+/// What the files say about one name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Host<'a> {
+    /// Its addresses, in the order of the files.
+    pub(crate) addresses: &'a [IpAddr],
+    /// If it is the reverse name of an address, the name of that.
+    pub(crate) pointer: Option<&'a Dname>,
 }
 
 static NONE: LazyLock<Hosts> = LazyLock::new(Hosts::default);
@@ -62,30 +70,14 @@ impl Hosts {
         self.names.contains_key(name) || self.pointers.contains_key(name)
     }
 
-    /// All records of `name`: A and AAAA, and PTR for a reverse name. `None` if it is in no file.
-    pub(crate) fn sets(&self, name: &Dname) -> Option<Vec<RrSet>> {
+    /// What the files say about `name`; `None` if it is in no file.
+    pub(crate) fn find(&self, name: &Dname) -> Option<Host<'_>> {
         let wire = name.as_wire();
         let key = &wire[..wire.len() - 1];
         let addresses = self.names.get(key).and_then(|index| self.lists.get(*index as usize));
         let pointer = self.pointers.get(key);
-        if addresses.is_none() && pointer.is_none() {
-            return None;
-        }
-        let mut sets: Vec<RrSet> = Vec::new();
-        let mut add = |rtype, data: Bytes| match sets.iter_mut().find(|set| set.rtype == rtype) {
-            Some(set) => set.data.push(data),
-            None => sets.push(RrSet::one(name.clone(), rtype, TTL_S, data)),
-        };
-        for address in addresses.into_iter().flatten() {
-            match address {
-                IpAddr::V4(v4) => add(rtype::A, Bytes::copy_from_slice(&v4.octets())),
-                IpAddr::V6(v6) => add(rtype::AAAA, Bytes::copy_from_slice(&v6.octets())),
-            }
-        }
-        if let Some(target) = pointer {
-            add(rtype::PTR, Bytes::copy_from_slice(target.as_wire()));
-        }
-        Some(sets)
+        let is_there = addresses.is_some() || pointer.is_some();
+        is_there.then_some(Host { addresses: addresses.map(|list| &**list).unwrap_or_default(), pointer })
     }
 }
 

@@ -7,26 +7,36 @@
 //! server ─ handler ─ query ─→ answer (pure) ─→ sign ─→ message ─ server
 //!    │                         │  ▲      └─ elsewhere ─→ forward
 //!    │                site ────┘  └──── source: NameView ←─ table ←─ the node
-//!    └ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
+//!    ├ wire (UDP) ─ plain queries ─→ answer::plain ─→ wire
+//!    └ connection (TCP, TLS, HTTPS, QUIC)
 //! ```
 //!
 //! - [`hosts`]: names from HOSTS files, in front of everything.
 //! - [`source`]: what the resolver needs from the ledger; [`table`] is a ready-made implementation.
 //! - [`answer`]: DNS semantics without sockets, clock or randomness; [`site`] and [`query`] are its other inputs.
 //! - [`sign`]: DNSSEC signatures for clients that ask for them, and the node's key.
+//! - `guard`: who is served, and how much strangers get.
 //! - [`server`]: the sockets; [`wire`]: UDP, with a fast path for plain queries; [`forward`]: everything that is not
 //!   ours.
+//! - [`transfer`]: the zones for secondaries; what they hold is decided by [`table`] and the same entries.
+//! - [`certificate`]: what encrypted transports prove themselves with.
 //! - [`config`], [`metrics`]: the `[dns]` section, and Prometheus.
 //!
-//! This package knows no database and no peer. Answers are not cached or rate-limited here yet.
+//! This package knows no database and no peer. Answers from the ledger are made anew each time; those of upstreams are
+//! kept for their TTL.
 
 pub mod config;
 pub mod server;
 pub mod wire;
 
+mod connection;
 mod envelope;
 mod handler;
 
+pub mod certificate;
+mod discovery;
+mod file;
+mod guard;
 pub mod hosts;
 
 pub mod answer;
@@ -35,6 +45,7 @@ pub mod site;
 
 pub mod forward;
 mod message;
+pub mod transfer;
 
 pub mod query;
 pub mod source;
@@ -47,8 +58,8 @@ pub mod rtype;
 
 pub mod metrics;
 
-pub use config::{AuthorityConfig, DnsConfig, Dnssec, HostsPaths};
+pub use config::{AuthorityConfig, DnsConfig, Dnssec, HostsPaths, guard::GuardConfig};
 pub use metrics::DnsMetrics;
 pub use server::Resolver;
-pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness};
-pub use table::{Filling, SharedTable};
+pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness, Version};
+pub use table::{Block, Filling, HistoryLimits, SharedTable};

@@ -3,10 +3,9 @@
 //! A response that is too long loses whole record sets from the back: first additional records, silently; then glue,
 //! authority and answers, with the TC bit, so that the client asks again over TCP (RFC 2181 §9, RFC 9471).
 
-use hickory_net::xfer::Protocol;
 use hickory_proto::{
     ProtoError,
-    op::{Edns, EmitAndCount, Header, HeaderCounts, Message, Metadata, ResponseCode, emit_message_parts},
+    op::{Edns, EmitAndCount, Metadata, ResponseCode, emit_message_parts},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
@@ -16,29 +15,53 @@ use hickory_proto::{
     },
     serialize::binary::{BinDecodable, BinEncoder},
 };
-use hickory_server::{
-    server::{Request, ResponseInfo},
-    zone_handler::{MessageResponse, MessageResponseBuilder, Queries},
-};
+use hickory_server::{server::Request, zone_handler::Queries};
 
 use crate::{
     answer::{Answer, Ede, Origin, RrSet},
     dname::{Dname, ancestors},
+    guard::{cookie::COOKIE_BYTES, scan::COOKIE_OPTION},
     query::{MAX_UDP_BYTES, MIN_UDP_BYTES, Query},
 };
 
 /// Number of the extended-error option (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
+/// Number of the padding option (RFC 7830 §3).
+const PADDING_OPTION: u16 = 12;
+/// Number of the keepalive option (RFC 7828 §3.1).
+const KEEPALIVE_OPTION: u16 = 11;
+/// Padded responses are multiples of so many bytes (RFC 8467 §4.1).
+const PADDING_BLOCK_BYTES: usize = 468;
+/// Bytes of an option without data.
+const OPTION_BYTES: usize = 4;
 
 /// A response before it is cut to size.
 pub(crate) struct Reply {
     pub(crate) rcode: ResponseCode,
     pub(crate) authoritative: bool,
     pub(crate) recursion_available: bool,
+    pub(crate) authentic_data: bool,
     pub(crate) ede: Option<Ede>,
     pub(crate) origin: Origin,
+    /// The COOKIE option to send back.
+    pub(crate) cookie: Option<[u8; COOKIE_BYTES]>,
+    /// The longest message to send, in bytes, even if the client can take more.
+    pub(crate) max_bytes: u16,
+    /// Whether the client is to come by TCP even if everything fits.
+    pub(crate) truncated: bool,
     /// Answer, authority, glue and additional records, as record sets.
     pub(crate) sections: [Vec<Vec<Record>>; 4],
+}
+
+/// What a response carries for the sake of its transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Extras {
+    /// Whether its length is to be hidden (RFC 7830).
+    pub(crate) padded: bool,
+    /// The idle time to announce, in units of 100 ms (RFC 7828).
+    pub(crate) keepalive: Option<u16>,
+    /// Bytes to leave for a transaction signature, which comes behind everything.
+    pub(crate) reserved: usize,
 }
 
 /// A response cut to size.
@@ -61,38 +84,44 @@ impl Reply {
             rcode: answer.rcode,
             authoritative: answer.authoritative,
             recursion_available: false,
+            authentic_data: answer.authentic,
             sections: sections.map(|sets| convert(sets)),
             ede: answer.ede,
             origin: answer.origin,
+            cookie: None,
+            max_bytes: u16::MAX,
+            truncated: false,
         }
     }
 
-    /// What an upstream answered.
-    pub(crate) fn from_upstream(message: Message) -> Self {
-        Self {
-            rcode: message.metadata.response_code,
-            authoritative: false,
-            recursion_available: true,
-            ede: None,
-            origin: Origin::Upstream,
-            sections: [sets(message.answers), sets(message.authorities), Vec::new(), sets(message.additionals)],
-        }
-    }
-
-    /// Appends what an upstream knows about the end of our alias chain (RFC 6604: its code, our AA).
-    pub(crate) fn continue_with(&mut self, message: Message) {
-        let rest = Self::from_upstream(message);
-        self.rcode = rest.rcode;
-        for (section, more) in self.sections.iter_mut().zip(rest.sections) {
-            section.extend(more);
-        }
+    /// "Come by TCP", and nothing else.
+    pub(crate) fn come_by_tcp(origin: Origin) -> Self {
+        Self { truncated: true, ..Self::from_answer(Answer::empty(ResponseCode::NoError, origin), None) }
     }
 
     /// Cuts the reply to what the client can take. `query` is absent if the question could not be understood.
-    pub(crate) fn fit(self, request: &Request, query: Option<&Query>, server_id: Option<&str>) -> Fitted {
-        let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes));
-        let edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
-        let cut = |dropped| self.without(dropped, request, edns.as_ref());
+    pub(crate) fn fit(
+        self,
+        request: &Request,
+        query: Option<&Query>,
+        server_id: Option<&str>,
+        extras: Extras,
+    ) -> Fitted {
+        let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes).min(self.max_bytes));
+        let limit = limit.saturating_sub(extras.reserved);
+        let mut edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
+        if let (Some(edns), Some(units)) = (&mut edns, extras.keepalive) {
+            edns.options_mut().insert(EdnsOption::Unknown(KEEPALIVE_OPTION, units.to_be_bytes().to_vec()));
+        }
+        let mut fitted = self.cut(limit, request, edns.as_ref());
+        if extras.padded {
+            fitted.pad(limit, request);
+        }
+        fitted
+    }
+
+    fn cut(self, limit: usize, request: &Request, edns: Option<&Edns>) -> Fitted {
+        let cut = |dropped| self.without(dropped, request, edns);
         let whole = cut(0);
         if whole.bytes <= limit {
             return whole;
@@ -124,7 +153,8 @@ impl Reply {
         metadata.recursion_available = self.recursion_available;
         // CD is between validators: it comes back from upstreams, and an authority clears it (RFC 4035 §3.1.6, §3.2.2).
         metadata.checking_disabled &= self.origin == Origin::Upstream;
-        metadata.truncation = dropped > self.sections[3].len();
+        metadata.authentic_data = self.authentic_data;
+        metadata.truncation = self.truncated || dropped > self.sections[3].len();
         let mut fitted = Fitted {
             metadata,
             edns: edns.cloned(),
@@ -149,6 +179,9 @@ impl Reply {
         if let Some(id) = server_id.filter(|_| wants_nsid).and_then(|id| NSIDPayload::new(id).ok()) {
             edns.options_mut().insert(EdnsOption::NSID(id));
         }
+        if let Some(cookie) = self.cookie {
+            edns.options_mut().insert(EdnsOption::Unknown(COOKIE_OPTION, cookie.to_vec()));
+        }
         edns
     }
 }
@@ -159,28 +192,7 @@ impl Fitted {
         self.metadata.truncation
     }
 
-    /// The header, for when there is nobody to send the response to.
-    pub(crate) fn header(&self) -> Header {
-        Header { metadata: self.metadata, counts: HeaderCounts::default() }
-    }
-
-    /// The response for hickory to send.
-    pub(crate) fn response<'a>(
-        &'a self,
-        request: &'a Request,
-    ) -> MessageResponse<
-        'a,
-        'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-    > {
-        let builder = MessageResponseBuilder::new(&request.queries, self.edns.as_ref());
-        builder.build(self.metadata, &self.answer, &self.authority, [].iter(), &self.additional)
-    }
-
-    /// The response as a datagram; `None` if it is longer than any message can be.
+    /// The response as a message; `None` if it is longer than any message can be.
     pub(crate) fn encode(&self, request: &Request) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::from(MIN_UDP_BYTES));
         emit_message_parts(
@@ -197,28 +209,31 @@ impl Fitted {
         Some(bytes)
     }
 
-    fn measure(&self, request: &Request) -> usize {
-        if request.protocol() == Protocol::Udp {
-            return self.encode(request).map_or(usize::MAX, |bytes| bytes.len());
-        }
-        let mut bytes = Vec::with_capacity(512);
-        match self.emit(request, &mut bytes) {
-            Ok(_) => bytes.len(),
-            // Longer than any message can be.
-            Err(_) => usize::MAX,
-        }
+    /// Makes the length a multiple of the block, or as near as the limit allows. Only with EDNS.
+    fn pad(&mut self, limit: usize, request: &Request) {
+        let Some(edns) = &mut self.edns else { return };
+        let with_option = self.bytes + OPTION_BYTES;
+        let Some(room) = limit.checked_sub(with_option) else { return };
+        let padding = with_option.next_multiple_of(PADDING_BLOCK_BYTES) - with_option;
+        edns.options_mut().insert(EdnsOption::Unknown(PADDING_OPTION, vec![0; padding.min(room)]));
+        self.bytes = self.measure(request);
     }
 
-    fn emit(&self, request: &Request, bytes: &mut Vec<u8>) -> Result<ResponseInfo, ProtoError> {
-        self.response(request).destructive_emit(&mut BinEncoder::new(bytes))
+    fn measure(&self, request: &Request) -> usize {
+        self.encode(request).map_or(usize::MAX, |bytes| bytes.len())
     }
 }
 
 /// The question section as it came, so that owner names can point into it. hickory's own takes it for one long label.
+/// Several questions do not come back: nobody needs them, and a whole datagram of them would go wherever its sender
+/// wishes.
 struct AskedNames<'a>(&'a Queries);
 
 impl EmitAndCount for AskedNames<'_> {
     fn emit(&mut self, encoder: &mut BinEncoder<'_>) -> Result<usize, ProtoError> {
+        if self.0.len() != 1 {
+            return Ok(0);
+        }
         let (start, bytes) = (encoder.offset(), self.0.as_bytes());
         encoder.emit_vec(bytes)?;
         if let Ok((name, _)) = Dname::split_wire(bytes) {
@@ -244,18 +259,4 @@ fn records(set: &RrSet, question: Option<&Name>) -> Vec<Record> {
         record
     };
     set.data.iter().map(record).collect()
-}
-
-/// Neighbours with the same owner and type are one set.
-fn sets(records: Vec<Record>) -> Vec<Vec<Record>> {
-    let mut sets: Vec<Vec<Record>> = Vec::new();
-    for record in records {
-        match sets.last_mut() {
-            Some(set) if set[0].name == record.name && set[0].record_type() == record.record_type() => {
-                set.push(record);
-            }
-            _ => sets.push(vec![record]),
-        }
-    }
-    sets
 }

@@ -2,6 +2,10 @@
 //!
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
+mod connections;
+pub(crate) mod guard;
+mod transfers;
+
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
@@ -12,11 +16,16 @@ use prometheus::{
 
 use crate::{
     answer::Origin,
-    query::Transport,
+    forward::ForwardMetrics,
+    handler::Via,
     rtype,
     source::{Facts, Readiness},
     wire::Composed,
 };
+
+pub(crate) use connections::{ConnectionMetrics, End};
+use guard::{GuardCounts, GuardMetrics};
+pub(crate) use transfers::{Notified, TransferMetrics};
 
 /// Types that have a label value of their own.
 const NAMED_TYPES: [(u16, &str); 24] = [
@@ -71,6 +80,8 @@ pub struct DnsMetrics {
     response_size: Histogram,
     /// Queries sent on to upstreams, by outcome.
     forwards: IntCounterVec,
+    /// Cache and upstreams.
+    pub(crate) forwarding: ForwardMetrics,
     /// Height of the newest block in the snapshot that answers come from.
     snapshot_height: IntGauge,
     /// Unix time of the newest block in the snapshot that answers come from.
@@ -81,10 +92,16 @@ pub struct DnsMetrics {
     names: IntGauge,
     /// Records in the snapshot that cannot be served because their data is malformed.
     malformed_records: IntGauge,
+    /// Connections: see [`ConnectionMetrics`].
+    pub(crate) connections: ConnectionMetrics,
     /// Names in HOSTS files.
     hosts_names: IntGauge,
     /// Lines and names of HOSTS files that are left out because they cannot be understood.
     hosts_skipped: IntGauge,
+    /// What the guard did.
+    pub(crate) guard: GuardMetrics,
+    /// What secondaries ask for and are told.
+    pub(crate) transfers: TransferMetrics,
 }
 
 /// How an attempt to ask upstreams ended.
@@ -114,6 +131,7 @@ impl DnsMetrics {
             )?,
             response_size: add(registry, Histogram::with_opts(size.buckets(SIZE_BUCKETS.to_vec()))?)?,
             forwards: counters(registry, "forward_requests_total", "Queries sent on to upstreams.", &["result"])?,
+            forwarding: ForwardMetrics::new(registry)?,
             snapshot_height: gauge(registry, "snapshot_height", "Height of the newest block in the snapshot.")?,
             snapshot_time: gauge(registry, "snapshot_time_seconds", "Unix time of the newest block in the snapshot.")?,
             ready: gauge(registry, "ready", "Whether ledger names are answered (1) or fail with \"not ready\" (0).")?,
@@ -123,22 +141,21 @@ impl DnsMetrics {
                 "malformed_records",
                 "Records in the snapshot that cannot be served because their data is malformed.",
             )?,
+            connections: ConnectionMetrics::new(registry)?,
             hosts_names: gauge(registry, "hosts_names", "Names in HOSTS files.")?,
             hosts_skipped: gauge(
                 registry,
                 "hosts_skipped",
                 "Lines and names of HOSTS files that are left out because they cannot be understood.",
             )?,
+            guard: GuardMetrics::new(registry)?,
+            transfers: TransferMetrics::new(registry)?,
         })
     }
 
-    pub(crate) fn request(&self, transport: Transport, qtype: u16) {
-        let proto = match transport {
-            Transport::Datagram => "udp",
-            Transport::Stream => "tcp",
-        };
+    pub(crate) fn request(&self, via: Via, qtype: u16) {
         let named = NAMED_TYPES.iter().find(|(number, _)| *number == qtype);
-        self.requests.with_label_values(&[proto, named.map_or("other", |(_, name)| *name)]).inc();
+        self.requests.with_label_values(&[proto(via), named.map_or("other", |(_, name)| *name)]).inc();
     }
 
     pub(crate) fn response(&self, sent: &Sent) {
@@ -162,6 +179,7 @@ impl DnsMetrics {
             responses: responses.map(|counter| (0, counter)),
             size: self.response_size.local(),
             duration: self.duration.with_label_values(&[source]).local(),
+            guard: GuardCounts::default(),
         }
     }
 
@@ -207,6 +225,7 @@ pub(crate) struct DatagramCounts {
     responses: [(u64, IntCounter); 2],
     size: LocalHistogram,
     duration: LocalHistogram,
+    pub(crate) guard: GuardCounts,
 }
 
 impl DatagramCounts {
@@ -238,6 +257,16 @@ fn rcode_label(rcode: u16) -> &'static str {
     match rcode {
         16 => "BADVERS",
         low => NAMED_RCODES.get(usize::from(low)).copied().unwrap_or("other"),
+    }
+}
+
+fn proto(via: Via) -> &'static str {
+    match via {
+        Via::Udp => "udp",
+        Via::Tcp => "tcp",
+        Via::Tls => "tls",
+        Via::Https => "https",
+        Via::Quic => "quic",
     }
 }
 
@@ -274,7 +303,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = DnsMetrics::new(&registry).expect("a fresh registry");
         for qtype in 0..=u16::MAX {
-            metrics.request(Transport::Datagram, qtype);
+            metrics.request(Via::Udp, qtype);
         }
         for rcode in 0..4_096 {
             let sent = Sent { rcode, origin: Origin::Policy, duration_s: 0.1, bytes: 12, truncated: true };

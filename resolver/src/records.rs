@@ -4,7 +4,7 @@
 //! would break an answer are left out then and counted, so that nothing has to be doubted while answering. The byte
 //! layout is private and may change with any release: it is never stored or sent.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes};
 use ledger::record::Records;
 
 use crate::{rdata, rtype};
@@ -36,9 +36,11 @@ pub struct RecordRef<'a> {
 impl RecordSet {
     /// Takes every record that can be served.
     pub fn new(records: &Records) -> Self {
-        let mut bytes = BytesMut::with_capacity(1 + records.byte_len());
         let kept = records.as_slice().iter().filter(|r| is_servable(&r.sub, r.rtype, &r.rdata));
         let skipped = records.as_slice().len() - kept.clone().count();
+        // Exact, so that the memory is taken over as it is.
+        let length = 1 + kept.clone().map(|record| FRAME_BYTES + record.sub.len() + record.rdata.len()).sum::<usize>();
+        let mut bytes = Vec::with_capacity(length);
         bytes.put_u8(u8::try_from(skipped).unwrap_or(u8::MAX));
         for record in kept {
             bytes.put_u8(record.sub.len() as u8);
@@ -48,7 +50,7 @@ impl RecordSet {
             bytes.put_u16(record.rdata.len() as u16);
             bytes.put_slice(&record.rdata);
         }
-        Self(bytes.freeze())
+        Self(Bytes::from(bytes))
     }
 
     /// Takes back what [`RecordSet::as_bytes`] gave.

@@ -1,53 +1,69 @@
-//! Sockets: binds them, gives UDP to our [workers](crate::wire) and TCP to hickory's loop, and stops in order.
-//!
-//! hickory's loop answers what it cannot parse with FORMERR and drops responses and messages shorter than a header by
-//! itself, as we do for UDP. On a TCP connection it answers one query after the other and closes it after [`TCP_IDLE_S`] seconds
-//! without one. It logs two `info` lines per request: operators should filter the target `hickory_server`.
+//! The server: opens its sockets, gives UDP to our [workers](crate::wire) and the rest to
+//! [`connection`](crate::connection), and stops in order.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener, UdpSocket},
-    sync::Arc,
-    time::Duration,
-};
+mod given;
+mod sockets;
 
-use hickory_net::NetError;
-use hickory_server::Server;
-use socket2::{Domain, Protocol, Socket, Type};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
 use tokio::{
-    task::JoinHandle,
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::info;
 
 use crate::{
+    certificate::Certificate,
     config::{ConfigError, DnsConfig},
-    handler::Service,
+    connection::{Connections, open_quic},
+    discovery,
+    guard::exposure,
     metrics::DnsMetrics,
     sign::ZoneKey,
     source::NameSource,
+    transfer::notify,
     wire::{Paths, Responder, Workers},
 };
+pub use given::{GivenError, GivenSockets};
+use sockets::Sockets;
 
-/// Seconds after which a TCP connection without a query is closed (RFC 7766 §6.2.3 asks for "a few").
-pub const TCP_IDLE_S: u64 = 10;
-/// Responses that may wait on one TCP connection. Queries are answered one by one, so more never wait.
-const TCP_QUEUE: usize = 32;
-/// Connections that may wait to be accepted.
-const TCP_BACKLOG: i32 = 128;
-/// Bytes of datagrams that may wait on each UDP socket.
-const UDP_BUFFER_BYTES: usize = 1 << 20;
-/// Ports to try until one is free for both UDP and TCP.
-const PORT_TRIES: usize = 16;
 /// How often the gauges about the snapshot are refreshed.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A DNS server that is listening.
 pub struct Resolver {
-    server: Server<Service>,
+    connections: Connections,
     workers: Option<Workers>,
-    local_addrs: Vec<SocketAddr>,
-    gauges: JoinHandle<()>,
+    addrs: Addrs,
+    tasks: Vec<JoinHandle<()>>,
+    // Aborted when the server goes.
+    _notifiers: JoinSet<()>,
+}
+
+/// What a server is given besides its configuration.
+#[derive(Debug, Default)]
+pub struct Equipment {
+    /// With a key, answers are signed for clients that ask for it.
+    pub zone_key: Option<ZoneKey>,
+    /// Needed by encrypted transports.
+    pub certificate: Option<Certificate>,
+    /// Sockets for plain DNS. Their addresses take the place of `dns.listen`.
+    pub sockets: Option<GivenSockets>,
+}
+
+/// The addresses that a server listens on, in the order of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Addrs {
+    /// Plain DNS, each for UDP and TCP.
+    pub plain: Vec<SocketAddr>,
+    /// DNS over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// DNS over HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// DNS over QUIC.
+    pub quic: Vec<SocketAddr>,
 }
 
 /// Why the server could not be started.
@@ -67,6 +83,15 @@ pub enum BindError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// A socket that is open cannot be used.
+    #[error("cannot serve a DNS socket: {0}")]
+    Socket(#[from] io::Error),
+    /// Encrypted transports are configured, and there is nothing to prove them with.
+    #[error("encrypted DNS needs a certificate, and none was obtained")]
+    NoCertificate,
+    /// The certificate does not suit TLS.
+    #[error("cannot set up TLS for DNS: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// Why the server stopped, or did not stop.
@@ -74,7 +99,7 @@ pub enum BindError {
 pub enum ServeError {
     /// A socket failed for good.
     #[error("a DNS socket failed: {0}")]
-    Socket(#[from] NetError),
+    Socket(#[from] io::Error),
     /// Stopping took longer than allowed; what was left has been aborted.
     #[error("DNS did not stop within its deadline")]
     Deadline,
@@ -88,7 +113,7 @@ impl Resolver {
         source: Arc<dyn NameSource>,
         metrics: Arc<DnsMetrics>,
     ) -> Result<Self, BindError> {
-        Self::bind_with_key(config, source, metrics, None).await
+        Self::bind_with(config, source, metrics, Equipment::default()).await
     }
 
     /// Like [`Resolver::bind`]; with a key, answers are signed for clients that ask for it.
@@ -96,118 +121,133 @@ impl Resolver {
         config: &DnsConfig,
         source: Arc<dyn NameSource>,
         metrics: Arc<DnsMetrics>,
-        key: Option<ZoneKey>,
+        zone_key: Option<ZoneKey>,
+    ) -> Result<Self, BindError> {
+        Self::bind_with(config, source, metrics, Equipment { zone_key, ..Equipment::default() }).await
+    }
+
+    /// Like [`Resolver::bind`], with all that a server can have.
+    pub async fn bind_with(
+        config: &DnsConfig,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        equipment: Equipment,
     ) -> Result<Self, BindError> {
         config.validate()?;
+        let mut sockets = Sockets::open(config, equipment.sockets)?;
+        let site = config.site()?.with_encrypted(discovery::records(
+            &sockets.encrypted()?,
+            &config.server_name()?,
+            &config.announced(),
+            &config.tls.https_path,
+        ));
         let gauges = tokio::spawn(keep_gauges(source.clone(), metrics.clone()));
-        let responder = Responder::with_key(config, source, metrics, key)?;
+        let responder = Responder::with_site(config, site, source, metrics, equipment.zone_key)?;
         let mut resolver = Self {
-            server: Server::new(Service(responder.handler().clone())),
+            connections: Connections::new(responder.handler().clone(), config.connections.clone()),
             workers: None,
-            local_addrs: Vec::with_capacity(config.listen.len()),
-            gauges,
+            addrs: Addrs::default(),
+            tasks: vec![gauges],
+            _notifiers: notify::spawn(responder.handler(), &config.transfer).map_err(ConfigError::from)?,
         };
-        let mut sockets: Vec<Vec<UdpSocket>> = std::iter::repeat_with(Vec::new).take(config.udp_workers).collect();
-        for &addr in &config.listen {
-            resolver.listen(addr, &mut sockets).map_err(|error| BindError::Listen { addr, error })?;
+        resolver.serve_encrypted(&mut sockets, config, equipment.certificate)?;
+        resolver.addrs.plain = sockets.plain_addrs()?;
+        for socket in sockets.tcp {
+            resolver.connections.serve_tcp(TcpListener::from_std(socket)?);
         }
-        if !resolver.local_addrs.is_empty() {
+        let Addrs { plain, tls, https, quic } = &resolver.addrs;
+        exposure::log(config, &[&plain[..], tls, https, quic].concat());
+        if !resolver.addrs.plain.is_empty() {
             let paths = if config.fast_path { Paths::Both } else { Paths::FullOnly };
-            resolver.workers = Some(Workers::start(&responder, paths, sockets).map_err(BindError::Threads)?);
+            resolver.workers = Some(Workers::start(&responder, paths, sockets.udp).map_err(BindError::Threads)?);
         }
+        resolver.announce();
         Ok(resolver)
     }
 
-    /// The addresses listened on, each for UDP and TCP, in the order of the configuration.
+    /// The addresses of plain DNS, each for UDP and TCP, in the order of the configuration.
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.local_addrs
+        &self.addrs.plain
+    }
+
+    /// All addresses.
+    pub fn addrs(&self) -> &Addrs {
+        &self.addrs
     }
 
     /// Waits until a socket fails, which it normally never does.
     pub async fn failed(&mut self) -> ServeError {
-        let Some(workers) = &mut self.workers else { return std::future::pending().await };
-        let error = tokio::select! {
-            error = workers.failed() => NetError::from(error),
-            done = self.server.block_until_done() => match done {
-                Ok(()) => NetError::from("all DNS sockets are closed"),
-                Err(error) => error,
-            },
+        let workers = async {
+            match &mut self.workers {
+                Some(workers) => workers.failed().await,
+                None => std::future::pending().await,
+            }
         };
-        ServeError::Socket(error)
+        ServeError::Socket(tokio::select! {
+            error = workers => error,
+            error = self.connections.failed() => error,
+        })
     }
 
-    /// Closes all sockets. Queries that wait for upstreams are dropped; their clients ask again.
+    /// Closes all sockets. Queries that wait for upstreams get a second to finish on connections, and are dropped over
+    /// UDP; their clients ask again.
     pub async fn shutdown(mut self, deadline: Duration) -> Result<(), ServeError> {
-        let Some(workers) = self.workers.take() else { return Ok(()) };
-        let both = async {
-            workers.shutdown().await;
-            self.server.shutdown_gracefully().await
+        let workers = self.workers.take();
+        let workers = async {
+            if let Some(workers) = workers {
+                workers.shutdown().await;
+            }
         };
-        Ok(timeout(deadline, both).await.map_err(|_| ServeError::Deadline)??)
+        let both = async { tokio::join!(workers, self.connections.shutdown()) };
+        timeout(deadline, both).await.map(|_| ()).map_err(|_| ServeError::Deadline)
     }
 
-    /// Opens one TCP socket for `addr`, and one UDP socket for each worker.
-    fn listen(&mut self, addr: SocketAddr, workers: &mut [Vec<UdpSocket>]) -> io::Result<()> {
-        let (tcp, first_udp) = bind_pair(addr)?;
-        let local = tcp.local_addr()?;
-        let mut udp = Some(first_udp);
-        for sockets in workers {
-            sockets.push(match udp.take() {
-                Some(first) => first,
-                None => open(local, Type::DGRAM, Protocol::UDP)?.into(),
-            });
+    fn serve_encrypted(
+        &mut self,
+        sockets: &mut Sockets,
+        config: &DnsConfig,
+        certificate: Option<Certificate>,
+    ) -> Result<(), BindError> {
+        if !config.tls.is_enabled() {
+            return Ok(());
         }
-        let tcp = tokio::net::TcpListener::from_std(tcp)?;
-        self.server.register_listener(tcp, Duration::from_secs(TCP_IDLE_S), TCP_QUEUE);
-        self.local_addrs.push(local);
-        info!(addr = %local, "dns listening");
+        let certificate = certificate.ok_or(BindError::NoCertificate)?;
+        let acceptor = |alpn: &[u8]| -> Result<TlsAcceptor, BindError> {
+            Ok(TlsAcceptor::from(Arc::new(certificate.server_config(alpn)?)))
+        };
+        let (tls, https) = (acceptor(b"dot")?, acceptor(b"h2")?);
+        for socket in sockets.tls.drain(..) {
+            self.addrs.tls.push(socket.local_addr()?);
+            self.connections.serve_tls(TcpListener::from_std(socket)?, tls.clone());
+        }
+        let path: Arc<str> = config.tls.https_path.as_str().into();
+        for socket in sockets.https.drain(..) {
+            self.addrs.https.push(socket.local_addr()?);
+            self.connections.serve_https(TcpListener::from_std(socket)?, https.clone(), path.clone());
+        }
+        for socket in sockets.quic.drain(..) {
+            self.addrs.quic.push(socket.local_addr()?);
+            let tls = certificate.server_config(b"doq")?;
+            self.connections.serve_quic(open_quic(socket, tls, &config.connections)?);
+        }
+        self.tasks.push(tokio::spawn(certificate.keep_fresh()));
         Ok(())
+    }
+
+    fn announce(&self) {
+        let Addrs { plain, tls, https, quic } = &self.addrs;
+        for (via, addrs) in [("udp and tcp", plain), ("tls", tls), ("https", https), ("quic", quic)] {
+            for addr in addrs {
+                info!(%addr, via, "dns listening");
+            }
+        }
     }
 }
 
 impl Drop for Resolver {
     fn drop(&mut self) {
-        self.gauges.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
-}
-
-/// A TCP and a UDP socket on one port. For port 0 the kernel chooses for TCP, and UDP follows if it can.
-///
-/// TCP comes first because it is exclusive: UDP sockets share their port (`SO_REUSEPORT`), even with another server of
-/// the same user, and only the TCP socket notices that one is there.
-fn bind_pair(addr: SocketAddr) -> io::Result<(TcpListener, UdpSocket)> {
-    let mut tries = if addr.port() == 0 { PORT_TRIES } else { 1 };
-    loop {
-        tries -= 1;
-        let tcp: TcpListener = open(addr, Type::STREAM, Protocol::TCP)?.into();
-        match open(tcp.local_addr()?, Type::DGRAM, Protocol::UDP) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
-            udp => return Ok((tcp, udp?.into())),
-        }
-    }
-}
-
-fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
-    if addr.is_ipv6() {
-        // So that 0.0.0.0 and [::] can be listened on side by side.
-        socket.set_only_v6(true)?;
-    }
-    if protocol == Protocol::TCP {
-        // A restart must not wait for old connections to time out.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-    } else {
-        // Each worker has its own socket. These block when they send, so that a full send buffer slows us down.
-        socket.set_reuse_port(true)?;
-        // What the system does not grant is only missed in bursts.
-        drop(socket.set_recv_buffer_size(UDP_BUFFER_BYTES));
-    }
-    socket.bind(&addr.into())?;
-    if protocol == Protocol::TCP {
-        socket.listen(TCP_BACKLOG)?;
-    }
-    Ok(socket)
 }
 
 async fn keep_gauges(source: Arc<dyn NameSource>, metrics: Arc<DnsMetrics>) {

@@ -21,12 +21,14 @@ pub mod file;
 pub mod key;
 
 mod cache;
-mod canonical;
+pub(crate) mod canonical;
 
 #[cfg(test)]
 mod tests;
 
 pub use key::ZoneKey;
+
+use std::convert::Infallible;
 
 use crate::{
     answer::{Answer, RrSet},
@@ -67,33 +69,68 @@ impl Signer {
 
     /// Adds to `answer` the signatures that belong in it. `now_s` is the time in Unix seconds.
     pub fn sign_answer(&self, answer: &mut Answer, query: &Query, site: &Site, now_s: u64) {
+        let Ok(()) = self.try_sign_answer(answer, query, (site, now_s), || Ok::<_, Infallible>(()));
+    }
+
+    /// Like [`Signer::sign_answer`], asking `may_sign` before each signature that was not made before. If that refuses,
+    /// `answer` is in pieces; what was signed until then is remembered.
+    pub(crate) fn try_sign_answer<E>(
+        &self,
+        answer: &mut Answer,
+        query: &Query,
+        (site, now_s): (&Site, u64),
+        may_sign: impl Fn() -> Result<(), E>,
+    ) -> Result<(), E> {
         for set in answer.answer.iter_mut().chain(&mut answer.authority) {
             set.ttl_s = set.ttl_s.min(MAX_TTL_S);
         }
         let records = std::mem::take(&mut answer.answer);
         for (index, set) in records.iter().enumerate() {
-            let signature = (!is_synthesised(set, &records[..index])).then(|| self.sign_ours(set, site, now_s));
+            let signature = match is_synthesised(set, &records[..index]) {
+                true => None,
+                false => self.sign_ours(set, (site, now_s), &may_sign)?,
+            };
             // A question for signatures gets no records of proof beside them.
             if query.qtype != rtype::RRSIG || set.rtype != rtype::NSEC {
                 answer.answer.push(set.clone());
             }
-            answer.answer.extend(signature.flatten());
+            answer.answer.extend(signature);
         }
         for set in std::mem::take(&mut answer.authority) {
             // In this section NS records are referrals: the child's data, not ours.
-            let signature = if set.rtype == rtype::NS { None } else { self.sign_ours(&set, site, now_s) };
+            let signature = match set.rtype {
+                rtype::NS => None,
+                _ => self.sign_ours(&set, (site, now_s), &may_sign)?,
+            };
             answer.authority.push(set);
             answer.authority.extend(signature);
         }
+        Ok(())
     }
 
-    fn sign_ours(&self, set: &RrSet, site: &Site, now_s: u64) -> Option<RrSet> {
-        let zone = site.zone_for(&set.owner, set.rtype).filter(|_| set.class == rtype::CLASS_IN)?;
-        Some(self.rrsig(set, zone.apex(), now_s))
+    fn sign_ours<E>(
+        &self,
+        set: &RrSet,
+        (site, now_s): (&Site, u64),
+        may_sign: impl Fn() -> Result<(), E>,
+    ) -> Result<Option<RrSet>, E> {
+        let zone = site.zone_for(&set.owner, set.rtype).filter(|_| set.class == rtype::CLASS_IN);
+        zone.map(|zone| self.try_rrsig(set, zone.apex(), now_s, may_sign)).transpose()
     }
 
     /// The RRSIG of `set`, which belongs to the zone `apex`.
     pub fn rrsig(&self, set: &RrSet, apex: &Dname, now_s: u64) -> RrSet {
+        let Ok(rrsig) = self.try_rrsig(set, apex, now_s, || Ok::<_, Infallible>(()));
+        rrsig
+    }
+
+    fn try_rrsig<E>(
+        &self,
+        set: &RrSet,
+        apex: &Dname,
+        now_s: u64,
+        may_sign: impl Fn() -> Result<(), E>,
+    ) -> Result<RrSet, E> {
         let hour_s = now_s - now_s % HOUR_S;
         let terms = canonical::Terms {
             key_tag: self.key.tag(),
@@ -104,8 +141,9 @@ impl Signer {
         };
         let mut data = terms.rdata_before_signature(set);
         let digest = canonical::digest(&data, set);
-        data.extend_from_slice(&self.cache.get_or_insert_with(digest, || self.key.sign_digest(&digest)));
-        RrSet::one(set.owner.clone(), rtype::RRSIG, set.ttl_s, data)
+        let sign = || may_sign().map(|()| self.key.sign_digest(&digest));
+        data.extend_from_slice(&self.cache.get_or_try_insert_with(digest, sign)?);
+        Ok(RrSet::one(set.owner.clone(), rtype::RRSIG, set.ttl_s, data))
     }
 }
 

@@ -8,10 +8,11 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     answer::RrSet,
-    dname::{Dname, DnameError, ends_with_labels, split_last_label},
+    dname::{Dname, DnameError, MAX_LABEL_BYTES, ends_with_labels, split_last_label},
     rtype,
     sign::key,
     source::Facts,
@@ -20,10 +21,12 @@ use crate::{
 /// The reserved label under which each zone keeps its own host names.
 pub const SERVICE_LABEL: &[u8] = b"nic";
 
-/// SOA RETRY in seconds.
-const RETRY_S: u32 = 60;
+/// The longest SOA RETRY in seconds.
+const MAX_RETRY_S: u32 = 60;
 /// SOA EXPIRE in seconds: a secondary without contact serves for a week.
 const EXPIRE_S: u32 = 604_800;
+/// Counted up whenever the same block gives another zone than before, so that no secondary takes one for the other.
+const ZONE_RULES: u8 = 1;
 /// TTL, in seconds, of the apex NS set and the name server's addresses.
 const APEX_TTL_S: u32 = 3_600;
 
@@ -33,6 +36,7 @@ pub struct Site {
     // The longest suffix first, so that the first match is the closest.
     zones: Vec<Zone>,
     server_id: Option<String>,
+    encrypted: Vec<Bytes>,
 }
 
 /// One suffix.
@@ -46,6 +50,8 @@ pub struct Zone {
     own_name_server: Dname,
     addresses: Vec<IpAddr>,
     is_delegated: bool,
+    // Digest of what is in the zone besides names.
+    salt: u64,
     dnskey: Option<Bytes>,
 }
 
@@ -62,7 +68,7 @@ impl Site {
     /// A site with the given zones. `server_id` answers `id.server` and NSID (RFC 4892, RFC 5001).
     pub fn new(mut zones: Vec<Zone>, server_id: Option<String>) -> Self {
         zones.sort_by_key(|zone| std::cmp::Reverse(zone.apex.as_wire().len()));
-        Self { zones, server_id }
+        Self { zones, server_id, encrypted: Vec::new() }
     }
 
     /// The zone that `name` belongs to, the one with the longest suffix if there are several.
@@ -96,6 +102,17 @@ impl Site {
         self
     }
 
+    /// The same site with encrypted transports, as the data of SVCB records (RFC 9461).
+    pub fn with_encrypted(mut self, transports: Vec<Bytes>) -> Self {
+        self.encrypted = transports;
+        self
+    }
+
+    /// The data of an SVCB record for each encrypted transport.
+    pub(crate) fn encrypted(&self) -> &[Bytes] {
+        &self.encrypted
+    }
+
     /// The same for a lower-cased name without its root byte: the index of the zone, and the length of what stands
     /// below its apex.
     pub(crate) fn zone_at(&self, name: &[u8]) -> Option<(usize, usize)> {
@@ -119,15 +136,17 @@ impl Zone {
     /// The zone of `suffix`, whose name server has `addresses`.
     pub fn new(suffix: Dname, addresses: Vec<IpAddr>) -> Result<Self, DnameError> {
         let name_server = suffix.with_prefix(b"\x02ns\x03nic")?;
-        Ok(Self {
+        let zone = Self {
             name_servers: vec![name_server.clone()],
             contact: suffix.with_prefix(b"\x0ahostmaster\x03nic")?,
             own_name_server: name_server,
+            salt: 0,
             apex: suffix,
             addresses,
             is_delegated: false,
             dnskey: None,
-        })
+        };
+        Ok(Self { salt: salt(&zone), ..zone })
     }
 
     /// The same zone as the public DNS delegates it: with other name servers, if given, and with the records by which
@@ -138,6 +157,7 @@ impl Zone {
         }
         self.contact = authority.contact.unwrap_or(self.contact);
         self.is_delegated = true;
+        self.salt = salt(&self);
         self
     }
 
@@ -151,15 +171,33 @@ impl Zone {
         self.dnskey.is_some()
     }
 
-    /// The SOA record (RFC 1035 §3.3.13) as negative answers carry it (RFC 2308 §3).
+    /// The SOA record (RFC 1035 §3.3.13) as negative answers carry it (RFC 2308 §3). A secondary asks for the next block
+    /// when it is due.
     pub fn soa(&self, facts: &Facts) -> RrSet {
         let negative_ttl_s = facts.negative_ttl_s();
         let primary = self.name_servers.first().unwrap_or(&self.own_name_server);
-        let mut data = [primary.as_wire(), self.contact.as_wire()].concat();
-        for field in [facts.height, facts.block_interval_s.max(1), RETRY_S, EXPIRE_S, negative_ttl_s] {
+        let refresh_s = facts.block_interval_s.max(1);
+        let retry_s = (refresh_s / 2).clamp(1, MAX_RETRY_S);
+        let mailbox = self.mailbox(facts.version.and_then(|version| version.tag));
+        let mut data = [primary.as_wire(), mailbox.as_wire()].concat();
+        for field in [facts.serial(), refresh_s, retry_s, EXPIRE_S, negative_ttl_s] {
             data.extend_from_slice(&field.to_be_bytes());
         }
         RrSet::one(self.apex.clone(), rtype::SOA, negative_ttl_s, data)
+    }
+
+    /// The mailbox in the SOA record. What stands behind `+` identifies the version of the zone, for a serial alone does
+    /// not: two blocks can have one height (RFC 5233 calls it a detail; mail goes to the contact).
+    pub(crate) fn mailbox(&self, tag: Option<u64>) -> Dname {
+        let Some(tag) = tag else { return self.contact.clone() };
+        let detail = format!("+{:016x}", tag ^ self.salt);
+        let user = self.contact.labels().next().unwrap_or_default();
+        let label = [&user[..user.len().min(MAX_LABEL_BYTES - detail.len())], detail.as_bytes()].concat();
+        let labels = std::iter::once(&label[..]).chain(self.contact.labels().skip(1));
+        // A contact so long that nothing fits behind it gives way: secondaries need the version.
+        Dname::from_labels(labels)
+            .or_else(|_| Dname::from_labels([&label[..]]))
+            .unwrap_or_else(|_| self.contact.clone())
     }
 
     /// All record sets at the apex.
@@ -198,6 +236,15 @@ impl Zone {
         }
         sets
     }
+}
+
+fn salt(zone: &Zone) -> u64 {
+    let mut hash = Sha256::new_with_prefix([ZONE_RULES]);
+    let mut addresses = zone.addresses.clone();
+    addresses.sort_unstable();
+    addresses.iter().for_each(|address| hash.update(address.to_string() + " "));
+    zone.name_servers.iter().for_each(|name| hash.update(name.as_wire()));
+    hash.finalize().iter().take(8).fold(0, |salt, &byte| salt << 8 | u64::from(byte))
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use ledger::{name::Name, record::Records};
 
-use crate::records::{RecordSet, RecordsRef};
+use crate::{
+    records::{RecordSet, RecordsRef},
+    table::Published,
+};
 
 /// The longest TTL, in seconds, of a name that is in grace or changed recently.
 pub const UNSETTLED_TTL_S: u32 = 60;
@@ -19,6 +22,11 @@ pub const SETTLED_AFTER_BLOCKS: u32 = 720;
 pub trait NameSource: Send + Sync + 'static {
     /// The snapshot to answer from. Called for each query: it must neither block nor copy names.
     fn view(&self) -> Arc<dyn NameView>;
+
+    /// The newest version of the zone for secondaries, if the source keeps versions.
+    fn published(&self) -> Option<Arc<Published>> {
+        None
+    }
 }
 
 /// An immutable snapshot of all names at one height.
@@ -51,6 +59,18 @@ pub struct Facts {
     pub malformed_records: u64,
     /// Number of peers the node is connected to.
     pub peers: u32,
+    /// The newest version of the zone that secondaries can fetch; what the SOA record tells. If there is none, the
+    /// serial is the height.
+    pub version: Option<Version>,
+}
+
+/// One state of the zone, as secondaries know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version {
+    /// The SOA serial: the height, unless a reorganisation needed a larger one.
+    pub serial: u32,
+    /// Tells the block apart from others at its height; absent if the source knows no block hashes.
+    pub tag: Option<u64>,
 }
 
 /// Whether a snapshot is fit to answer from.
@@ -141,14 +161,42 @@ impl Life {
     /// to vanish or could still be reorganised away.
     pub fn ttl_s(&self, ttl_s: u32, facts: &Facts) -> u32 {
         let height = facts.height.saturating_add(1);
-        let (boundary, in_grace) = match self.status(height) {
-            Status::Grace => (self.grace_until, true),
-            _ => (self.expires_at, false),
+        let boundary = match self.status(height) {
+            Status::Grace => self.grace_until,
+            _ => self.expires_at,
         };
         let certain_s = boundary.saturating_sub(height).max(1).saturating_mul(facts.block_interval_s);
+        self.zone_ttl_s(ttl_s, facts.height).min(certain_s).max(1)
+    }
+
+    /// The TTL, in seconds, that secondaries get at tip `height`: like [`Life::ttl_s`], but it does not count down
+    /// towards the next change of status, for then every block would change every name.
+    pub fn zone_ttl_s(&self, ttl_s: u32, height: u32) -> u32 {
+        let height = height.saturating_add(1);
         let is_recent = height.saturating_sub(self.last_change) < SETTLED_AFTER_BLOCKS;
-        let trusted_s = if in_grace || is_recent { UNSETTLED_TTL_S } else { u32::MAX };
-        ttl_s.min(certain_s).min(trusted_s).max(1)
+        let trusted_s = if is_recent || self.status(height) == Status::Grace { UNSETTLED_TTL_S } else { u32::MAX };
+        ttl_s.min(trusted_s).max(1)
+    }
+
+    /// The first block above `height` from which on the zone holds this name otherwise, though no transaction says so.
+    pub fn next_turn(&self, height: u32) -> Option<u32> {
+        self.turns().into_iter().filter(|&turn| turn > height).min()
+    }
+
+    /// Whether the zone of a tip before block `above` may hold this name otherwise than that before block `to`.
+    pub fn turns_within(&self, above: u32, to: u32) -> bool {
+        self.turns().into_iter().any(|turn| above < turn && turn <= to)
+    }
+
+    /// Blocks with which visibility or TTL can change. Revoked names come back by no block.
+    pub(crate) fn turns(&self) -> [u32; 4] {
+        match self.revoked_until {
+            Some(_) => [0; 4],
+            None => {
+                let settled = self.last_change.saturating_add(SETTLED_AFTER_BLOCKS);
+                [self.active_from, self.expires_at, self.grace_until, settled]
+            }
+        }
     }
 }
 
@@ -156,6 +204,11 @@ impl Facts {
     /// How long, in seconds, the absence of something may be cached: the next block can end it.
     pub fn negative_ttl_s(&self) -> u32 {
         self.block_interval_s.clamp(1, UNSETTLED_TTL_S)
+    }
+
+    /// The serial of the SOA record.
+    pub fn serial(&self) -> u32 {
+        self.version.map_or(self.height, |version| version.serial)
     }
 }
 
@@ -168,7 +221,16 @@ mod tests {
 
     fn facts(height: u32) -> Facts {
         let readiness = Readiness::Ready;
-        Facts { height, time: 0, block_interval_s: 120, readiness, names: 0, malformed_records: 0, peers: 0 }
+        Facts {
+            height,
+            time: 0,
+            block_interval_s: 120,
+            readiness,
+            names: 0,
+            malformed_records: 0,
+            peers: 0,
+            version: None,
+        }
     }
 
     #[test]

@@ -2,21 +2,26 @@
 //!
 //! A [`Table`] is immutable. Its names are spread over [`SHARDS`] packed shards by a keyed hash, so a block that
 //! changes 500 names rewrites a few hundred shards of some kilobytes each and shares the rest. [`SharedTable`] holds
-//! the newest table; readers take it without a lock, the one writer replaces it.
+//! the newest table; readers take it without a lock, the one writer replaces it. Beside it stands the newest version
+//! for secondaries ([`Published`]), which is nearly always the same table.
 
+mod history;
 mod shard;
 
 use std::{
     fmt,
     hash::BuildHasher,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use arc_swap::ArcSwap;
 use foldhash::quality::RandomState;
 use ledger::name::Name;
 
-use crate::source::{Entry, EntryRef, Facts, NameSource, NameView, Readiness};
+use crate::source::{Entry, EntryRef, Facts, NameSource, NameView, Readiness, Version};
+pub use history::{HistoryLimits, PastBlock, Published, Step};
+use history::{Versions, tag_of};
 use shard::{Builder, Change, Hash, Shard};
 
 /// Number of shards. At 1,000,000 names a shard holds 244, and the list of shards itself is 32 kB to copy per block.
@@ -37,7 +42,16 @@ impl Table {
         let readiness = Readiness::NotReady { height: 0, target: None };
         let none = Arc::new(Shard::default());
         Self {
-            facts: Facts { height: 0, time: 0, block_interval_s, readiness, names: 0, malformed_records: 0, peers: 0 },
+            facts: Facts {
+                height: 0,
+                time: 0,
+                block_interval_s,
+                readiness,
+                names: 0,
+                malformed_records: 0,
+                peers: 0,
+                version: None,
+            },
             hasher: RandomState::default(),
             shards: vec![none; SHARDS].into(),
         }
@@ -62,6 +76,11 @@ impl Table {
             next.replace_shard(index, self.shards[index].with_changes(group, |name| self.hash(name)));
         }
         next
+    }
+
+    /// The entries of one shard, of which there are [`SHARDS`].
+    pub(crate) fn shard(&self, index: usize) -> impl Iterator<Item = (&[u8], EntryRef<'_>)> {
+        self.shards[index].entries()
     }
 
     /// Memory that names take, in bytes: packed entries and their index, without allocator overhead.
@@ -121,15 +140,42 @@ impl Filling {
         Self { empty: Table::empty(block_interval_s), shards }
     }
 
+    /// Begins one table in several places at once, for as many threads. [`Filling::joined`] makes them one again.
+    pub fn shared_among(threads: usize, block_interval_s: u32) -> Vec<Self> {
+        let empty = Table::empty(block_interval_s);
+        let shards = || std::iter::repeat_with(Builder::default).take(SHARDS).collect();
+        std::iter::repeat_with(|| Self { empty: empty.clone(), shards: shards() }).take(threads.max(1)).collect()
+    }
+
+    /// Joins what [`Filling::shared_among`] began; of entries of one name, the one in the last part holds.
+    pub fn joined(parts: Vec<Self>) -> Self {
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().unwrap_or_else(|| Self::new(0));
+        for part in parts {
+            all.shards.iter_mut().zip(part.shards).for_each(|(shard, more)| shard.append(more));
+        }
+        all
+    }
+
     /// Adds a name. Of two entries of one name, the later holds.
     pub fn push(&mut self, name: &Name, entry: &Entry) {
         self.shards[shard_of(self.empty.hash(name.as_bytes()))].push(name, entry);
     }
 
+    /// Makes the indexes, on all cores.
     fn finish(self) -> Table {
-        let mut table = self.empty;
-        for (index, builder) in self.shards.into_iter().enumerate() {
-            let shard = builder.finish(|name| table.hash(name));
+        let Self { empty: mut table, mut shards } = self;
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let finish_all = |chunk: &mut [Builder]| -> Vec<Shard> {
+            let finish = |builder: &mut Builder| std::mem::take(builder).finish(|name| table.hash(name));
+            chunk.iter_mut().map(finish).collect()
+        };
+        let finished: Vec<Vec<Shard>> = thread::scope(|scope| {
+            let chunks = shards.chunks_mut(SHARDS.div_ceil(threads));
+            let threads: Vec<_> = chunks.map(|chunk| scope.spawn(|| finish_all(chunk))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("packing does not panic")).collect()
+        });
+        for (index, shard) in finished.into_iter().flatten().enumerate() {
             table.replace_shard(index, shard);
         }
         table
@@ -145,38 +191,107 @@ impl fmt::Debug for Filling {
 /// The newest [`Table`], shared between one writer and any number of readers.
 pub struct SharedTable {
     current: ArcSwap<Table>,
+    published: ArcSwap<Published>,
     // Serialises writers; readers never touch it.
-    writing: Mutex<()>,
+    writing: Mutex<Versions>,
+}
+
+/// The block that a snapshot is as of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// Distance from genesis.
+    pub height: u32,
+    /// Its time in Unix seconds.
+    pub time: u64,
+    /// What tells it apart from others of its height. Without it, secondaries get whole zones only.
+    pub hash: Option<[u8; 32]>,
 }
 
 impl SharedTable {
     /// An empty table that is not ready. `block_interval_s` is the network's mean number of seconds between blocks.
     pub fn new(block_interval_s: u32) -> Self {
-        Self { current: ArcSwap::from_pointee(Table::empty(block_interval_s)), writing: Mutex::new(()) }
+        let empty = Arc::new(Table::empty(block_interval_s));
+        Self {
+            current: ArcSwap::new(empty.clone()),
+            published: ArcSwap::from_pointee(Published::nothing(empty)),
+            writing: Mutex::new(Versions::new()),
+        }
+    }
+
+    /// From now on remembers what happened to earlier versions of the zone.
+    pub fn keep_history(&self, limits: HistoryLimits) {
+        self.writing().set_limits(limits, &self.published.load().table);
+    }
+
+    /// Goes on from the last version of an earlier run. To be called before anything is published.
+    pub fn resume(&self, last: Version) {
+        self.writing().resume(last);
     }
 
     /// Applies what a block (or its undoing) changed, and moves to its height and time (Unix seconds).
     pub fn publish(&self, height: u32, time: u64, changes: impl IntoIterator<Item = (Name, Option<Entry>)>) {
-        self.replace(|table| {
-            let mut next = table.with_changes(changes);
-            next.facts = Facts { height, time, ..next.facts };
-            next
-        });
+        self.publish_block(&Block { height, time, hash: None }, changes);
+    }
+
+    /// The same for a source that knows block hashes. After undoing a block, `block` is the one below.
+    pub fn publish_block(&self, block: &Block, changes: impl IntoIterator<Item = (Name, Option<Entry>)>) {
+        let mut versions = self.writing();
+        let old = self.current.load();
+        let changes: Vec<_> = changes.into_iter().collect();
+        let names: Vec<Name> = changes.iter().map(|(name, _)| name.clone()).collect();
+        let mut next = old.with_changes(changes);
+        next.facts = Facts { height: block.height, time: block.time, ..next.facts };
+        let (version, is_new) = versions.follow(&old, &next, block.tag(), &names);
+        next.facts.version = Some(version);
+        self.replace(&mut versions, next, is_new);
+    }
+
+    /// After a reorganisation to a height that gives no serial: once no further block follows at once, the chain as it is
+    /// becomes a version, under the next serial. Otherwise does nothing.
+    pub fn settle(&self, block: &Block) {
+        let mut versions = self.writing();
+        let old = self.current.load();
+        if let Some(version) = versions.settle(block.tag()) {
+            let mut next = Table::clone(&old);
+            next.facts.version = Some(version);
+            self.replace(&mut versions, next, true);
+        }
     }
 
     /// Replaces all names by those of `filling`, as of a height and its time (Unix seconds).
     pub fn publish_all(&self, height: u32, time: u64, filling: Filling) {
+        self.publish_all_of(&Block { height, time, hash: None }, filling);
+    }
+
+    /// The same for a source that knows block hashes.
+    pub fn publish_all_of(&self, block: &Block, filling: Filling) {
         let mut next = filling.finish();
-        self.replace(|table| {
-            let Facts { names, malformed_records, .. } = next.facts;
-            next.facts = Facts { height, time, names, malformed_records, ..table.facts };
-            next
-        });
+        let mut versions = self.writing();
+        let Facts { names, malformed_records, .. } = next.facts;
+        let facts = self.current.load().facts;
+        next.facts = Facts { height: block.height, time: block.time, names, malformed_records, ..facts };
+        next.facts.version = Some(versions.start(&next, block.tag()));
+        let next = Arc::new(next);
+        self.published.store(Arc::new(Published::nothing(next.clone())));
+        self.current.store(next);
+    }
+
+    /// Remembers what the blocks up to the present version did, the newest first, so that a restart does not cost
+    /// secondaries a whole zone. To be called right after [`SharedTable::publish_all_of`].
+    pub fn remember(&self, blocks: impl IntoIterator<Item = PastBlock>) {
+        let versions = self.writing();
+        self.published.store(Arc::new(versions.remember(&self.published.load(), blocks)));
     }
 
     /// Forgets all names, for a source that starts over. The table is not ready afterwards.
     pub fn clear(&self) {
-        self.replace(|table| Table::empty(table.facts.block_interval_s));
+        let _writing = self.writing();
+        let Facts { block_interval_s, version, .. } = self.current.load().facts;
+        let mut empty = Table::empty(block_interval_s);
+        empty.facts.version = version;
+        let empty = Arc::new(empty);
+        self.published.store(Arc::new(Published::nothing(empty.clone())));
+        self.current.store(empty);
     }
 
     /// Says whether the snapshot may be answered from.
@@ -195,18 +310,29 @@ impl SharedTable {
     }
 
     fn replace_facts(&self, change: impl FnOnce(&mut Facts)) {
-        self.replace(|table| {
-            let mut next = table.clone();
-            change(&mut next.facts);
-            next
-        });
+        let _writing = self.writing();
+        let mut next = Table::clone(&self.current.load());
+        change(&mut next.facts);
+        self.current.store(Arc::new(next));
     }
 
-    fn replace(&self, change: impl FnOnce(&Table) -> Table) {
-        // A poisoned lock guards no data, so a panicking writer has left nothing half done.
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = change(&self.current.load());
-        self.current.store(Arc::new(next));
+    fn replace(&self, versions: &mut Versions, next: Table, is_version: bool) {
+        let next = Arc::new(next);
+        if is_version {
+            self.published.store(Arc::new(versions.publish(&self.published.load(), next.clone())));
+        }
+        self.current.store(next);
+    }
+
+    /// A writer that panicked may have left a version out, but nothing half done: tables are replaced as a whole.
+    fn writing(&self) -> MutexGuard<'_, Versions> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Block {
+    fn tag(&self) -> Option<u64> {
+        self.hash.as_ref().map(tag_of)
     }
 }
 
@@ -219,6 +345,10 @@ impl fmt::Debug for SharedTable {
 impl NameSource for SharedTable {
     fn view(&self) -> Arc<dyn NameView> {
         self.table()
+    }
+
+    fn published(&self) -> Option<Arc<Published>> {
+        Some(self.published.load_full())
     }
 }
 
@@ -273,11 +403,12 @@ mod tests {
         let shared = SharedTable::new(2);
         shared.publish(1, 10, [(name("old"), Some(entry(1, &[1; 16])))]);
         shared.set_readiness(Readiness::Ready);
-        let mut filling = Filling::new(2);
-        for (name, entry) in many(10_000) {
-            filling.push(&name, &entry.expect("an entry"));
+        let mut parts = Filling::shared_among(3, 2);
+        parts[0].push(&name("name7"), &entry(1, &[1; 16]));
+        for (index, (name, entry)) in many(10_000).enumerate() {
+            parts[1 + index % 2].push(&name, &entry.expect("an entry"));
         }
-        shared.publish_all(7, 70, filling);
+        shared.publish_all(7, 70, Filling::joined(parts));
         let facts = shared.view().facts();
         assert_eq!((facts.height, facts.time, facts.names, facts.readiness), (7, 70, 10_000, Readiness::Ready));
         assert_eq!(shared.view().lookup(&name("old")), None);
@@ -297,10 +428,18 @@ mod tests {
         shared.set_readiness(Readiness::Ready);
         let facts = shared.view().facts();
         let readiness = Readiness::Ready;
-        assert_eq!(
-            facts,
-            Facts { height: 5, time: 50, block_interval_s: 2, readiness, names: 3, malformed_records: 0, peers: 4 }
-        );
+        let version = Some(Version { serial: 5, tag: None });
+        let expected = Facts {
+            height: 5,
+            time: 50,
+            block_interval_s: 2,
+            readiness,
+            names: 3,
+            malformed_records: 0,
+            peers: 4,
+            version,
+        };
+        assert_eq!(facts, expected);
         shared.clear();
         assert_eq!(shared.view().facts().names, 0);
     }

@@ -6,8 +6,8 @@
 //! bytes to whatever both can answer, which tests/wire.rs demands of any datagram.
 //!
 //! ```text
-//! socket ─batch─→ worker ─→ parse ─→ compose (answer::plain) ─batch─→ socket
-//!                    └────→ Handler::datagram ──────────────────────────┘
+//! socket ─batch─→ worker ─→ guard ─→ parse ─→ compose (answer::plain) ─→ guard ─batch─→ socket
+//!                             └────→ Handler::datagram ─────────────────────┘
 //! ```
 //!
 //! Each worker is a thread with a socket of its own for each address; the kernel spreads the clients over them
@@ -16,6 +16,7 @@
 mod batch;
 mod compose;
 mod parse;
+mod route;
 mod worker;
 
 use std::{
@@ -28,14 +29,18 @@ use crate::{
     answer::NotPlain,
     config::{ConfigError, DnsConfig},
     forward::Forwarder,
-    handler::Handler,
+    guard::Guard,
+    handler::{Client, Handler, Responses, Via},
     hosts::HostsFiles,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
     sign::{Signer, ZoneKey},
+    site::Site,
     source::{NameSource, NameView},
+    transfer::Transfers,
 };
 
+pub use crate::guard::Standing;
 pub use compose::{Composed, Composer};
 pub use parse::Unusual;
 pub(crate) use worker::{Paths, Workers};
@@ -52,12 +57,16 @@ pub enum FallThrough {
     Elsewhere,
     /// The name is in a HOSTS file.
     Hosts,
+    /// Its sender may not ask here.
+    Refused,
     /// The snapshot is not fit to answer from.
     NotReady,
     /// More than one node of one entry decides.
     NotPlain(NotPlain),
     /// The answer does not fit, and something has to be left out.
     TooLong,
+    /// Answers from the ledger are searched for local addresses.
+    Guarded,
 }
 
 impl From<Unusual> for FallThrough {
@@ -85,33 +94,71 @@ impl Responder {
         metrics: Arc<DnsMetrics>,
         key: Option<ZoneKey>,
     ) -> Result<Self, ConfigError> {
-        let forwarder = Forwarder::new(config.upstream_addrs()?, metrics.clone());
-        let mut site = config.site()?;
+        Self::with_site(config, config.site()?, source, metrics, key)
+    }
+
+    pub(crate) fn with_site(
+        config: &DnsConfig,
+        mut site: Site,
+        source: Arc<dyn NameSource>,
+        metrics: Arc<DnsMetrics>,
+        key: Option<ZoneKey>,
+    ) -> Result<Self, ConfigError> {
+        let forwarder = Forwarder::new(config, metrics.clone())?;
         if let Some(key) = &key {
             site = site.signed_with(key.dnskey());
         }
         let signer = key.map(Signer::new);
         let hosts = match &config.hosts.0[..] {
             [] => None,
-            paths => Some(HostsFiles::open(paths.to_vec(), site.clone(), metrics.clone())?),
+            paths => {
+                let metrics = metrics.clone();
+                let report = Box::new(move |names, skipped| metrics.hosts(names, skipped));
+                Some(HostsFiles::open(paths.to_vec(), site.clone(), report)?)
+            }
         };
-        Ok(Self { handler: Arc::new(Handler { site, source, forwarder, metrics, signer, hosts }) })
+        let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
+        let transfers = Transfers::new(&config.transfer, metrics.clone())?;
+        let ledger_guard = !config.forward.private_ledger_addresses;
+        let keepalive = u16::try_from(config.connections.idle_timeout_ms / 100).unwrap_or(u16::MAX);
+        let handler =
+            Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard, ledger_guard, keepalive };
+        Ok(Self { handler: Arc::new(handler) })
     }
 
-    /// The fast path: writes the answer to `datagram` from `src` into `out`, or says why this is not for it.
+    /// What is known of who sent `datagram` from `src`: whether it has proved its address, and the cookie for it. Both
+    /// paths need this. Limits on the rate are not looked at.
+    pub fn standing(&self, datagram: &[u8], src: IpAddr) -> Standing {
+        self.handler.guard.standing(datagram, src, &self.handler.guard.now())
+    }
+
+    /// The fast path: writes the answer to `datagram` into `out`, or says why this is not for it.
     pub fn fast(
         &self,
         composer: &mut Composer,
         view: &dyn NameView,
-        (datagram, src): (&[u8], IpAddr),
+        (datagram, standing): (&[u8], &Standing),
         out: &mut SendBuffer,
     ) -> Result<Composed, FallThrough> {
-        composer.compose(&self.handler, view, (datagram, src), out)
+        if self.handler.ledger_guard {
+            return Err(FallThrough::Guarded);
+        }
+        composer.compose(&self.handler, view, (datagram, standing), out)
     }
 
     /// The full path: the response to any datagram, if it deserves one.
-    pub async fn full(self, datagram: Vec<u8>, src: SocketAddr) -> Option<Vec<u8>> {
-        self.handler.datagram(datagram, src).await
+    pub async fn full(self, datagram: Vec<u8>, src: SocketAddr, standing: Standing) -> Option<Vec<u8>> {
+        self.handler.datagram(datagram, src, standing).await
+    }
+
+    /// What goes back on a TCP connection for one message: mostly one message, for a zone transfer many, each made when
+    /// it is taken.
+    pub async fn messages(self, bytes: Vec<u8>, src: SocketAddr) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
+        match self.handler.message(bytes, Client { addr: src, via: Via::Tcp }).await {
+            Responses::None => Box::new(std::iter::empty()),
+            Responses::One(message) => Box::new(std::iter::once(message)),
+            Responses::Many(messages) => messages,
+        }
     }
 
     pub(crate) fn handler(&self) -> &Arc<Handler> {

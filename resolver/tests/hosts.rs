@@ -242,9 +242,10 @@ async fn the_fast_path_leaves_names_of_files_alone() {
     ] {
         let mut out: SendBuffer = [0; 1232];
         let datagram = datagram(name, qtype);
-        let composed = responder.fast(&mut composer, &*table.view(), (&datagram, CLIENT), &mut out);
+        let standing = responder.standing(&datagram, CLIENT);
+        let composed = responder.fast(&mut composer, &*table.view(), (&datagram, &standing), &mut out);
         assert_eq!(composed.map(|_| out[7]), expected, "{name}");
-        let full = responder.clone().full(datagram, (CLIENT, 4_000).into()).await.expect("an answer");
+        let full = responder.clone().full(datagram, (CLIENT, 4_000).into(), standing).await.expect("an answer");
         if let Ok(composed) = composed {
             assert_eq!(full, out[..composed.bytes], "{name}");
         }

@@ -81,7 +81,8 @@ fn full_with(config: &DnsConfig, bytes: Vec<u8>) -> Option<Vec<u8>> {
     let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
     let responder = Responder::new(config, Arc::new(world()), metrics).expect("a valid configuration");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(responder.full(bytes, CLIENT))
+    let standing = responder.standing(&bytes, CLIENT.ip());
+    runtime.block_on(responder.full(bytes, CLIENT, standing))
 }
 
 /// Reads a response. The OPT record is its last, as this server writes it.
@@ -219,7 +220,8 @@ fn rfc_6891_sizes_below_512_count_as_512() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     for payload in [0, 1, 100, 511, 512] {
         let asked = ask("x.p2p", rtype::TXT).with(opt(payload, 0, 0, b""));
-        let response = runtime.block_on(responder.clone().full(asked.bytes(), CLIENT)).expect("a response");
+        let standing = responder.standing(&asked.bytes(), CLIENT.ip());
+        let response = runtime.block_on(responder.clone().full(asked.bytes(), CLIENT, standing)).expect("a response");
         assert!((400..=512).contains(&response.len()), "{payload}: {}", response.len());
         assert_eq!((read(&response).answers, response[2] & 2), (20, 0), "{payload}");
     }
@@ -281,7 +283,7 @@ fn rfc_1035_flags_of_queries() {
         [response[2], response[3]]
     };
     // AA in, NXDOMAIN out. RD comes back; RA is clear without upstreams; TC, AD and Z of a query mean nothing here;
-    // an authority clears CD (RFC 4035 §3.1.6).
+    // CD is cleared (RFC 4035 §3.1.6).
     assert_eq!(flags([0, 0]), [0x84, NXDOMAIN]);
     assert_eq!(flags([1, 0]), [0x85, NXDOMAIN]);
     assert_eq!(flags([0x06, 0]), [0x84, NXDOMAIN]);

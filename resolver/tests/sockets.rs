@@ -2,65 +2,31 @@
 
 mod support;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use hickory_proto::{
-    op::{Edns, Message, OpCode, Query, ResponseCode},
+    op::{Edns, Message, OpCode, ResponseCode},
     rr::{
-        DNSClass, Name, Record, RecordType,
+        DNSClass, Record, RecordType,
         rdata::opt::{EdnsCode, EdnsOption, NSIDPayload},
     },
 };
-use prometheus::{Registry, TextEncoder};
-use resolver::{DnsConfig, DnsMetrics, Readiness, Resolver, SharedTable, sign::ZoneKey};
-use support::{ACTIVE, table};
+use prometheus::Registry;
+use resolver::{
+    DnsConfig, DnsMetrics, Readiness, Resolver, SharedTable,
+    server::{Equipment, GivenSockets},
+    sign::ZoneKey,
+};
+use support::{
+    ACTIVE,
+    server::{DEADLINE, Running, config, read_frame, request, send_udp, tcp, udp, with_edns, write_frame},
+    table,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream, UdpSocket},
     time::timeout,
 };
-
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A running server and its metrics.
-struct Running {
-    resolver: Resolver,
-    registry: Registry,
-}
-
-impl Running {
-    async fn start(config: DnsConfig, table: SharedTable) -> Self {
-        Self::start_with_key(config, table, None).await
-    }
-
-    async fn start_with_key(config: DnsConfig, table: SharedTable, key: Option<ZoneKey>) -> Self {
-        let registry = Registry::new();
-        let metrics = Arc::new(DnsMetrics::new(&registry).expect("a fresh registry"));
-        let resolver = Resolver::bind_with_key(&config, Arc::new(table), metrics, key).await.expect("it binds");
-        Self { resolver, registry }
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.resolver.local_addrs()[0]
-    }
-
-    fn metrics(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("metrics")
-    }
-
-    async fn stop(self) {
-        self.resolver.shutdown(Duration::from_secs(5)).await.expect("it stops");
-    }
-}
-
-fn config() -> DnsConfig {
-    let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-    DnsConfig { listen, server_id: Some("testbed".to_owned()), ..DnsConfig::default() }
-}
 
 fn world() -> SharedTable {
     let big: String = (0..12).map(|i| format!("big TXT {}{i:02}\n", "x".repeat(50))).collect();
@@ -69,56 +35,6 @@ fn world() -> SharedTable {
         ("alice", ACTIVE, &format!("@ A 192.0.2.1\n@ AAAA 2001:db8::1\n{big}out CNAME www.upstream.test2")),
         ("glued", ACTIVE, &glued),
     ])
-}
-
-fn request(name: &str, qtype: RecordType) -> Message {
-    let mut message = Message::query();
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(name).expect("a name"), qtype));
-    message
-}
-
-fn with_edns(mut message: Message, payload: u16) -> Message {
-    let mut edns = Edns::new();
-    edns.set_max_payload(payload);
-    message.set_edns(edns);
-    message
-}
-
-async fn send_udp(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let local: IpAddr = if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { "::1".parse().expect("v6") };
-    let socket = UdpSocket::bind((local, 0)).await.expect("a socket");
-    socket.connect(addr).await.expect("connected");
-    socket.send(bytes).await.expect("sent");
-    let mut buffer = vec![0; 65_535];
-    let len = timeout(DEADLINE, socket.recv(&mut buffer)).await.expect("in time").expect("received");
-    buffer.truncate(len);
-    buffer
-}
-
-async fn udp(addr: SocketAddr, request: &Message) -> Message {
-    let bytes = send_udp(addr, &request.to_vec().expect("encodes")).await;
-    let response = Message::from_vec(&bytes).expect("a message");
-    assert_eq!(response.metadata.id, request.metadata.id);
-    response
-}
-
-async fn write_frame(stream: &mut TcpStream, bytes: &[u8]) {
-    let frame = [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
-    stream.write_all(&frame).await.expect("written");
-}
-
-async fn read_frame(stream: &mut TcpStream) -> Message {
-    let len = timeout(DEADLINE, stream.read_u16()).await.expect("in time").expect("a length");
-    let mut bytes = vec![0; usize::from(len)];
-    timeout(DEADLINE, stream.read_exact(&mut bytes)).await.expect("in time").expect("a message");
-    Message::from_vec(&bytes).expect("a message")
-}
-
-async fn tcp(addr: SocketAddr, request: &Message) -> Message {
-    let mut stream = TcpStream::connect(addr).await.expect("connected");
-    write_frame(&mut stream, &request.to_vec().expect("encodes")).await;
-    read_frame(&mut stream).await
 }
 
 fn ede(message: &Message) -> Option<(u16, String)> {
@@ -362,7 +278,10 @@ async fn other_names_are_forwarded() {
     let mut iterative = request("www.upstream.test2.", RecordType::A);
     iterative.metadata.recursion_desired = false;
     assert_eq!(udp(running.addr(), &iterative).await.metadata.response_code, ResponseCode::Refused);
-    assert!(running.metrics().contains("namestead_dns_forward_requests_total{result=\"answered\"} 5"));
+    // The large answer and the end of the alias were known by then.
+    let metrics = running.metrics();
+    assert!(metrics.contains("namestead_dns_forward_requests_total{result=\"answered\"} 3"), "{metrics}");
+    assert!(metrics.contains("namestead_dns_forward_lookups_total{result=\"hit\"} 2"), "{metrics}");
     running.stop().await;
     upstream.stop().await;
 }
@@ -484,5 +403,23 @@ async fn metrics_follow_traffic_and_snapshot() {
     ] {
         assert!(text.contains(line), "{line} not in\n{text}");
     }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn given_sockets_take_the_place_of_the_configured_ones() {
+    let tcp_socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let addr = tcp_socket.local_addr().expect("bound");
+    // Nobody shares this port, as with sockets of systemd: two workers have one socket.
+    let udp_socket = std::net::UdpSocket::bind(addr).expect("a socket");
+    let sockets = GivenSockets::new(vec![tcp_socket], vec![udp_socket]);
+    assert_eq!(sockets.addrs().expect("bound"), [addr]);
+    let equipment = Equipment { sockets: Some(sockets), ..Equipment::default() };
+    let running = Running::start_with(DnsConfig { udp_workers: 2, ..config() }, world(), equipment).await;
+    assert_eq!(running.resolver.local_addrs(), [addr]);
+    for _ in 0..50 {
+        assert_eq!(udp(addr, &request("alice.p2p.", RecordType::A)).await.answers.len(), 1);
+    }
+    assert_eq!(tcp(addr, &request("alice.p2p.", RecordType::A)).await.answers.len(), 1);
     running.stop().await;
 }

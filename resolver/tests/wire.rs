@@ -19,11 +19,11 @@ use ledger::{
 use prometheus::Registry;
 use proptest::{collection::vec, prelude::*, sample::select};
 use resolver::{
-    DnsConfig, DnsMetrics, Entry, Filling, HostsPaths, Life, NameSource, Readiness, Resolver, SharedTable,
+    DnsConfig, DnsMetrics, Entry, Filling, GuardConfig, HostsPaths, Life, NameSource, Readiness, Resolver, SharedTable,
     answer::NotPlain,
     rtype,
     sign::ZoneKey,
-    wire::{Composer, FallThrough, Responder, SendBuffer, Unusual},
+    wire::{Composer, FallThrough, Responder, SendBuffer, Standing, Unusual},
 };
 use support::{ACTIVE, HEIGHT, TIME, table};
 use tokio::{net::UdpSocket, runtime::Runtime, time::timeout};
@@ -59,16 +59,18 @@ impl Paths {
         Self { responder, table, composer: Composer::default(), runtime }
     }
 
-    fn fast(&mut self, datagram: &[u8], src: SocketAddr) -> Result<Vec<u8>, FallThrough> {
+    fn fast(&mut self, datagram: &[u8], standing: Standing) -> Result<Vec<u8>, FallThrough> {
         let mut out: SendBuffer = [0xee; 1232];
         let view = self.table.view();
-        let composed = self.responder.fast(&mut self.composer, &*view, (datagram, src.ip()), &mut out)?;
+        let composed = self.responder.fast(&mut self.composer, &*view, (datagram, &standing), &mut out)?;
         Ok(out[..composed.bytes].to_vec())
     }
 
     fn ask(&mut self, datagram: &[u8], src: SocketAddr) -> Said {
-        let full = self.runtime.block_on(self.responder.clone().full(datagram.to_vec(), src));
-        Said { fast: self.fast(datagram, src), full }
+        // The same for both: the time in a cookie moves on.
+        let standing = self.responder.standing(datagram, src.ip());
+        let full = self.runtime.block_on(self.responder.clone().full(datagram.to_vec(), src, standing));
+        Said { fast: self.fast(datagram, standing), full }
     }
 
     /// Asserts that the paths agree, and gives what the fast one said.
@@ -257,6 +259,67 @@ fn impossible_counts_and_responses_cost_nothing() {
     assert_eq!(paths.ask(&counts[..11], LOCAL).full, None);
 }
 
+/// The COOKIE option that a client at `src` has after its first question.
+fn learn(paths: &mut Paths, src: SocketAddr) -> Vec<u8> {
+    let first = with_opt(query("alice.p2p", rtype::A), 1232, [0; 3], b"\0\x0a\0\x0812345678");
+    let answer = paths.agree(&first, src).expect("plain");
+    let option = answer[answer.len() - 28..].to_vec();
+    assert_eq!(option[..12], *b"\0\x0a\0\x1812345678");
+    option
+}
+
+#[test]
+fn cookies_are_the_same_on_both_paths() {
+    let mut paths = Paths::new(world(), &config(&["p2p"]));
+    let with = |name: &str, option: &[u8]| with_opt(query(name, rtype::TXT), 1232, [0; 3], option);
+    let big = |option: &[u8]| with("big.alice.p2p", option);
+    for src in [LOCAL, STRANGER] {
+        let cookie = learn(&mut paths, src);
+        // A cookie that is still young comes back as it is, with answers of any length.
+        let whole = paths.agree(&big(&cookie), src).expect("it fits");
+        assert!(whole.len() > 512 && whole.ends_with(&cookie));
+        // The full path has it, too.
+        let full = paths.ask(&with("www.alias.p2p", &cookie), src).full.expect("an answer");
+        assert!(full.ends_with(&cookie));
+        // Without a valid one, strangers get 512 bytes.
+        let mut forged = cookie.clone();
+        forged[27] ^= 1;
+        for option in [&forged[..], b"\0\x0a\0\x0812345678", b""] {
+            match paths.agree(&big(option), src) {
+                Ok(answer) => assert!(src == LOCAL && answer.len() > 512),
+                Err(reason) => assert_eq!((src, reason), (STRANGER, FallThrough::TooLong)),
+            }
+            let full = paths.ask(&big(option), src).full.expect("an answer");
+            assert_eq!((full.len() <= 512, full[2] & 2 != 0), (src == STRANGER, src == STRANGER));
+            assert!(!full.ends_with(&forged), "a new one is given");
+        }
+        // Only the first counts.
+        let two = paths.agree(&big(&[&cookie, &b"\0\x0a\0\x03bad"[..]].concat()), src).expect("plain");
+        assert!(two.ends_with(&cookie));
+        // RFC 7873 section 5.2.2.
+        for option in [&b"\0\x0a\0\x07tooshor"[..], b"\0\x0a\0\x0f123456781234567"] {
+            let said = paths.ask(&with("alice.p2p", option), src);
+            assert_eq!(said.fast, Err(FallThrough::Unusual(Unusual::Option)));
+            let answer = said.full.expect("an answer");
+            assert_eq!((answer[3] & 15, answer[7]), (1, 0));
+        }
+    }
+}
+
+#[test]
+fn who_may_not_ask_is_refused_on_both_paths() {
+    let guard = GuardConfig { deny: vec!["192.0.2.0/24".parse().expect("a prefix")], ..GuardConfig::default() };
+    let mut paths = Paths::new(world(), &DnsConfig { guard, ..config(&["p2p"]) });
+    let datagram = with_opt(query("alice.p2p", rtype::A), 1232, [0; 3], b"");
+    assert!(paths.agree(&datagram, LOCAL).is_ok());
+    let said = paths.ask(&datagram, STRANGER);
+    assert_eq!(said.fast, Err(FallThrough::Refused));
+    let answer = said.full.expect("an answer");
+    assert_eq!((answer[3] & 15, answer[7]), (5, 0));
+    let text = b"clients at this address are not served";
+    assert!(answer.ends_with(&[&[0, 15, 0, 40, 0, 18], &text[..]].concat()), "{answer:?}");
+}
+
 /// Names for random queries: every kind of the world, and what is near them.
 const FIRST: [&str; 24] = [
     "", "", "", "", "", "", "", "", "", "", "", "", "", "www", "a.b", "b", "x.y", "*", "big", "ns1", "sub", "x.old",
@@ -294,7 +357,7 @@ impl Random {
 }
 
 /// A datagram: mostly plain, sometimes odd, sometimes damaged.
-fn datagram(random: &mut Random) -> Vec<u8> {
+fn datagram(random: &mut Random, cookie: &[u8]) -> Vec<u8> {
     let name = format!("{}.{}.{}", random.of(&FIRST), random.of(&SECOND), random.of(&ZONES));
     let qtype = if random.one_in(8) { random.next() as u16 } else { random.of(&QTYPES) };
     let mut bytes = query(&name, qtype);
@@ -328,6 +391,8 @@ fn datagram(random: &mut Random) -> Vec<u8> {
             3 => b"\0\x08\0\x07\0\x01\x18\0\x0a\0\0",
             4 => b"\0\x0a\0\x09short",
             5 => b"\xfd\xe9\0\x01z",
+            6 => b"\0\x0a\0\x03bad",
+            7..10 => cookie,
             _ => b"",
         };
         bytes = with_opt(bytes, payload, flags, options);
@@ -365,10 +430,15 @@ fn both_paths_agree_about_a_hundred_thousand_datagrams() {
     let with_hosts = DnsConfig { hosts: HostsPaths(vec![hosts]), ..config(&["p2p.alt", "alt", "p2p"]) };
     let mut worlds =
         [Paths::new(world(), &config(&["p2p", "p2p.alt"])), Paths::with_key(world(), &with_hosts, Some(key))];
+    let mut cookies = Vec::new();
+    for paths in &mut worlds {
+        cookies.extend([LOCAL, STRANGER].map(|src| learn(paths, src)));
+    }
     for _ in 0..150_000 {
-        let datagram = datagram(&mut random);
         let src = random.of(&[LOCAL, STRANGER]);
-        let paths = &mut worlds[random.below(2)];
+        let world = random.below(2);
+        let (paths, cookie) = (&mut worlds[world], &cookies[world * 2 + usize::from(src == STRANGER)]);
+        let datagram = datagram(&mut random, cookie);
         *kinds.entry(kind(&paths.agree(&datagram, src))).or_default() += 1;
     }
     println!("{kinds:#?}");

@@ -2,8 +2,9 @@
 """Our UDP side beside NSD and Knot: one zone of a million names, one list of queries, one run, one server at a time.
 
 Prints for each server how soon it answers, its memory (proportional share of all its processes), and what dnsperf gets
-out of it: answers per second, and per second of processor time of the server. Needs Debian's packages dnsperf, nsd and
-knot; a server that is not installed is left out. Two workers for each server.
+out of it: answers per second, and per second of processor time of the server; then, at an equal rate for all, how long
+the slowest hundredth and thousandth of the queries take. Needs Debian's packages dnsperf, nsd and knot; a server that is
+not installed is left out. Two workers for each server.
 """
 
 import argparse
@@ -159,6 +160,21 @@ def load(server, queries, args):
     return f"{rate:9,.0f}/s {completed / cpu:9,.0f} per CPU-second, {lost} lost, {float(latency) * 1e3:.2f} ms, {codes}"
 
 
+def latency(server, queries, args):
+    """Percentiles of the latency at a rate that all servers can keep up with, from dnsperf's list of all queries."""
+    said = subprocess.run(
+        ["dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-l", str(args.seconds),
+         "-c", "16", "-T", "1", "-q", "1000", "-Q", str(args.rate), "-v"],
+        capture_output=True, text=True, check=True,
+    ).stdout
+    taken = sorted(float(took) for took in re.findall(r"^> \S+ \S+ \S+ ([\d.]+)$", said, re.M))
+    require(len(taken) > args.rate, f"dnsperf listed {len(taken)} queries of {server.name}")
+    lost = int(re.search(r"Queries lost:\s+(\d+)", said)[1])
+    part = {share: taken[int(len(taken) * share)] * 1e3 for share in (0.5, 0.99, 0.999)}
+    return (f"at {args.rate:,}/s: p50 {part[0.5]:.3f} ms, p99 {part[0.99]:.3f} ms, p99.9 {part[0.999]:.3f} ms, {lost} lost, "
+            f"{len(taken):,} queries")
+
+
 def run(args):
     require(shutil.which("dnsperf"), "dnsperf is not installed")
     program = build()
@@ -175,6 +191,8 @@ def run(args):
                 print(f"{name}: ready after {server.ready:.2f} s, {server.memory_mib():.0f} MiB")
                 for _ in range(args.rounds):
                     print(f"{name}: {load(server, directory / 'queries', args)}", flush=True)
+                for _ in range(args.rounds):
+                    print(f"{name}: {latency(server, directory / 'queries', args)}", flush=True)
                 print(f"{name}: {server.memory_mib():.0f} MiB afterwards")
             finally:
                 server.stop()
@@ -183,6 +201,7 @@ def run(args):
 if __name__ == "__main__":
     arguments: argparse.ArgumentParser = parser(__doc__)
     arguments.add_argument("--seconds", type=int, default=5, help="length of one measurement (default %(default)s)")
+    arguments.add_argument("--rate", type=int, default=50_000, help="queries per second for latencies (default %(default)s)")
     arguments.add_argument("--rounds", type=int, default=2, help="measurements per server (default %(default)s)")
     try:
         run(arguments.parse_args())

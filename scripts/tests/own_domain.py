@@ -22,6 +22,7 @@ HOSTS = """\
 # the operator's own
 192.0.2.99  nas.example printer
 0.0.0.0     ads.example
+192.0.2.98  made-up.names.example.org
 this is no address
 """
 PARENT = """\
@@ -162,7 +163,10 @@ def check_chain(port):
     for question, word in cases:
         seen = dig(port, "+dnssec", *question)
         require("ad" in flags(seen) and word in seen, f"unbound about {' '.join(question)}: {seen}")
-    return len(cases)
+    # What a HOSTS file puts into a signed zone has no signature, and is refused.
+    seen = dig(port, "made-up." + ZONE, "A")
+    require("SERVFAIL" in seen, f"unbound believes a HOSTS file: {seen}")
+    return len(cases) + 1
 
 
 def check_hosts(port, hosts):

@@ -3,7 +3,7 @@
 //! Every call sees one consistent moment. Two calls may see two; whoever needs more takes it from one call, or asks
 //! a [`ChainView`].
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, thread};
 
 use ledger::{
     block::{Block, Header},
@@ -119,15 +119,24 @@ impl ChainReader {
     }
 
     /// Visits every name as it is at one block, and returns that block: for whoever then follows the events from there.
-    pub fn for_each_name(&self, mut visit: impl FnMut(NameState)) -> Result<TipRow, StoreError> {
-        let view = self.store.snapshot();
-        view.scan(Table::Names, (&[], &[]), Direction::Up, &mut |_, bytes| {
-            if let Leaf::Name(state) = parse("an entry", bytes)? {
-                visit(state);
+    ///
+    /// One thread for each of `visitors`, each with an equal share of the names in no particular order.
+    pub fn for_each_name<V: Send>(
+        &self,
+        visitors: &mut [V],
+        visit: impl Fn(&mut V, NameState) + Sync,
+    ) -> Result<TipRow, StoreError> {
+        let (view, shares) = (&self.store.snapshot(), visitors.len());
+        thread::scope(|scope| {
+            let visit = &visit;
+            let mut threads = Vec::with_capacity(shares);
+            for (index, visitor) in visitors.iter_mut().enumerate() {
+                let each = move |state| visit(&mut *visitor, state);
+                threads.push(scope.spawn(move || visit_share(view, (index, shares), each)));
             }
-            Ok(ControlFlow::Continue(()))
+            threads.into_iter().try_for_each(|thread| thread.join().expect("reading does not panic"))
         })?;
-        tip_of(&view)
+        tip_of(view)
     }
 
     /// Names whose term ends within `blocks` from the next height, soonest first.
@@ -332,6 +341,25 @@ impl PageSource for SnapshotPages<'_> {
     fn page(&self, path: &PagePath) -> Result<Option<Page>, StoreError> {
         self.0.page_row(path)
     }
+}
+
+/// Visits the names whose keys, which are evenly spread, lie in this share of all.
+fn visit_share(
+    view: &Snapshot<'_>,
+    (index, shares): (usize, usize),
+    mut visit: impl FnMut(NameState),
+) -> Result<(), StoreError> {
+    // Keys begin with 16 bits of a hash. What follows the last share's begin has no end.
+    let border = |index: usize| match index * (1 << 16) / shares {
+        first if first < 1 << 16 => (first as u16).to_be_bytes().to_vec(),
+        _ => Vec::new(),
+    };
+    view.scan(Table::Names, (&border(index), &border(index + 1)), Direction::Up, &mut |_, bytes| {
+        if let Leaf::Name(state) = parse("an entry", bytes)? {
+            visit(state);
+        }
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 fn tip_of(view: &impl Read) -> Result<TipRow, StoreError> {

@@ -1,6 +1,6 @@
 //! Keeps the resolver's table equal to the chain's names.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use ledger::{name::Name, params::Params, state::NameState};
 use resolver::{Entry, Filling, Life, SharedTable};
@@ -11,6 +11,9 @@ use crate::{
     chain::{ChainEvent, ChainHandle, Tip},
     store::{StoreError, TipRow},
 };
+
+/// The most threads that read names. More wait for the disk or for memory.
+const MAX_FILL_THREADS: usize = 8;
 
 /// Runs until the chain stops. `filled` becomes true when the table holds everything.
 pub(super) async fn run(
@@ -44,14 +47,21 @@ pub(super) async fn run(
 }
 
 /// Reads all names into the empty table; gives the block that they are as of.
-async fn fill(params: &'static Params, chain: &ChainHandle, table: &Arc<SharedTable>) -> Result<TipRow, StoreError> {
+pub async fn fill(
+    params: &'static Params,
+    chain: &ChainHandle,
+    table: &Arc<SharedTable>,
+) -> Result<TipRow, StoreError> {
     let (reader, table, tip) = (chain.reader(), table.clone(), chain.tip());
     let filling = tokio::task::spawn_blocking(move || {
         table.clear();
-        let mut filling = Filling::new(params.block_interval);
-        let row = reader.for_each_name(|state| filling.push(&state.name, &entry(params, &state)))?;
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_FILL_THREADS);
+        let mut fillings = Filling::shared_among(threads, params.block_interval);
+        let row = reader.for_each_name(&mut fillings, |filling, state| {
+            filling.push(&state.name, &entry(params, &state));
+        })?;
         let time = reader.header(&row.hash)?.map_or(tip.time, |placed| placed.header.core.time);
-        table.publish_all(row.height, time, filling);
+        table.publish_all(row.height, time, Filling::joined(fillings));
         Ok(row)
     });
     filling.await.map_err(|error| StoreError::Io { message: error.to_string() })?

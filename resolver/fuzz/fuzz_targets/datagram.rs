@@ -45,10 +45,11 @@ fuzz_target!(|datagram: &[u8]| {
     let World { table, responder } = &*WORLD;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let src = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let full = runtime.block_on(responder.clone().full(datagram.to_vec(), src));
+    let standing = responder.standing(datagram, src.ip());
+    let full = runtime.block_on(responder.clone().full(datagram.to_vec(), src, standing));
     let mut out: SendBuffer = [0; 1232];
     let view = table.view();
-    if let Ok(fast) = responder.fast(&mut Composer::default(), &*view, (datagram, src.ip()), &mut out) {
+    if let Ok(fast) = responder.fast(&mut Composer::default(), &*view, (datagram, &standing), &mut out) {
         assert_eq!(Some(&out[..fast.bytes]), full.as_deref());
     }
 });

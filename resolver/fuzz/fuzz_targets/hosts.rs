@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use resolver::{
-    SharedTable, NameSource,
+    NameSource, SharedTable,
     answer::answer_with_hosts,
     dname::Dname,
     hosts::Reading,

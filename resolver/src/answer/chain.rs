@@ -58,7 +58,9 @@ pub(super) fn follow(query: &Query, view: &dyn NameView, site: &Site, hosts: &Ho
             answer.origin = rest.origin;
             return join(answer, rest);
         }
-        let Some(zone) = site.zone_for(name, query.qtype) else { return leave(answer, name.clone(), query.qtype) };
+        let Some(zone) = site.zone_for(name, query.qtype) else {
+            return leave(answer, name.clone(), query.qtype, site);
+        };
         match step(name, zone, query, view, site, &facts) {
             Step::Alias { sets, target } => {
                 answer.answer.extend(sets);
@@ -207,8 +209,8 @@ fn addresses(target: &Dname, view: &dyn NameView, site: &Site) -> Vec<RrSet> {
 }
 
 /// An alias led out of our zones: to a special-use name, which we know, or to where others answer.
-fn leave(mut answer: Answer, name: Dname, qtype: u16) -> Answer {
-    match special::answer(&name, qtype) {
+fn leave(mut answer: Answer, name: Dname, qtype: u16, site: &Site) -> Answer {
+    match special::answer(&name, qtype, site) {
         Some(rest) => join(answer, rest),
         None => {
             answer.elsewhere = Some(name);
@@ -225,15 +227,15 @@ fn join(mut answer: Answer, rest: Answer) -> Answer {
     answer
 }
 
-/// ANY in minimal form (RFC 8482 §4.1): over UDP the first set, over a connection all.
-pub(super) fn any(mut sets: Vec<RrSet>, transport: Transport) -> Step {
-    if transport == Transport::Datagram {
+/// ANY in minimal form (RFC 8482 §4.1): over UDP, and wherever each set costs a signature, the first set; else all.
+pub(super) fn any(mut sets: Vec<RrSet>, query: &Query) -> Step {
+    if query.transport == Transport::Datagram || query.dnssec_ok() {
         sets.truncate(1);
     }
     if sets.is_empty() { Step::NoData { types: Vec::new() } } else { Step::Data(sets) }
 }
 
 /// Whether a type may hold one record per owner only (RFC 2181 §10.1, RFC 6672 §2.4).
-pub(super) fn is_single(rtype: u16) -> bool {
+pub(crate) fn is_single(rtype: u16) -> bool {
     matches!(rtype, rtype::CNAME | rtype::DNAME)
 }

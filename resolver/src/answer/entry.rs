@@ -6,7 +6,7 @@
 //! wildcard of its closest ancestor (RFC 4592 §3.3).
 //!
 //! Owners can write contradictions. Then: NS hides everything else at and below its owner except DS and glue; CNAME
-//! hides all other types; of several CNAMEs or DNAMEs at one owner the first in canonical order counts.
+//! hides all other types, DNAME included; of several CNAMEs or DNAMEs at one owner the first in canonical order counts.
 
 use super::{
     RrSet,
@@ -57,7 +57,7 @@ impl Node<'_> {
             if at == sub {
                 return self.exact(at, name, query);
             }
-            if let Some(dname) = self.set_below(at, rtype::DNAME) {
+            if let Some(dname) = self.dname(at) {
                 return redirect(dname, &sub[..sub.len() - at.len()], name, query.qtype);
             }
             closest = at;
@@ -106,6 +106,13 @@ impl Node<'_> {
         referral
     }
 
+    /// The DNAME set at the node `sub`, if it counts. No secondary could hold both aliases (RFC 6672 §2.4).
+    fn dname(&self, sub: &[u8]) -> Option<RrSet> {
+        let set = self.set_below(sub, rtype::DNAME)?;
+        let is_hidden = self.at(sub).any(|record| record.rtype == rtype::CNAME);
+        (!is_hidden).then_some(set)
+    }
+
     /// The set of `rtype` at the node `sub`, under the node's own name.
     fn set_below(&self, sub: &[u8], rtype: u16) -> Option<RrSet> {
         // Most nodes have no NS and no DNAME: look before the owner name is built.
@@ -150,7 +157,7 @@ pub(super) fn select(mut sets: Vec<RrSet>, query: &Query) -> Step {
         sets.retain(|set| set.rtype == rtype::CNAME);
     }
     if query.qtype == rtype::ANY {
-        return any(sets, query.transport);
+        return any(sets, query);
     }
     let types = sets.iter().map(|set| set.rtype).collect();
     let wanted = match (query.qtype, sets.first()) {

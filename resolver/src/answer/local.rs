@@ -3,18 +3,22 @@
 //! A name that is in a file has what the file says and no other data: a name that is sent nowhere (`0.0.0.0
 //! ads.example`) must not be found under another type. Names below it are not touched; there are no wildcards.
 
+use std::net::IpAddr;
+
+use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 
-use super::{Answer, Origin, chain::Step, entry, special};
+use super::{Answer, Origin, RrSet, chain::Step, entry, special};
 use crate::{
     dname::Dname,
-    hosts::{self, Hosts},
+    hosts::{self, Host, Hosts},
     query::Query,
+    rtype,
 };
 
 /// Answers a query that has led to `name`, if that is in a file.
 pub(super) fn answer(name: &Dname, query: &Query, hosts: &Hosts) -> Option<Answer> {
-    let sets = hosts.sets(name)?;
+    let sets = sets(name, hosts.find(name)?);
     let mut answer = Answer { authoritative: true, ..Answer::empty(ResponseCode::NoError, Origin::Hosts) };
     match entry::select(sets, query) {
         Step::Data(sets) => answer.answer = sets,
@@ -22,4 +26,20 @@ pub(super) fn answer(name: &Dname, query: &Query, hosts: &Hosts) -> Option<Answe
         _ => answer.authority.push(special::soa(name.clone(), hosts::TTL_S)),
     }
     Some(answer)
+}
+
+fn sets(name: &Dname, host: Host<'_>) -> Vec<RrSet> {
+    let addresses = host.addresses.iter().map(|address| match address {
+        IpAddr::V4(v4) => (rtype::A, Bytes::copy_from_slice(&v4.octets())),
+        IpAddr::V6(v6) => (rtype::AAAA, Bytes::copy_from_slice(&v6.octets())),
+    });
+    let pointer = host.pointer.map(|target| (rtype::PTR, Bytes::copy_from_slice(target.as_wire())));
+    let mut sets: Vec<RrSet> = Vec::new();
+    for (rtype, data) in addresses.chain(pointer) {
+        match sets.iter_mut().find(|set| set.rtype == rtype) {
+            Some(set) => set.data.push(data),
+            None => sets.push(RrSet::one(name.clone(), rtype, hosts::TTL_S, data)),
+        }
+    }
+    sets
 }

@@ -6,16 +6,22 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 
 use super::{Answer, Origin, RrSet};
 use crate::{
     dname::{Dname, ancestors},
     rtype,
+    site::Site,
 };
 
 /// TTL of what is answered here, in seconds (RFC 6303 §3).
 const TTL_S: u32 = 10_800;
+/// TTL of what says how to reach this server encrypted, in seconds: a restart with other settings changes it.
+const DISCOVERY_TTL_S: u32 = 300;
+/// The name at which clients ask for that (RFC 9462 §4), without the root byte.
+const DISCOVERY_NAME: &[u8] = b"\x04_dns\x08resolver\x04arpa";
 
 /// How names of a special zone are answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,11 +50,11 @@ static LOOPBACK_POINTERS: LazyLock<Vec<Dname>> = LazyLock::new(|| {
 });
 
 /// Answers a query for a special-use name; `None` for all others.
-pub(super) fn answer(name: &Dname, qtype: u16) -> Option<Answer> {
-    let (zone, kind) = ancestors(relative(name)).find_map(|zone| Some((zone, *ZONES.get(zone)?)))?;
-    let apex = Dname::from_wire(&[zone, b"\0"].concat()).ok()?;
+pub(super) fn answer(name: &Dname, qtype: u16, site: &Site) -> Option<Answer> {
+    let (apex, kind) = find(name)?;
     let mut answer = Answer { authoritative: true, ..Answer::empty(ResponseCode::NoError, Origin::Special) };
     answer.answer.extend(data(name, qtype, kind, &apex));
+    answer.answer.extend(discovery(name, qtype, site.encrypted()));
     if answer.answer.is_empty() {
         if kind == Kind::Empty && *name != apex && !LOOPBACK_POINTERS.iter().any(|pointer| pointer.is_within(name)) {
             answer.rcode = ResponseCode::NXDomain;
@@ -56,6 +62,22 @@ pub(super) fn answer(name: &Dname, qtype: u16) -> Option<Answer> {
         answer.authority.push(soa(apex, TTL_S));
     }
     Some(answer)
+}
+
+/// The zone of a special-use name; `None` for all other names.
+pub(crate) fn zone_of(name: &Dname) -> Option<Dname> {
+    find(name).map(|(apex, _)| apex)
+}
+
+/// Whether a name is one that no configuration may send elsewhere: those that mean this machine, this resolver, or
+/// nothing (RFC 6761 §6.3, §6.4, RFC 9462 §6.4, RFC 9665).
+pub(crate) fn must_stay(name: &Dname) -> bool {
+    find(name).is_some_and(|(apex, kind)| kind != Kind::Empty || apex.as_wire() == b"\x07invalid\0")
+}
+
+fn find(name: &Dname) -> Option<(Dname, Kind)> {
+    let (zone, kind) = ancestors(relative(name)).find_map(|zone| Some((zone, *ZONES.get(zone)?)))?;
+    Some((Dname::from_wire(&[zone, b"\0"].concat()).ok()?, kind))
 }
 
 fn data(name: &Dname, qtype: u16, kind: Kind, apex: &Dname) -> Option<RrSet> {
@@ -68,6 +90,13 @@ fn data(name: &Dname, qtype: u16, kind: Kind, apex: &Dname) -> Option<RrSet> {
         (_, rtype::NS) if name == apex => set(rtype::NS, b"\x09localhost\0"),
         _ => None,
     }
+}
+
+/// The encrypted transports of this server (RFC 9462 §4).
+fn discovery(name: &Dname, qtype: u16, transports: &[Bytes]) -> Option<RrSet> {
+    let is_asked = relative(name) == DISCOVERY_NAME && qtype == rtype::SVCB && !transports.is_empty();
+    let set = RrSet { ttl_s: DISCOVERY_TTL_S, ..RrSet::one(name.clone(), rtype::SVCB, 0, Bytes::new()) };
+    is_asked.then(|| RrSet { data: transports.to_vec(), ..set })
 }
 
 /// The SOA that RFC 6303 §3 suggests.
@@ -98,7 +127,7 @@ mod tests {
     use super::*;
 
     fn check(name: &str, qtype: u16, expected: Option<(ResponseCode, usize)>) {
-        let answer = answer(&name.parse().expect("valid"), qtype);
+        let answer = answer(&name.parse().expect("valid"), qtype, &Site::new(Vec::new(), None));
         assert_eq!(answer.map(|a| (a.rcode, a.answer.len())), expected, "{name} {qtype}");
     }
 
@@ -132,5 +161,26 @@ mod tests {
         check("ipv4only.arpa", rtype::A, None);
         check("example", rtype::A, None);
         check(".", rtype::NS, None);
+    }
+
+    #[test]
+    fn encrypted_transports_are_told_at_one_name_only() {
+        let site =
+            Site::new(Vec::new(), None).with_encrypted(vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")]);
+        let ask = |name: &str, qtype| answer(&name.parse().expect("valid"), qtype, &site).expect("special");
+        let told = ask("_DNS.resolver.arpa", rtype::SVCB);
+        assert_eq!((told.answer.len(), told.answer[0].data.len(), told.answer[0].ttl_s), (1, 2, 300));
+        assert!(told.authority.is_empty());
+        for (name, qtype) in [
+            ("_dns.resolver.arpa", rtype::A),
+            ("_dns.resolver.arpa", rtype::HTTPS),
+            ("resolver.arpa", rtype::SVCB),
+            ("a._dns.resolver.arpa", rtype::SVCB),
+            ("_dns.service.arpa", rtype::SVCB),
+        ] {
+            let none = ask(name, qtype);
+            assert_eq!((none.rcode, none.answer.len()), (ResponseCode::NoError, 0), "{name}");
+            assert_eq!(none.authority.len(), 1);
+        }
     }
 }

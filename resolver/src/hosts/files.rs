@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, Guard};
 use tracing::{info, warn};
 
 use super::{Hosts, LineError, Reading, read::Skipped};
-use crate::{metrics::DnsMetrics, site::Site};
+use crate::site::Site;
 
 /// The longest file read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -49,18 +49,22 @@ pub enum HostsError {
     Thread(String),
 }
 
+/// Told after each reading: how many names there are, and how many lines and names were left out.
+pub(crate) type Report = Box<dyn Fn(usize, usize) + Send>;
+
 /// The newest snapshot of the files. Dropping this ends the thread that looks at them.
 pub(crate) struct HostsFiles {
     current: Arc<ArcSwap<Hosts>>,
-    _ends_the_thread: mpsc::Sender<()>,
+    _ends_the_thread: mpsc::SyncSender<()>,
 }
 
 impl HostsFiles {
     /// Reads the files, and begins to look for changes.
-    pub(crate) fn open(paths: Vec<PathBuf>, site: Site, metrics: Arc<DnsMetrics>) -> Result<Self, HostsError> {
-        let mut watched = Watched::open(paths, site, metrics)?;
+    pub(crate) fn open(paths: Vec<PathBuf>, site: Site, report: Report) -> Result<Self, HostsError> {
+        let mut watched = Watched::open(paths, site, report)?;
         let current = watched.current.clone();
-        let (sender, end) = mpsc::channel();
+        // Nothing is ever sent: the thread waits for the other end to go.
+        let (sender, end) = mpsc::sync_channel(0);
         let look = move || {
             while end.recv_timeout(LOOK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
                 watched.look();
@@ -81,7 +85,7 @@ impl HostsFiles {
 struct Watched {
     paths: Vec<PathBuf>,
     site: Site,
-    metrics: Arc<DnsMetrics>,
+    report: Report,
     current: Arc<ArcSwap<Hosts>>,
     seen: Vec<Option<Stamp>>,
 }
@@ -90,12 +94,12 @@ struct Watched {
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 impl Watched {
-    fn open(paths: Vec<PathBuf>, site: Site, metrics: Arc<DnsMetrics>) -> Result<Self, HostsError> {
+    fn open(paths: Vec<PathBuf>, site: Site, report: Report) -> Result<Self, HostsError> {
         // Looked at before they are read: what changes meanwhile is then read once more.
         let seen = paths.iter().map(|path| stamp(path)).collect();
         let (hosts, skipped) = read(&paths, &site)?;
-        metrics.hosts(hosts.len(), skipped);
-        Ok(Self { paths, site, metrics, current: Arc::new(ArcSwap::from_pointee(hosts)), seen })
+        report(hosts.len(), skipped);
+        Ok(Self { paths, site, report, current: Arc::new(ArcSwap::from_pointee(hosts)), seen })
     }
 
     /// Reads the files again if one has changed.
@@ -108,7 +112,7 @@ impl Watched {
         match read(&self.paths, &self.site) {
             Ok((hosts, skipped)) => {
                 info!(names = hosts.len(), skipped, "hosts files read again");
-                self.metrics.hosts(hosts.len(), skipped);
+                (self.report)(hosts.len(), skipped);
                 self.current.store(Arc::new(hosts));
             }
             Err(error) => warn!(%error, "hosts files not read again; what was read before holds"),
@@ -160,14 +164,11 @@ fn tell(path: &Path, skipped: &Skipped) {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::Registry;
-
     use super::*;
 
     fn watched(paths: &[&Path]) -> Result<Watched, HostsError> {
-        let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
         let paths = paths.iter().map(|path| path.to_path_buf()).collect();
-        Watched::open(paths, Site::new(Vec::new(), None), metrics)
+        Watched::open(paths, Site::new(Vec::new(), None), Box::new(|_, _| {}))
     }
 
     fn has(watched: &Watched, name: &[u8]) -> bool {

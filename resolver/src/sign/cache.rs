@@ -32,15 +32,22 @@ struct Generations {
 }
 
 impl SignatureCache {
-    /// The signature of `digest`, made by `sign` if it is not there. Two threads that miss at once both sign: signing is
-    /// deterministic, and not worth holding up everybody else for.
-    pub(super) fn get_or_insert_with(&self, digest: Digest, sign: impl FnOnce() -> Signature) -> Signature {
+    /// The signature of `digest`, made by `sign` if it is not there, unless that refuses. Two threads that miss at once
+    /// both sign: signing is deterministic, and not worth holding up everybody else for.
+    pub(super) fn get_or_try_insert_with<E>(
+        &self,
+        digest: Digest,
+        sign: impl FnOnce() -> Result<Signature, E>,
+    ) -> Result<Signature, E> {
         let found = self.lock().find(&digest);
-        found.unwrap_or_else(|| {
-            let signature = sign();
-            self.lock().insert(digest, signature);
-            signature
-        })
+        found.map_or_else(
+            || {
+                let signature = sign()?;
+                self.lock().insert(digest, signature);
+                Ok(signature)
+            },
+            Ok,
+        )
     }
 
     /// A panic elsewhere leaves the maps whole: each step is one insertion or one swap.
@@ -69,7 +76,16 @@ impl Generations {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
+
+    impl SignatureCache {
+        fn get_or_insert_with(&self, digest: Digest, sign: impl FnOnce() -> Signature) -> Signature {
+            let Ok(signature) = self.get_or_try_insert_with(digest, || Ok::<_, Infallible>(sign()));
+            signature
+        }
+    }
 
     fn digest(number: usize) -> Digest {
         let mut digest = [0; DIGEST_BYTES];

@@ -62,7 +62,7 @@ fn label_count(owner: &Dname) -> u8 {
 
 /// Record data with its names in lower case, for the types of RFC 4034 §6.2 that the ledger admits or we make. RFC 6840
 /// §5.1 took NSEC off that list, and newer types were never on it. Data that has not its type's shape stays as it is.
-fn canonical_data(rtype: u16, data: &[u8]) -> Vec<u8> {
+pub(crate) fn canonical_data(rtype: u16, data: &[u8]) -> Vec<u8> {
     let names_at = match rtype {
         rtype::NS | rtype::CNAME | rtype::DNAME | rtype::PTR | rtype::SOA => Some(0),
         rtype::MX => Some(2),

@@ -1,23 +1,15 @@
 //! The zone key on disk: read whole, written once, never replaced.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    io,
     path::{Path, PathBuf},
 };
 
-use zeroize::Zeroizing;
-
 use super::key::{NotAKey, ZoneKey};
+use crate::file;
 
-/// A key takes 241 bytes; a wrong path to a huge file must cost nothing.
+/// A key takes 241 bytes.
 const MAX_FILE_BYTES: u64 = 4_096;
-/// For the owner only.
-const MODE: u32 = 0o600;
-/// What others than the owner may do.
-const OTHERS: u32 = 0o077;
-
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
@@ -47,45 +39,23 @@ pub fn load_or_create(path: &Path) -> Result<ZoneKey, KeyFileError> {
 }
 
 fn load(path: &Path) -> Result<ZoneKey, KeyFileError> {
-    let failed = |error| KeyFileError::Io(path.to_owned(), error);
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.permissions().mode() & OTHERS != 0 {
-        file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
-    }
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    let bytes = file::read_secret(path, MAX_FILE_BYTES).map_err(|error| KeyFileError::Io(path.to_owned(), error))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| NotAKey);
     text.and_then(ZoneKey::from_pem).map_err(|error| KeyFileError::Damaged(path.to_owned(), error))
 }
 
-/// Writes beside `path`, makes it durable, and links it there, which fails if anything stands there already: a key is
-/// never seen half written and never covered by another.
 fn create(path: &Path, key: &ZoneKey) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
     let text = key.to_pem().map_err(io::Error::other)?;
-    let linked = write_durably(Path::new(&beside), text.as_bytes()).and_then(|()| fs::hard_link(&beside, path));
-    // Linked or not, the name beside is of no more use.
-    let _ = fs::remove_file(&beside);
-    linked?;
-    File::open(folder)?.sync_all()
-}
-
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Left by a start that was killed: nobody else's, for it bears our process number.
-    let _ = fs::remove_file(path);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    file::create(path, text.as_bytes(), file::SECRET)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    };
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -93,15 +63,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_made_by_the_superuser_belongs_to_the_owner_of_the_folder() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // Only the superuser can give the folder away, and for anybody else there is nothing to show.
+        if chown(dir.path(), Some(12_345), Some(12_346)).is_err() {
+            return;
+        }
+        let path = dir.path().join("dnssec.key");
+        load_or_create(&path).expect("created");
+        let made = fs::metadata(&path).expect("exists");
+        assert_eq!((made.uid(), made.gid(), mode(&path)), (12_345, 12_346, file::SECRET));
+    }
+
+    #[test]
     fn the_key_stays_and_is_private() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("below").join("dnssec.key");
         let first = load_or_create(&path).expect("created");
-        assert_eq!(mode(&path), MODE);
+        assert_eq!(mode(&path), file::SECRET);
         fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("ours");
         let again = load_or_create(&path).expect("loaded");
         assert_eq!(first.dnskey(), again.dnskey());
-        assert_eq!(mode(&path), MODE, "mended");
+        assert_eq!(mode(&path), file::SECRET, "mended");
         fs::set_permissions(&path, Permissions::from_mode(0o400)).expect("ours");
         load_or_create(&path).expect("loaded");
         assert_eq!(mode(&path), 0o400, "stricter than need be, and left so");

@@ -88,6 +88,15 @@ impl Shard {
         builder.finish(hash)
     }
 
+    /// All entries.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], EntryRef<'_>)> {
+        entries(&self.bytes).map(|packed| {
+            let name = name_at(&packed[LENGTH_BYTES..]);
+            let (life, records) = packed[LENGTH_BYTES + 1 + name.len()..].split_at(LIFE_BYTES);
+            (name, EntryRef { life: read_life(life), records: RecordsRef::new(records) })
+        })
+    }
+
     pub(super) fn names(&self) -> u64 {
         u64::from(self.names)
     }
@@ -143,6 +152,14 @@ impl Builder {
             self.bytes.extend_from_slice(&height.to_le_bytes());
         }
         self.bytes.extend_from_slice(entry.records.as_bytes());
+    }
+
+    /// Adds what another has, as later.
+    pub(super) fn append(&mut self, more: Self) {
+        match self.bytes.is_empty() {
+            true => *self = more,
+            false => self.bytes.extend_from_slice(&more.bytes),
+        }
     }
 
     /// Makes the index. Of two entries of one name, the later holds.

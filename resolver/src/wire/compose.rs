@@ -4,17 +4,20 @@
 //! locked: the snapshot is the caller's for a whole batch, and the SOA records of negative answers are built once per
 //! snapshot.
 
-use std::net::IpAddr;
-
 use hickory_proto::op::ResponseCode;
 
 use super::{
     FallThrough,
-    parse::{HEADER_BYTES, PlainQuery, RD},
+    parse::{HEADER_BYTES, PlainQuery, RD, Unusual},
 };
 use crate::{
     answer::{Plain, RrSet, Set, plain},
     dname::{MAX_NAME_BYTES, ancestors},
+    guard::{
+        Standing,
+        cookie::{COOKIE_BYTES, Cookie},
+        scan::COOKIE_OPTION,
+    },
     handler::Handler,
     query::MAX_UDP_BYTES,
     rtype,
@@ -70,15 +73,21 @@ impl Default for Composer {
 }
 
 impl Composer {
-    /// Writes the answer to `datagram` from `src` into `out`, or says why this is for the full path.
+    /// Writes the answer to `datagram` from who has that `standing` into `out`, or says why this is for the full path.
     pub(super) fn compose(
         &mut self,
         handler: &Handler,
         view: &dyn NameView,
-        (datagram, src): (&[u8], IpAddr),
+        (datagram, standing): (&[u8], &Standing),
         out: &mut [u8; MAX_UDP_BYTES as usize],
     ) -> Result<Composed, FallThrough> {
         let query = PlainQuery::parse(datagram)?;
+        if standing.cookie == Cookie::Malformed {
+            return Err(Unusual::Option.into());
+        }
+        if !handler.guard.may_ask(standing.src) {
+            return Err(FallThrough::Refused);
+        }
         let facts = self.refresh(view, &handler.site);
         let sent_name = query.relative_name();
         let name = &mut self.name[..sent_name.len()];
@@ -92,19 +101,20 @@ impl Composer {
             return Err(FallThrough::NotReady);
         }
         let found = plain(&name[..relative], query.qtype, view, &facts);
-        let mut writer = Writer { out: &mut out[..query.limit], at: 0, overflows: false };
+        let mut writer =
+            Writer { out: &mut out[..query.limit.min(usize::from(standing.max_bytes))], at: 0, overflows: false };
         let rcode = match found {
             Plain::Other(reason) => return Err(FallThrough::NotPlain(reason)),
             Plain::NxDomain => ResponseCode::NXDomain,
             Plain::NoData | Plain::Data(_) => ResponseCode::NoError,
         };
-        writer.head(&query, rcode, handler.offers_recursion(src));
+        writer.head(&query, rcode, handler.offers_recursion(standing.src));
         match found {
             Plain::Data(set) => writer.answers(&set, query.qtype),
             _ => writer.authority(&query, &name[relative..], &self.soas[zone]),
         }
         if query.has_edns {
-            writer.opt();
+            writer.opt(standing.cookie_out());
         }
         match writer.overflows {
             true => Err(FallThrough::TooLong),
@@ -181,10 +191,15 @@ impl Writer<'_> {
         self.put(data);
     }
 
-    fn opt(&mut self) {
+    fn opt(&mut self, cookie: Option<&[u8; COOKIE_BYTES]>) {
         let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
         let [type_0, type_1] = rtype::OPT.to_be_bytes();
-        self.put(&[0, type_0, type_1, size_0, size_1, 0, 0, 0, 0, 0, 0]);
+        let option_bytes = if cookie.is_some() { 4 + COOKIE_BYTES as u8 } else { 0 };
+        self.put(&[0, type_0, type_1, size_0, size_1, 0, 0, 0, 0, 0, option_bytes]);
+        if let Some(cookie) = cookie {
+            self.put(&[0, COOKIE_OPTION as u8, 0, COOKIE_BYTES as u8]);
+            self.put(cookie);
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) {

@@ -24,7 +24,8 @@ pub(super) const RD: u8 = 0x01;
 const QR_AND_OPCODE: u8 = 0xf8;
 /// The DO bit, in the third byte of an OPT record's TTL.
 const DO: u8 = 0x80;
-/// Options that are ignored whatever is in them: cookies (RFC 7873), TCP keepalive (RFC 7828), padding (RFC 7830).
+/// Options that change nothing here: cookies (RFC 7873), which the guard has read; TCP keepalive (RFC 7828); padding
+/// (RFC 7830).
 const IGNORED_OPTIONS: [u16; 3] = [10, 11, 12];
 
 /// A plain query.

@@ -21,9 +21,7 @@ use std::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{MsgFlags, SockaddrStorage},
 };
-use socket2::SockRef;
 use tokio::{runtime, sync::mpsc};
 use tracing::{debug, error, warn};
 
@@ -31,8 +29,13 @@ use super::{
     Responder,
     batch::{BATCH, Inbox, Outbox},
     compose::Composer,
+    route::{Control, Route},
 };
-use crate::metrics::DatagramCounts;
+use crate::{
+    guard::{Admission, Now, Standing, scan},
+    metrics::{DatagramCounts, guard::Limited},
+    query::MAX_UDP_BYTES,
+};
 
 /// Full batches that one socket may have served before the others, and the wish to stop, are looked at.
 const BATCHES_PER_TURN: usize = 16;
@@ -85,6 +88,9 @@ impl Workers {
         let (failed, failures) = mpsc::channel(1);
         let mut workers = Self { threads: Vec::with_capacity(sockets.len()), stop: Some(writer), failures };
         for (index, sockets) in sockets.into_iter().enumerate() {
+            // Before anybody is told that we listen: what arrived earlier does not say whom it was for.
+            let controls: Vec<_> = sockets.iter().map(Control::prepare).collect::<io::Result<_>>()?;
+            let sockets = sockets.into_iter().zip(controls).collect();
             let (responder, stop, failed) = (responder.clone(), reader.clone(), failed.clone());
             let runtime = runtime::Handle::current();
             let run = move || {
@@ -117,8 +123,8 @@ impl Workers {
 }
 
 impl Lane {
-    fn new(socket: UdpSocket) -> Self {
-        Self { socket: Arc::new(socket), inbox: Inbox::new(), outbox: Outbox::new(), errors: 0 }
+    fn new((socket, control): (UdpSocket, Control)) -> Self {
+        Self { socket: Arc::new(socket), inbox: Inbox::new(control), outbox: Outbox::new(control), errors: 0 }
     }
 
     /// Receives a batch; an error counts as an empty one until there have been too many.
@@ -140,7 +146,7 @@ impl Lane {
 }
 
 impl Worker {
-    fn new(responder: Responder, paths: Paths, sockets: Vec<UdpSocket>, stop: Arc<PipeReader>) -> Self {
+    fn new(responder: Responder, paths: Paths, sockets: Vec<(UdpSocket, Control)>, stop: Arc<PipeReader>) -> Self {
         let counts = responder.handler().metrics.datagram_counts();
         let lanes = sockets.into_iter().map(Lane::new).collect();
         Self { responder, paths, composer: Composer::default(), counts, lanes, stop }
@@ -194,64 +200,127 @@ impl Worker {
         let count = lane.receive()?;
         let started = Instant::now();
         let Lane { socket, inbox, outbox, .. } = lane;
-        let view = responder.handler().source.view();
-        for (datagram, to, src) in inbox.datagrams().filter(|(.., src)| can_be_answered(*src)) {
+        let handler = responder.handler();
+        let (view, guard, now) = (handler.source.view(), &handler.guard, handler.guard.now());
+        for (datagram, src, route) in inbox.datagrams().filter(|(_, src, _)| can_be_answered(*src)) {
+            let standing = guard.standing(datagram, src.ip(), &now);
+            let asked = Asked { datagram, src, standing, route };
+            counts.guard.cookie(&standing.cookie);
+            let limited = match guard.admit(&standing, &now) {
+                Admission::Answer => None,
+                Admission::Slip => Some(Limited::Slipped),
+                Admission::Drop => Some(Limited::Dropped),
+            };
+            if let Some(limited) = limited {
+                counts.guard.limited(limited);
+                if limited == Limited::Slipped {
+                    asked.shorten(outbox);
+                }
+                continue;
+            }
             let Some(room) = outbox.room() else { break };
             let composed = match paths {
-                Paths::Both => responder.fast(composer, &*view, (datagram, src.ip()), room).ok(),
+                Paths::Both => responder.fast(composer, &*view, (datagram, &standing), room).ok(),
                 Paths::FullOnly => None,
             };
             match composed {
                 Some(composed) => {
                     counts.count(&composed);
-                    outbox.push(composed.bytes, to);
+                    match guard.may_send(&standing, datagram.len(), composed.bytes, &now) {
+                        true => outbox.push(composed.bytes, route),
+                        false => {
+                            counts.guard.limited(Limited::Shortened);
+                            asked.shorten(outbox);
+                        }
+                    }
                 }
-                None => full(responder, datagram, (to, src), socket, outbox),
+                None => asked.answer_in_full(responder, socket, outbox, &now),
             }
         }
         // Counted before they are sent, so that whoever has an answer finds it counted.
+        handler.metrics.guard.add(&mut counts.guard);
         counts.flush(started.elapsed());
         outbox.send(socket);
         Ok(count)
     }
 }
 
-/// Answers on the full path: now if nothing has to be waited for, else from a task.
-fn full(
-    responder: &Responder,
-    datagram: &[u8],
-    (to, src): (SockaddrStorage, SocketAddr),
-    socket: &Arc<UdpSocket>,
-    outbox: &mut Outbox,
-) {
-    let mut response: Response = Box::pin(responder.clone().full(datagram.to_vec(), src));
-    match response.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(None) => {}
-        Poll::Ready(Some(bytes)) => match outbox.room().and_then(|room| room.get_mut(..bytes.len())) {
-            Some(room) => {
-                room.copy_from_slice(&bytes);
-                outbox.push(bytes.len(), to);
-            }
-            None => send_alone(socket, &bytes, src),
-        },
-        Poll::Pending => {
-            // Not kept open by who waits: a server that has stopped must not hold its port.
-            let socket = Arc::downgrade(socket);
-            // Polled again at once, this time with a waker.
-            runtime::Handle::current().spawn(async move {
-                if let (Some(bytes), Some(socket)) = (response.await, socket.upgrade()) {
-                    send_alone(&socket, &bytes, src);
+/// A datagram that was admitted.
+struct Asked<'d> {
+    datagram: &'d [u8],
+    src: SocketAddr,
+    standing: Standing,
+    route: Route,
+}
+
+impl Asked<'_> {
+    /// Says "come by TCP".
+    fn shorten(&self, outbox: &mut Outbox) {
+        let written = outbox.room().and_then(|room| scan::truncated(self.datagram, self.standing.cookie_out(), room));
+        if let Some(bytes) = written {
+            outbox.push(bytes, self.route);
+        }
+    }
+
+    /// Answers on the full path: now if nothing has to be waited for, else from a task.
+    fn answer_in_full(&self, responder: &Responder, socket: &Arc<UdpSocket>, outbox: &mut Outbox, now: &Now) {
+        let full = responder.clone().full(self.datagram.to_vec(), self.src, self.standing);
+        let mut response: Response = Box::pin(full);
+        match response.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(None) => {}
+            Poll::Ready(Some(bytes)) => {
+                let settled = settle(responder, self.datagram, &self.standing, bytes, now);
+                let Some(bytes) = settled else { return };
+                match outbox.room().and_then(|room| room.get_mut(..bytes.len())) {
+                    Some(room) => {
+                        room.copy_from_slice(&bytes);
+                        outbox.push(bytes.len(), self.route);
+                    }
+                    None => send_alone(socket, &bytes, &self.route),
                 }
-            });
+            }
+            Poll::Pending => {
+                // Not kept open by who waits: a server that has stopped must not hold its port.
+                let socket = Arc::downgrade(socket);
+                let (responder, datagram) = (responder.clone(), self.datagram.to_vec());
+                let (standing, route) = (self.standing, self.route);
+                // Polled again at once, this time with a waker.
+                runtime::Handle::current().spawn(async move {
+                    let Some(bytes) = response.await else { return };
+                    let now = responder.handler().guard.now();
+                    let settled = settle(&responder, &datagram, &standing, bytes, &now);
+                    if let (Some(bytes), Some(socket)) = (settled, socket.upgrade()) {
+                        send_alone(&socket, &bytes, &route);
+                    }
+                });
+            }
         }
     }
 }
 
+/// The response if its sender may get as many bytes, else "come by TCP"; nothing if the datagram was no query.
+fn settle(
+    responder: &Responder,
+    datagram: &[u8],
+    standing: &Standing,
+    response: Vec<u8>,
+    now: &Now,
+) -> Option<Vec<u8>> {
+    let handler = responder.handler();
+    if handler.guard.may_send(standing, datagram.len(), response.len(), now) {
+        return Some(response);
+    }
+    handler.metrics.guard.limited(Limited::Shortened);
+    let mut short = vec![0; usize::from(MAX_UDP_BYTES)];
+    let len = scan::truncated(datagram, standing.cookie_out(), &mut short)?;
+    short.truncate(len);
+    Some(short)
+}
+
 /// Sends without waiting: a task must not block its thread.
-fn send_alone(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) {
-    let flags = MsgFlags::MSG_DONTWAIT.bits();
-    if let Err(error) = SockRef::from(socket).send_to_with_flags(bytes, &to.into(), flags) {
-        debug!(%to, %error, "response not sent");
+fn send_alone(socket: &UdpSocket, bytes: &[u8], route: &Route) {
+    if let Err(error) = route.send(socket, bytes) {
+        debug!(to = ?route.client(), %error, "response not sent");
     }
 }
 

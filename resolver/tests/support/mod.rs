@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)] // Each test file uses its own part.
 
+pub mod server;
+
 use std::{net::IpAddr, str::FromStr};
 
 use ledger::{

@@ -1,6 +1,6 @@
 //! What the commands do.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, process::ExitCode, time::Duration};
 
 use node::{
     chain,
@@ -17,6 +17,9 @@ use crate::{
     cli::{Cli, Command, DbCommand, Options},
     trust_anchor,
 };
+
+/// How long reads of the database that were under way may take to notice that nobody wants them.
+const READS_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -77,8 +80,9 @@ fn run_node(config: Config) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::Other(format!("cannot start threads: {error}")))?;
     let result = runtime.block_on(serve(config));
-    // Reads of the database that nobody waits for any more may go on for a moment.
-    runtime.shutdown_background();
+    // Reads of the database that nobody waits for any more may go on for a moment. While they do, the database must not be
+    // torn down by the end of the process.
+    runtime.shutdown_timeout(READS_DEADLINE);
     result
 }
 

@@ -405,10 +405,13 @@ fn proofs_and_indexes_agree_with_the_model() {
         names(reader.search("name-1-4", Some(&name("name-1-41")), 3).expect("searches"))[0].as_str(),
         "name-1-42"
     );
-    let mut walked = Vec::new();
-    let tip = reader.for_each_name(|state| walked.push(state.name)).expect("walks");
-    walked.sort();
-    assert_eq!((walked, tip.height), (expected.clone(), 70));
+    for shares in [1, 2, 3, 7] {
+        let mut walked = vec![Vec::new(); shares];
+        let tip = reader.for_each_name(&mut walked, |names, state| names.push(state.name)).expect("walks");
+        let mut walked = walked.concat();
+        walked.sort();
+        assert_eq!((walked, tip.height), (expected.clone(), 70));
+    }
     let history = reader.history(&expected[0], u32::MAX, 100).expect("reads");
     assert!(!history.is_empty() && history.is_sorted_by(|a, b| a.height > b.height));
     let first = &blocks(&chain)[3].transactions[0];

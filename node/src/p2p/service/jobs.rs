@@ -197,7 +197,10 @@ impl Service {
                 self.done(done);
             }
             Err(error) => {
-                tracing::error!(%error, "a network job died");
+                // Jobs are cancelled only when the program ends.
+                if !error.is_cancelled() {
+                    tracing::error!(%error, "a network job died");
+                }
                 if let Some(owes) = self.pending.remove(&error.id()) {
                     self.job_died(owes);
                 }

@@ -1,0 +1,247 @@
+//! What encrypted transports prove themselves with: a certificate from files, or from a local authority.
+//!
+//! Files are looked at once a minute and taken when they have changed and fit together, so that whatever renews them
+//! needs to tell nobody; until then the old ones are used. Of the local authority only its own two files exist: see
+//! [`authority`].
+
+mod authority;
+mod given;
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::time::{MissedTickBehavior, interval_at};
+use tracing::{info, warn};
+
+use crate::config::DnsConfig;
+use authority::{Authority, LEAF_DAYS, Subjects};
+use given::Given;
+
+/// How often files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the local authority signs a new certificate.
+const RENEW_INTERVAL: Duration = Duration::from_secs(LEAF_DAYS / 3 * 86_400);
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file cannot be read or written.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// A file of the local authority is damaged. Making a new authority would break the trust of all clients.
+    #[error(
+        "{0}: {1}; restore it from a copy, or move dns-ca.crt and dns-ca.key away to start with a new authority that \
+         clients have to trust anew"
+    )]
+    Damaged(PathBuf, String),
+    /// The local authority was made for other names or addresses.
+    #[error(
+        "{file} cannot sign for {subject} ({error}): it was made for other names and addresses, or has expired. Move \
+         dns-ca.crt and dns-ca.key away to start with a new authority that clients have to trust anew"
+    )]
+    NotCovered {
+        /// The authority's certificate.
+        file: PathBuf,
+        /// The name or address.
+        subject: String,
+        /// What a client would say.
+        error: String,
+    },
+    /// The files that were given cannot be used.
+    #[error("dns.tls.certificate {certificate} with dns.tls.key {key}: {error}")]
+    Given {
+        /// File of the certificate.
+        certificate: PathBuf,
+        /// File of the key.
+        key: PathBuf,
+        /// What is wrong.
+        error: String,
+    },
+    /// No certificate could be made.
+    #[error("a certificate cannot be made: {0}")]
+    NotMade(String),
+}
+
+/// A certificate with its key, kept fresh for as long as the server runs.
+pub struct Certificate {
+    source: Source,
+    current: Arc<Current>,
+}
+
+enum Source {
+    Given(Given),
+    Local(Box<Authority>, Subjects),
+}
+
+/// The certificate that handshakes take now.
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+impl Certificate {
+    /// The certificate that `config` asks for; a local authority lives in `folder`. `None` if no transport needs one.
+    pub fn obtain(config: &DnsConfig, folder: &Path) -> Result<Option<Self>, CertificateError> {
+        if !config.tls.is_enabled() {
+            return Ok(None);
+        }
+        let (source, first) = match (&config.tls.certificate, &config.tls.key) {
+            (Some(certificate), Some(key)) => {
+                let (given, first) = Given::load(certificate, key)?;
+                (Source::Given(given), first)
+            }
+            _ => {
+                let subjects = subjects(config);
+                let authority = Authority::load_or_create(folder, &subjects)?;
+                let first = authority.issue(&subjects)?;
+                info!(
+                    ca = %authority.file.display(),
+                    names = ?subjects.names,
+                    addresses = ?subjects.addresses,
+                    "dns certificate signed by this node's own authority, which clients have to trust"
+                );
+                (Source::Local(Box::new(authority), subjects), first)
+            }
+        };
+        Ok(Some(Self { source, current: Arc::new(Current(ArcSwap::from_pointee(first))) }))
+    }
+
+    /// What TLS needs to know for a transport with this name (RFC 7301).
+    pub(crate) fn server_config(&self, alpn: &[u8]) -> Result<ServerConfig, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(ring::default_provider().into());
+        let mut config = builder
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(self.current.clone());
+        config.alpn_protocols = vec![alpn.to_vec()];
+        Ok(config)
+    }
+
+    /// Keeps the certificate fresh, for ever.
+    pub(crate) async fn keep_fresh(mut self) {
+        let period = match &self.source {
+            Source::Given(_) => LOOK_INTERVAL,
+            Source::Local(..) => RENEW_INTERVAL,
+        };
+        let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.refresh();
+        }
+    }
+
+    fn refresh(&mut self) {
+        let fresh = match &mut self.source {
+            Source::Given(given) => given.changed(),
+            Source::Local(authority, subjects) => authority.issue(subjects).map(Some),
+        };
+        match fresh {
+            Ok(None) => {}
+            Ok(Some(fresh)) => {
+                self.current.0.store(Arc::new(fresh));
+                info!("dns certificate renewed");
+            }
+            Err(error) => warn!(%error, "dns certificate not renewed, the old one is used"),
+        }
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
+/// What a certificate of the local authority is for: the names of this server, and every address that it listens on or
+/// announces, of plain DNS as well, since that is where clients discover the encrypted ones (RFC 9462 §4.2).
+fn subjects(config: &DnsConfig) -> Subjects {
+    let suffixes: Vec<String> =
+        config.suffixes.iter().map(|suffix| suffix.trim_end_matches('.').to_ascii_lowercase()).collect();
+    let mut names: Vec<String> = suffixes.iter().map(|suffix| format!("ns.nic.{suffix}")).collect();
+    names.extend(config.tls.server_name.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()));
+    names.sort();
+    names.dedup();
+    let listened: Vec<IpAddr> = config.listen.iter().chain(config.tls.addresses()).map(|addr| addr.ip()).collect();
+    let mut addresses: Vec<IpAddr> = listened.iter().chain(&config.announce).copied().collect();
+    if listened.iter().any(IpAddr::is_unspecified) {
+        addresses.extend([IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)]);
+    }
+    addresses.retain(|address| !address.is_unspecified());
+    addresses.sort();
+    addresses.dedup();
+    Subjects { suffixes, names, addresses }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TlsConfig;
+
+    fn config(tls: TlsConfig) -> DnsConfig {
+        let listen = vec!["127.0.0.1:0".parse().expect("an address")];
+        DnsConfig { tls: TlsConfig { listen: listen.clone(), ..tls }, listen, ..DnsConfig::default() }
+    }
+
+    #[test]
+    fn nothing_is_made_before_it_is_needed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert!(Certificate::obtain(&DnsConfig::default(), dir.path()).expect("nothing to do").is_none());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("reads").count(), 0);
+    }
+
+    #[test]
+    fn what_is_in_use_is_in_the_certificate() {
+        let mut config = config(TlsConfig { server_name: Some("DNS.Example.org.".to_owned()), ..TlsConfig::default() });
+        config.announce = vec!["192.0.2.1".parse().expect("an address")];
+        let text = |subjects: &Subjects| (subjects.names.join(" "), format!("{:?}", subjects.addresses));
+        let names = "dns.example.org ns.nic.p2p ns.nic.p2p.alt".to_owned();
+        assert_eq!(text(&subjects(&config)), (names.clone(), "[127.0.0.1, 192.0.2.1]".to_owned()));
+        config.tls.quic_listen = vec!["0.0.0.0:0".parse().expect("an address"), "[2001:db8::1]:0".parse().expect("v6")];
+        let addresses = "[127.0.0.1, 192.0.2.1, ::1, 2001:db8::1]".to_owned();
+        assert_eq!(text(&subjects(&config)), (names, addresses));
+    }
+
+    #[test]
+    fn renewal_reaches_handshakes_and_failure_keeps_what_there_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut local = Certificate::obtain(&config(TlsConfig::default()), dir.path()).expect("made").expect("needed");
+        let first = local.current.0.load_full();
+        local.refresh();
+        assert_ne!(local.current.0.load().cert, first.cert);
+
+        let pair = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).expect("made");
+        let (crt, key) = (dir.path().join("crt"), dir.path().join("key"));
+        let write = |pair: &rcgen::CertifiedKey| {
+            std::fs::write(&crt, pair.cert.pem()).expect("writes");
+            std::fs::write(&key, pair.key_pair.serialize_pem()).expect("writes");
+        };
+        write(&pair("a.example"));
+        let tls = TlsConfig { certificate: Some(crt.clone()), key: Some(key.clone()), ..TlsConfig::default() };
+        let mut given = Certificate::obtain(&config(tls), dir.path()).expect("read").expect("needed");
+        let first = given.current.0.load_full();
+        std::fs::write(&crt, "nonsense").expect("writes");
+        given.refresh();
+        assert_eq!(given.current.0.load().cert, first.cert);
+        let longer = pair("another.example");
+        write(&longer);
+        given.refresh();
+        assert_eq!(given.current.0.load().cert[0], *longer.cert.der());
+    }
+}

@@ -1,0 +1,227 @@
+//! Connections: accepts them, keeps to the caps, serves each, and stops in order.
+//!
+//! ```text
+//! listener ─→ gate ─┬────────→ stream (TCP) ─→ Handler::message
+//!                   ├─ TLS ─┬→ stream
+//!                   │       └→ https
+//!                   └───────→ quic
+//! ```
+//!
+//! A stopped server accepts nothing, reads no further queries, and gives what is in work [`DRAIN`] to finish.
+
+mod activity;
+mod frames;
+mod gate;
+mod https;
+mod quic;
+mod stream;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tracing::{debug, error, warn};
+
+use crate::{
+    config::ConnectionsConfig,
+    handler::{Client, Handler, Via},
+    metrics::End,
+};
+
+use gate::Gate;
+pub(crate) use quic::endpoint as open_quic;
+use stream::{Terms, converse};
+
+/// How long queries in work may take when the server stops. A node gives each of its parts two seconds.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long to rest when the system has no file descriptor or no memory for another connection.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// All connections, and the sockets that they come from.
+pub(crate) struct Connections {
+    hall: Arc<Hall>,
+    listeners: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// What all connections share.
+struct Hall {
+    handler: Arc<Handler>,
+    gate: Arc<Gate>,
+    stop: Stop,
+}
+
+/// Tells when to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Waits until it is time to stop.
+    pub(crate) async fn wait(&mut self) {
+        // An error means that nobody is left who could ask for more.
+        let _ = self.0.wait_for(|stops| *stops).await;
+    }
+}
+
+impl Connections {
+    pub(crate) fn new(handler: Arc<Handler>, limits: ConnectionsConfig) -> Self {
+        let (stop, stops) = watch::channel(false);
+        let hall = Hall { handler, gate: Gate::new(limits), stop: Stop(stops) };
+        Self { hall: Arc::new(hall), listeners: JoinSet::new(), stop }
+    }
+
+    /// Serves DNS over TCP on a socket that listens.
+    pub(crate) fn serve_tcp(&mut self, listener: TcpListener) {
+        self.serve(listener, Via::Tcp, converse);
+    }
+
+    /// Serves DNS over TLS on a socket that listens.
+    pub(crate) fn serve_tls(&mut self, listener: TcpListener, tls: TlsAcceptor) {
+        self.serve(listener, Via::Tls, move |socket, terms| {
+            let tls = tls.clone();
+            async move {
+                match shake_hands(&tls, socket, &terms).await {
+                    Ok(socket) => converse(socket, terms).await,
+                    Err(end) => end,
+                }
+            }
+        });
+    }
+
+    /// Serves DNS over HTTPS on a socket that listens, at `path`.
+    pub(crate) fn serve_https(&mut self, listener: TcpListener, tls: TlsAcceptor, path: Arc<str>) {
+        self.serve(listener, Via::Https, move |socket, terms| {
+            let (tls, path) = (tls.clone(), path.clone());
+            async move {
+                match shake_hands(&tls, socket, &terms).await {
+                    Ok(socket) => https::converse(socket, terms, path).await,
+                    Err(end) => end,
+                }
+            }
+        });
+    }
+
+    /// Serves DNS over QUIC on a socket of it.
+    pub(crate) fn serve_quic(&mut self, endpoint: quinn::Endpoint) {
+        self.listeners.spawn(quic::accept(endpoint, self.hall.clone()));
+    }
+
+    fn serve<F: Future<Output = End> + Send + 'static>(
+        &mut self,
+        listener: TcpListener,
+        via: Via,
+        converse: impl Fn(TcpStream, Terms) -> F + Send + 'static,
+    ) {
+        let hall = self.hall.clone();
+        self.listeners.spawn(accept(listener, hall.stop.clone(), move |socket, addr| {
+            let terms = hall.admit(Client { addr, via })?;
+            // One answer, one packet: nothing is gained by waiting for more.
+            if let Err(error) = socket.set_nodelay(true) {
+                debug!(client = %addr, %error, "no TCP_NODELAY");
+            }
+            Some(hall.clone().counted(via, converse(socket, terms)))
+        }));
+    }
+
+    /// Waits until a listener ends, which it normally never does.
+    pub(crate) async fn failed(&mut self) -> io::Error {
+        match self.listeners.join_next().await {
+            None => std::future::pending().await,
+            Some(ended) => ended.map_or_else(io::Error::other, |()| io::Error::other("a DNS listener has ended")),
+        }
+    }
+
+    /// Closes all sockets, and lets what is in work finish, for a while.
+    pub(crate) async fn shutdown(&mut self) {
+        // An error means that nobody listens.
+        let _ = self.stop.send(true);
+        while self.listeners.join_next().await.is_some() {}
+    }
+}
+
+impl Hall {
+    /// Lets a connection in if there is room.
+    fn admit(&self, client: Client) -> Option<Terms> {
+        let Some(pass) = self.gate.enter(client.addr.ip()) else {
+            debug!(client = %client.addr, via = ?client.via, "connection refused: no room");
+            self.handler.metrics.connections.refused(client.via);
+            return None;
+        };
+        let limits = self.gate.limits().clone();
+        Some(Terms { handler: self.handler.clone(), limits, client, pass, stop: self.stop.clone() })
+    }
+
+    async fn counted(self: Arc<Self>, via: Via, serving: impl Future<Output = End>) {
+        let mut open = self.handler.metrics.connections.open(via);
+        open.end = serving.await;
+    }
+}
+
+/// Makes a TLS connection, unless the client is slow or others need its place.
+async fn shake_hands(tls: &TlsAcceptor, socket: TcpStream, terms: &Terms) -> Result<TlsStream<TcpStream>, End> {
+    let limit = Duration::from_millis(terms.limits.idle_timeout_ms);
+    tokio::select! {
+        shaken = timeout(limit, tls.accept(socket)) => match shaken {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(error)) => {
+                debug!(client = %terms.client.addr, %error, "no TLS handshake");
+                Err(End::Handshake)
+            }
+            Err(_) => Err(End::Handshake),
+        },
+        () = terms.pass.evicted() => Err(End::Evicted),
+    }
+}
+
+/// Accepts connections and serves those that are admitted, until it is time to stop.
+async fn accept<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    mut stop: Stop,
+    admit: impl Fn(TcpStream, SocketAddr) -> Option<F>,
+) {
+    // Bounded by the gate.
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.wait() => break,
+            Some(ended) = open.join_next() => report(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((socket, addr)) => {
+                    if let Some(serving) = admit(socket, addr) {
+                        open.spawn(serving);
+                    }
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    warn!(%error, "connections cannot be accepted");
+                    sleep(ACCEPT_REST).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let drained = async {
+        while let Some(ended) = open.join_next().await {
+            report(ended);
+        }
+    };
+    // What is left is aborted when `open` goes.
+    let _ = timeout(DRAIN, drained).await;
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "serving a connection failed");
+    }
+}
+
+/// Whether only the connection that was about to be accepted has failed (accept(2)).
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable)
+}

@@ -1,0 +1,216 @@
+//! Who may connect: the caps on connections, and who has to go when there is no room.
+//!
+//! A connection is idle while none of its queries is in work; one that only waits for its client to read counts as idle.
+//! When the server is full, or a client network has its share, a new connection takes the place of the one (of the same
+//! network, in the second case) that has been idle the longest. If none is idle the new one is refused.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use ipnet::IpNet;
+use tokio::sync::Notify;
+
+use crate::config::ConnectionsConfig;
+
+/// Counts connections of all kinds.
+pub(crate) struct Gate {
+    limits: ConnectionsConfig,
+    inside: Mutex<Inside>,
+    epoch: Instant,
+}
+
+#[derive(Default)]
+struct Inside {
+    next_id: u64,
+    seats: HashMap<u64, Arc<Seat>>,
+    per_network: HashMap<IpNet, usize>,
+}
+
+/// One connection as the gate sees it.
+struct Seat {
+    network: IpNet,
+    /// Milliseconds since the gate's epoch at which it became idle; [`BUSY`] while it is not.
+    idle_since_ms: AtomicU64,
+    leave: Notify,
+}
+
+const BUSY: u64 = u64::MAX;
+
+/// The right to be connected, for as long as this lives.
+pub(crate) struct Pass {
+    gate: Arc<Gate>,
+    id: u64,
+    seat: Arc<Seat>,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: ConnectionsConfig) -> Arc<Self> {
+        Arc::new(Self { limits, inside: Mutex::default(), epoch: Instant::now() })
+    }
+
+    pub(crate) fn limits(&self) -> &ConnectionsConfig {
+        &self.limits
+    }
+
+    /// Lets a connection from `ip` in, if need be in the place of another, which is told to leave.
+    pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Pass> {
+        let network = self.network(ip);
+        let seat = Arc::new(Seat { network, idle_since_ms: AtomicU64::new(self.now_ms()), leave: Notify::new() });
+        let mut inside = self.lock();
+        if inside.per_network.get(&network).is_some_and(|count| *count >= self.limits.max_per_client) {
+            inside.evict(|seat| seat.network == network)?;
+        }
+        if inside.seats.len() >= self.limits.max {
+            inside.evict(|_| true)?;
+        }
+        let id = inside.next_id;
+        inside.next_id += 1;
+        inside.seats.insert(id, seat.clone());
+        *inside.per_network.entry(network).or_default() += 1;
+        Some(Pass { gate: self.clone(), id, seat })
+    }
+
+    /// Whether clients should have to prove their addresses, where that can be asked.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.lock().seats.len() > self.limits.max / 2
+    }
+
+    fn network(&self, ip: IpAddr) -> IpNet {
+        let ip = ip.to_canonical();
+        let bits = if ip.is_ipv4() { self.limits.client_prefix_v4 } else { self.limits.client_prefix_v6 };
+        IpNet::new(ip, bits).unwrap_or_else(|_| IpNet::from(ip)).trunc()
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(BUSY - 1)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    /// Tells the idlest of `candidates` to leave; `None` if all are busy.
+    fn evict(&mut self, candidates: impl Fn(&Seat) -> bool) -> Option<()> {
+        let idle = self.seats.iter().filter(|(_, seat)| candidates(seat)).filter_map(|(id, seat)| {
+            let since_ms = seat.idle_since_ms.load(Ordering::Relaxed);
+            (since_ms != BUSY).then_some((since_ms, *id))
+        });
+        let (_, id) = idle.min()?;
+        let seat = self.remove(id)?;
+        seat.leave.notify_one();
+        Some(())
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Arc<Seat>> {
+        let seat = self.seats.remove(&id)?;
+        if let Some(count) = self.per_network.get_mut(&seat.network) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_network.remove(&seat.network);
+            }
+        }
+        Some(seat)
+    }
+}
+
+impl Pass {
+    /// Marks the connection as working.
+    pub(crate) fn busy(&self) {
+        self.seat.idle_since_ms.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// Marks the connection as idle from now on.
+    pub(crate) fn idle(&self) {
+        self.seat.idle_since_ms.store(self.gate.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Waits until this connection has to make room for another. To be called from one place at a time.
+    pub(crate) async fn evicted(&self) {
+        self.seat.leave.notified().await;
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.gate.lock().remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn gate(max: usize, max_per_client: usize) -> Arc<Gate> {
+        Gate::new(ConnectionsConfig { max, max_per_client, ..ConnectionsConfig::default() })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    async fn is_evicted(pass: &Pass) -> bool {
+        timeout(Duration::from_millis(1), pass.evicted()).await.is_ok()
+    }
+
+    fn set_idle_since(pass: &Pass, ms: u64) {
+        pass.seat.idle_since_ms.store(ms, Ordering::Relaxed);
+    }
+
+    #[tokio::test]
+    async fn the_idlest_makes_room() {
+        let gate = gate(3, 3);
+        let passes: Vec<Pass> =
+            (0..3).map(|i| gate.enter(ip(&format!("192.0.{i}.1"))).expect("there is room")).collect();
+        passes.iter().zip([20, 10, 30]).for_each(|(pass, ms)| set_idle_since(pass, ms));
+        let newest = gate.enter(ip("198.51.100.1")).expect("in the place of the second");
+        assert!(is_evicted(&passes[1]).await && !is_evicted(&passes[0]).await && !is_evicted(&passes[2]).await);
+        for pass in [&passes[0], &passes[2], &newest] {
+            pass.busy();
+        }
+        assert!(gate.enter(ip("198.51.100.1")).is_none(), "nobody is idle");
+        passes[2].idle();
+        assert!(gate.enter(ip("198.51.100.1")).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_network_makes_room_among_its_own() {
+        let gate = gate(10, 2);
+        let stranger = gate.enter(ip("2001:db8:0:2::1")).expect("room");
+        set_idle_since(&stranger, 0);
+        let one = gate.enter(ip("2001:db8:0:1::1")).expect("room");
+        let two = gate.enter(ip("2001:db8:0:1:ffff::2")).expect("room");
+        set_idle_since(&one, 6);
+        set_idle_since(&two, 5);
+        let three = gate.enter(ip("2001:db8:0:1::3")).expect("in the place of the second");
+        assert!(is_evicted(&two).await && !is_evicted(&one).await && !is_evicted(&stranger).await);
+        one.busy();
+        three.busy();
+        assert!(gate.enter(ip("2001:db8:0:1::1")).is_none());
+    }
+
+    #[test]
+    fn leaving_gives_the_place_back() {
+        let gate = gate(2, 1);
+        for _ in 0..5 {
+            let pass = gate.enter(ip("192.0.2.1")).expect("room");
+            pass.busy();
+            // A mapped address is the same client.
+            assert!(gate.enter(ip("::ffff:192.0.2.200")).is_none());
+            assert!(gate.enter(ip("192.0.3.1")).is_some());
+        }
+        assert!(gate.lock().seats.is_empty() && gate.lock().per_network.is_empty());
+    }
+}

@@ -1,0 +1,354 @@
+//! Answers of upstreams, kept for their TTL, and beyond it for when upstreams fail (RFC 8767).
+//!
+//! Bounded in bytes; what is used least goes first. Time is an argument. Sharded by the cache below, so threads rarely
+//! meet.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use hickory_proto::op::ResponseCode;
+use quick_cache::{Weighter, sync};
+
+use super::Question;
+use crate::{
+    answer::{Answer, Ede, EdeCode, RrSet},
+    rtype,
+};
+
+/// The longest time that an answer is fresh, in seconds, whatever its TTL (RFC 8767 §4 allows such a cap).
+pub const MAX_TTL_S: u32 = 86_400;
+/// The longest time that an absence is fresh, in seconds (RFC 2308 §5 suggests one to three hours).
+pub const MAX_NEGATIVE_TTL_S: u32 = 3_600;
+/// How long a failure that an upstream reported is remembered, in seconds (RFC 9520 §3.2: 1 s to 5 minutes).
+pub const FAILURE_TTL_S: u32 = 5;
+/// How long it is remembered that nobody answered, in seconds: the least that RFC 9520 allows, for networks come back.
+const UNREACHABLE_TTL_S: u32 = 1;
+/// How long a withheld answer is remembered, in seconds.
+const BLOCKED_TTL_S: u32 = 60;
+/// TTL of stale answers, in seconds (RFC 8767 §4).
+pub const STALE_TTL_S: u32 = 30;
+/// After a failure, stale answers are served for so long without asking again, in milliseconds (RFC 8767 §5).
+const RECHECK_MS: u64 = 30_000;
+/// The last part of a TTL in which a question fetches the answer again: one tenth.
+const PREFETCH_PART: u64 = 10;
+/// Answers with shorter TTLs are not prefetched: they would be fetched all the time.
+const MIN_PREFETCH_TTL_S: u32 = 10;
+/// The largest answer that is kept, in bytes as counted here.
+pub const MAX_ENTRY_BYTES: u64 = 16 << 10;
+/// What an entry and a set cost besides their data, in bytes, roughly.
+const ENTRY_OVERHEAD_BYTES: usize = 256;
+const SET_OVERHEAD_BYTES: usize = 96;
+const RECORD_OVERHEAD_BYTES: usize = 48;
+/// What an entry weighs on average: only for sizing the index.
+const TYPICAL_ENTRY_BYTES: u64 = 512;
+/// Where the field MINIMUM of SOA data is, from the end.
+const SOA_MINIMUM_FROM_END: usize = 4;
+
+/// The cache.
+pub(super) struct Cache {
+    entries: Option<sync::Cache<Question, Arc<Kept>, ByBytes>>,
+    max_stale_ms: u64,
+}
+
+/// What there is for a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// An answer within its TTL.
+    Fresh {
+        answer: Answer,
+        /// Whether it expires soon, and is worth fetching again.
+        expires_soon: bool,
+    },
+    /// An answer beyond its TTL.
+    Stale {
+        answer: Answer,
+        /// Whether asking again has failed a moment ago.
+        recently_failed: bool,
+    },
+    /// Nothing.
+    Nothing,
+}
+
+struct Kept {
+    answer: Answer,
+    stored_ms: u64,
+    ttl_s: u32,
+    // Until then nobody asks upstreams again: the last attempt has failed.
+    recheck_ms: AtomicU64,
+    weight: u64,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Question, Arc<Kept>> for ByBytes {
+    fn weight(&self, _: &Question, kept: &Arc<Kept>) -> u64 {
+        kept.weight
+    }
+}
+
+impl Cache {
+    /// A cache of at most `bytes`, or none for 0.
+    pub(super) fn new(bytes: u64, max_stale_s: u32) -> Self {
+        let items = usize::try_from(bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
+        let entries = (bytes > 0).then(|| sync::Cache::with_weighter(items, bytes, ByBytes));
+        Self { entries, max_stale_ms: u64::from(max_stale_s) * 1_000 }
+    }
+
+    /// What is known about `question` at `now_ms`.
+    pub(super) fn find(&self, question: &Question, now_ms: u64) -> Found {
+        let Some(kept) = self.entries.as_ref().and_then(|entries| entries.get(question)) else { return Found::Nothing };
+        let age_ms = now_ms.saturating_sub(kept.stored_ms);
+        let ttl_ms = u64::from(kept.ttl_s) * 1_000;
+        if age_ms < ttl_ms {
+            let age_s = u32::try_from(age_ms / 1_000).unwrap_or(u32::MAX);
+            let is_due = (ttl_ms - age_ms) * PREFETCH_PART <= ttl_ms && kept.ttl_s >= MIN_PREFETCH_TTL_S;
+            let expires_soon = is_due && kept.recheck_ms.load(Ordering::Relaxed) <= now_ms;
+            return Found::Fresh { answer: kept.aged(age_s), expires_soon };
+        }
+        if age_ms - ttl_ms >= self.max_stale_ms || is_failure(&kept.answer) {
+            return Found::Nothing;
+        }
+        Found::Stale { answer: kept.stale(), recently_failed: kept.recheck_ms.load(Ordering::Relaxed) > now_ms }
+    }
+
+    /// Keeps an answer, if it may be kept.
+    pub(super) fn keep(&self, question: &Question, answer: &Answer, now_ms: u64) {
+        let Some(entries) = &self.entries else { return };
+        let (ttl_s, weight) = (lifetime_s(answer), weight(question, answer));
+        if ttl_s == 0 || weight > MAX_ENTRY_BYTES {
+            return;
+        }
+        let recheck_ms = AtomicU64::new(0);
+        let kept = Kept { answer: answer.clone(), stored_ms: now_ms, ttl_s, recheck_ms, weight };
+        entries.insert(question.clone(), Arc::new(kept));
+    }
+
+    /// Notes that asking again has failed.
+    pub(super) fn postpone(&self, question: &Question, now_ms: u64) {
+        if let Some(kept) = self.entries.as_ref().and_then(|entries| entries.peek(question)) {
+            kept.recheck_ms.store(now_ms + RECHECK_MS, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes and answers held.
+    pub(super) fn size(&self) -> (u64, usize) {
+        self.entries.as_ref().map_or((0, 0), |entries| (entries.weight(), entries.len()))
+    }
+}
+
+impl Kept {
+    fn aged(&self, age_s: u32) -> Answer {
+        self.with_ttls(|ttl_s| ttl_s.min(MAX_TTL_S).saturating_sub(age_s))
+    }
+
+    fn stale(&self) -> Answer {
+        let mut answer = self.with_ttls(|_| STALE_TTL_S);
+        let (code, text) = match answer.rcode {
+            ResponseCode::NXDomain => (EdeCode::StaleNxdomain, "no upstream answered; the name did not exist before"),
+            _ => (EdeCode::StaleAnswer, "no upstream answered; this is what was known before"),
+        };
+        answer.ede = Some(Ede { code, text: text.into() });
+        answer
+    }
+
+    fn with_ttls(&self, ttl_s: impl Fn(u32) -> u32) -> Answer {
+        let mut answer = self.answer.clone();
+        for set in answer.answer.iter_mut().chain(&mut answer.authority) {
+            set.ttl_s = ttl_s(set.ttl_s);
+        }
+        answer
+    }
+}
+
+/// Whether an answer says only that there is none.
+pub(super) fn is_failure(answer: &Answer) -> bool {
+    !matches!(answer.rcode, ResponseCode::NoError | ResponseCode::NXDomain | ResponseCode::YXDomain)
+}
+
+/// Seconds for which an answer is fresh; 0 for those that cannot be kept.
+fn lifetime_s(answer: &Answer) -> u32 {
+    let code = answer.ede.as_ref().map(|ede| ede.code);
+    if is_failure(answer) {
+        let nobody_answered = matches!(code, Some(EdeCode::NoReachableAuthority | EdeCode::NetworkError));
+        return if nobody_answered { UNREACHABLE_TTL_S } else { FAILURE_TTL_S };
+    }
+    let smallest = answer.answer.iter().chain(&answer.authority).map(|set| set.ttl_s).min();
+    let soa = answer.authority.iter().find(|set| set.rtype == rtype::SOA);
+    let is_blocked = code == Some(EdeCode::Blocked);
+    match (smallest, soa) {
+        (None, _) if is_blocked => BLOCKED_TTL_S,
+        // An absence without SOA does not say for how long (RFC 2308 §5).
+        (None, _) => 0,
+        (Some(ttl_s), Some(soa)) => ttl_s.min(minimum(soa)).min(MAX_NEGATIVE_TTL_S),
+        (Some(_), None) if answer.rcode == ResponseCode::NXDomain => 0,
+        // An alias to nothing, or one that ends where others are to be asked.
+        (Some(_), None) if answer.elsewhere.is_none() && ends_in_alias(answer) => 0,
+        (Some(ttl_s), None) => ttl_s.min(MAX_TTL_S),
+    }
+}
+
+fn ends_in_alias(answer: &Answer) -> bool {
+    let last = answer.answer.iter().rev().find(|set| set.rtype != rtype::RRSIG);
+    // Whoever asked for the alias itself has one set, with or without signatures.
+    let sets = answer.answer.iter().filter(|set| set.rtype != rtype::RRSIG).count();
+    sets > 1 && last.is_some_and(|set| set.rtype == rtype::CNAME)
+}
+
+fn minimum(soa: &RrSet) -> u32 {
+    let tail = soa.data.first().and_then(|data| data.len().checked_sub(SOA_MINIMUM_FROM_END).map(|at| &data[at..]));
+    tail.and_then(|tail| <[u8; 4]>::try_from(tail).ok()).map_or(0, u32::from_be_bytes)
+}
+
+fn weight(question: &Question, answer: &Answer) -> u64 {
+    let set = |set: &RrSet| {
+        let data: usize = set.data.iter().map(|data| data.len() + RECORD_OVERHEAD_BYTES).sum();
+        set.owner.as_wire().len() + data + SET_OVERHEAD_BYTES
+    };
+    let sets: usize = answer.answer.iter().chain(&answer.authority).map(set).sum();
+    let text = answer.ede.as_ref().map_or(0, |ede| ede.text.len());
+    u64::try_from(question.name.as_wire().len() + sets + text + ENTRY_OVERHEAD_BYTES).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Origin;
+
+    const MIB: u64 = 1 << 20;
+
+    fn question(name: &str) -> Question {
+        Question { name: name.parse().expect("a name"), qtype: rtype::A, dnssec_ok: false, checking_disabled: false }
+    }
+
+    fn positive(ttls: &[u32]) -> Answer {
+        let mut answer = Answer::empty(ResponseCode::NoError, Origin::Upstream);
+        let set = |ttl_s: &u32| RrSet::one("a.example".parse().expect("a name"), rtype::A, *ttl_s, vec![9, 9, 9, 9]);
+        answer.answer = ttls.iter().map(set).collect();
+        answer
+    }
+
+    fn negative(rcode: ResponseCode, ttl_s: u32, minimum: u32) -> Answer {
+        let mut answer = Answer::empty(rcode, Origin::Upstream);
+        let data = [&[0; 18][..], &minimum.to_be_bytes()].concat();
+        answer.authority = vec![RrSet::one("example".parse().expect("a name"), rtype::SOA, ttl_s, data)];
+        answer
+    }
+
+    /// Seconds for which `answer` is fresh.
+    fn fresh_s(answer: &Answer) -> u64 {
+        let cache = Cache::new(MIB, 0);
+        cache.keep(&question("a.example"), answer, 0);
+        let is_fresh = |s: u64| matches!(cache.find(&question("a.example"), s * 1_000), Found::Fresh { .. });
+        (0..=100_000).find(|s| !is_fresh(*s)).expect("it expires")
+    }
+
+    #[test]
+    fn lifetimes() {
+        assert_eq!(fresh_s(&positive(&[60, 300])), 60);
+        assert_eq!(fresh_s(&positive(&[0, 300])), 0);
+        assert_eq!(fresh_s(&positive(&[604_800])), 86_400);
+        assert_eq!(fresh_s(&negative(ResponseCode::NXDomain, 900, 300)), 300);
+        assert_eq!(fresh_s(&negative(ResponseCode::NoError, 300, 900)), 300);
+        assert_eq!(fresh_s(&negative(ResponseCode::NXDomain, 86_400, 86_400)), 3_600);
+        assert_eq!(fresh_s(&Answer::empty(ResponseCode::NXDomain, Origin::Upstream)), 0);
+        assert_eq!(fresh_s(&Answer::empty(ResponseCode::NoError, Origin::Upstream)), 0);
+        assert_eq!(fresh_s(&Answer::empty(ResponseCode::ServFail, Origin::Upstream)), 5);
+        assert_eq!(fresh_s(&negative(ResponseCode::Refused, 900, 900)), 5);
+        let silence = Answer::failure(ResponseCode::ServFail, Origin::Upstream, EdeCode::NoReachableAuthority, "");
+        assert_eq!(fresh_s(&silence), 1);
+        let blocked = Answer::failure(ResponseCode::NoError, Origin::Upstream, EdeCode::Blocked, "");
+        assert_eq!(fresh_s(&blocked), 60);
+    }
+
+    #[test]
+    fn ttls_count_down_and_never_exceed_a_day() {
+        let cache = Cache::new(MIB, 0);
+        let asked = question("a.example");
+        cache.keep(&asked, &positive(&[100, 604_800]), 5_000);
+        for (now_ms, expected) in
+            [(5_000, [100, 86_400]), (5_999, [100, 86_400]), (6_000, [99, 86_399]), (104_999, [1, 86_301])]
+        {
+            let Found::Fresh { answer, .. } = cache.find(&asked, now_ms) else { panic!("fresh at {now_ms}") };
+            assert_eq!(answer.answer.iter().map(|set| set.ttl_s).collect::<Vec<_>>(), expected, "{now_ms}");
+        }
+        assert_eq!(cache.find(&asked, 105_000), Found::Nothing);
+    }
+
+    #[test]
+    fn stale_answers_have_their_own_ttl_reason_and_end() {
+        let cache = Cache::new(MIB, 3_600);
+        for (answer, code) in [
+            (positive(&[60, 400]), EdeCode::StaleAnswer),
+            (negative(ResponseCode::NXDomain, 60, 60), EdeCode::StaleNxdomain),
+        ] {
+            let asked = question("a.example");
+            cache.keep(&asked, &answer, 0);
+            let Found::Stale { answer, recently_failed: false } = cache.find(&asked, 60_000) else { panic!("stale") };
+            assert!(answer.answer.iter().chain(&answer.authority).all(|set| set.ttl_s == 30));
+            assert_eq!(answer.ede.map(|ede| ede.code), Some(code));
+            cache.postpone(&asked, 70_000);
+            let failed = |now_ms| match cache.find(&asked, now_ms) {
+                Found::Stale { recently_failed, .. } => Some(recently_failed),
+                _ => None,
+            };
+            assert_eq!(
+                [99_999, 100_000, 3_659_999, 3_660_000].map(failed),
+                [Some(true), Some(false), Some(false), None]
+            );
+        }
+        let asked = question("failed.example");
+        cache.keep(&asked, &Answer::empty(ResponseCode::ServFail, Origin::Upstream), 0);
+        assert_eq!(cache.find(&asked, 5_000), Found::Nothing);
+    }
+
+    #[test]
+    fn the_last_tenth_is_for_prefetching() {
+        let cache = Cache::new(MIB, 0);
+        let asked = question("a.example");
+        let soon = |now_ms| matches!(cache.find(&asked, now_ms), Found::Fresh { expires_soon: true, .. });
+        cache.keep(&asked, &positive(&[100]), 0);
+        assert_eq!([0, 89_999, 90_000, 99_999].map(soon), [false, false, true, true]);
+        // Not again at once after it has failed.
+        cache.postpone(&asked, 90_000);
+        assert!(!soon(91_000));
+        cache.keep(&asked, &positive(&[9]), 0);
+        assert!(!soon(8_999));
+    }
+
+    #[test]
+    fn bits_types_and_names_are_different_questions() {
+        let cache = Cache::new(MIB, 0);
+        let asked = question("a.example");
+        cache.keep(&asked, &positive(&[60]), 0);
+        assert_ne!(cache.find(&question("A.Example"), 0), Found::Nothing);
+        for other in [
+            question("b.example"),
+            Question { qtype: rtype::AAAA, ..asked.clone() },
+            Question { dnssec_ok: true, ..asked.clone() },
+            Question { checking_disabled: true, ..asked.clone() },
+        ] {
+            assert_eq!(cache.find(&other, 0), Found::Nothing);
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_in_bytes() {
+        let cache = Cache::new(MIB, 0);
+        for i in 0..20_000 {
+            cache.keep(&question(&format!("name{i}.example")), &positive(&[60]), 0);
+            assert!(cache.size().0 <= MIB);
+        }
+        let (bytes, entries) = cache.size();
+        assert!(bytes > MIB / 2 && entries > 1_000, "{bytes} {entries}");
+        let mut huge = positive(&[60]);
+        huge.answer[0].data = (0..400u32).map(|i| i.to_be_bytes().to_vec().into()).collect();
+        cache.keep(&question("huge.example"), &huge, 0);
+        assert_eq!(cache.find(&question("huge.example"), 0), Found::Nothing);
+        let off = Cache::new(0, 0);
+        off.keep(&question("a.example"), &positive(&[60]), 0);
+        assert_eq!((off.find(&question("a.example"), 0), off.size()), (Found::Nothing, (0, 0)));
+    }
+}

@@ -1,0 +1,164 @@
+//! One upstream: the way to it, how well it does, and probing it while it is dead.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use hickory_proto::op::{Message, ResponseCode};
+use rustls::ClientConfig;
+use tokio::{sync::Semaphore, time::sleep};
+use tracing::{debug, info};
+
+use super::{
+    Question,
+    clock::Clock,
+    health::Health,
+    link::{Link, LinkError},
+    metrics::UpstreamMetrics,
+    system,
+    target::Server,
+};
+use crate::{dname::Dname, metrics::DnsMetrics, rtype};
+
+/// How often the machine's name servers are looked up, in milliseconds, while they are used.
+const SYSTEM_INTERVAL_MS: u64 = 5_000;
+/// The label of all of the machine's name servers in metrics: they change, and labels must not.
+const SYSTEM_LABEL: &str = "system";
+
+/// What upstreams have in common.
+pub(super) struct Context {
+    pub(super) metrics: Arc<DnsMetrics>,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) case_randomization: bool,
+    pub(super) clock: Clock,
+    /// Questions under way to upstreams; each may hold a socket.
+    pub(super) attempts: Arc<Semaphore>,
+}
+
+/// One upstream.
+pub(super) struct Upstream {
+    server: Server,
+    link: Arc<Link>,
+    health: Mutex<Health>,
+    metrics: UpstreamMetrics,
+}
+
+impl Upstream {
+    pub(super) fn new(server: Server, label: &str, context: &Context) -> Arc<Self> {
+        let link = Link::new(server.clone(), context.case_randomization, context.tls.clone());
+        let metrics = context.metrics.forwarding.upstream(label);
+        Arc::new(Self { server, link, health: Mutex::default(), metrics })
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) fn health(&self) -> MutexGuard<'_, Health> {
+        // Its state is plain numbers: nothing can be half done.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks, and learns from how it went.
+    pub(super) async fn ask(self: Arc<Self>, question: &Question) -> Result<Message, LinkError> {
+        let began = Instant::now();
+        let outcome = self.link.ask(question).await;
+        match &outcome {
+            Ok(message) => self.answered(began.elapsed(), message),
+            Err(error) => {
+                debug!(upstream = %self.server, %error, "upstream failed");
+                self.metrics.failed.inc();
+                if self.health().failed() {
+                    info!(upstream = %self.server, "upstream is dead");
+                    self.metrics.up.set(0);
+                    tokio::spawn(probe(Arc::downgrade(&self)));
+                }
+            }
+        }
+        outcome
+    }
+
+    fn answered(&self, took: Duration, message: &Message) {
+        match is_refusal(message) {
+            true => self.metrics.refused.inc(),
+            false => self.metrics.answered.inc(),
+        }
+        let (was_dead, usual) = {
+            let mut health = self.health();
+            (health.answered(took), health.usual())
+        };
+        self.metrics.seconds.set(usual.as_secs_f64());
+        if was_dead {
+            info!(upstream = %self.server, "upstream is back");
+            self.metrics.up.set(1);
+        }
+    }
+}
+
+/// Whether an upstream says that it will not, or could not, answer.
+pub(super) fn is_refusal(message: &Message) -> bool {
+    let code = message.metadata.response_code;
+    matches!(code, ResponseCode::ServFail | ResponseCode::Refused | ResponseCode::NotImp | ResponseCode::FormErr)
+}
+
+/// Asks a dead upstream now and then until it answers, whatever the answer. No client waits for this.
+async fn probe(upstream: Weak<Upstream>) {
+    // The name servers of the root: every resolver has them at hand, and they tell nobody anything.
+    let question = Question { name: Dname::root(), qtype: rtype::NS, dnssec_ok: false, checking_disabled: false };
+    loop {
+        let Some(rest) = upstream.upgrade().and_then(|upstream| upstream.health().rest()) else { return };
+        sleep(rest).await;
+        let Some(upstream) = upstream.upgrade() else { return };
+        let began = Instant::now();
+        match upstream.link.ask(&question).await {
+            Ok(message) => return upstream.answered(began.elapsed(), &message),
+            Err(_) => upstream.health().probe_failed(),
+        }
+    }
+}
+
+/// The machine's name servers, looked up again while they are used.
+pub(super) struct SystemServers {
+    path: PathBuf,
+    listen: Vec<SocketAddr>,
+    context: Arc<Context>,
+    current: ArcSwap<Vec<Arc<Upstream>>>,
+    checked_ms: AtomicU64,
+}
+
+impl SystemServers {
+    pub(super) fn new(path: PathBuf, listen: Vec<SocketAddr>, context: Arc<Context>) -> Self {
+        let checked_ms = AtomicU64::new(context.clock.now_ms());
+        let servers = Self { path, listen, context, current: ArcSwap::default(), checked_ms };
+        servers.look();
+        servers
+    }
+
+    pub(super) fn current(&self) -> Arc<Vec<Arc<Upstream>>> {
+        let (now_ms, checked_ms) = (self.context.clock.now_ms(), self.checked_ms.load(Ordering::Relaxed));
+        let is_due = now_ms.saturating_sub(checked_ms) >= SYSTEM_INTERVAL_MS;
+        let exchange = |to| self.checked_ms.compare_exchange(checked_ms, to, Ordering::Relaxed, Ordering::Relaxed);
+        if is_due && exchange(now_ms).is_ok() {
+            self.look();
+        }
+        self.current.load_full()
+    }
+
+    fn look(&self) {
+        let addresses = system::servers(&self.path, &self.listen);
+        let current = self.current.load();
+        if current.iter().flat_map(|upstream| upstream.server.addresses()).eq(&addresses) {
+            return;
+        }
+        debug!(servers = ?addresses, "the machine's name servers have changed");
+        let upstream = |address| Upstream::new(Server::plain(address), SYSTEM_LABEL, &self.context);
+        self.current.store(Arc::new(addresses.into_iter().map(upstream).collect()));
+    }
+}

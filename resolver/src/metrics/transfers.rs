@@ -1,0 +1,84 @@
+//! Counters of zone transfers, notifications and transaction signatures.
+
+use prometheus::{IntCounter, IntCounterVec, Registry};
+
+use super::{add, counters};
+use crate::transfer::{Outcome, TsigError};
+
+/// Metrics of what secondaries ask for and are told.
+pub(crate) struct TransferMetrics {
+    /// Requests for a zone, by type and outcome.
+    transfers: IntCounterVec,
+    /// Bytes of DNS message sent in transfers.
+    bytes: IntCounter,
+    /// Notifications, by outcome.
+    notifies: IntCounterVec,
+    /// Messages whose TSIG signature did not hold, by error.
+    tsig_errors: IntCounterVec,
+}
+
+/// How a notification ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Notified {
+    /// The secondary has taken note.
+    Acknowledged,
+    /// It answered with an error.
+    Refused,
+    /// It did not answer.
+    Unanswered,
+}
+
+impl TransferMetrics {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let bytes = IntCounter::new("namestead_dns_transfer_bytes_total", "Bytes of DNS message sent in transfers.")?;
+        Ok(Self {
+            transfers: counters(registry, "transfers_total", "Requests for a zone.", &["type", "result"])?,
+            bytes: add(registry, bytes)?,
+            notifies: counters(registry, "notifies_total", "Notifications of secondaries.", &["result"])?,
+            tsig_errors: counters(
+                registry,
+                "tsig_errors_total",
+                "Messages whose TSIG signature did not hold.",
+                &["error"],
+            )?,
+        })
+    }
+
+    pub(crate) fn transfer(&self, is_incremental: bool, outcome: Outcome) {
+        let result = match outcome {
+            Outcome::Whole => "whole",
+            Outcome::Delta => "delta",
+            Outcome::UpToDate => "up_to_date",
+            Outcome::Ahead => "ahead",
+            Outcome::NeedsTcp => "needs_tcp",
+            Outcome::Denied => "denied",
+            Outcome::NotReady => "not_ready",
+            Outcome::Busy => "busy",
+            Outcome::Aborted => "aborted",
+        };
+        self.transfers.with_label_values(&[if is_incremental { "IXFR" } else { "AXFR" }, result]).inc();
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.bytes.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn notified(&self, outcome: Notified) {
+        let result = match outcome {
+            Notified::Acknowledged => "acknowledged",
+            Notified::Refused => "refused",
+            Notified::Unanswered => "unanswered",
+        };
+        self.notifies.with_label_values(&[result]).inc();
+    }
+
+    pub(crate) fn tsig_error(&self, error: TsigError) {
+        let error = match error {
+            TsigError::BadSignature => "BADSIG",
+            TsigError::BadKey => "BADKEY",
+            TsigError::BadTime => "BADTIME",
+            TsigError::BadTruncation => "BADTRUNC",
+        };
+        self.tsig_errors.with_label_values(&[error]).inc();
+    }
+}

@@ -1,0 +1,283 @@
+//! Zone transfer to secondaries: AXFR (RFC 5936), IXFR (RFC 1995), NOTIFY (RFC 1996), TSIG (RFC 8945).
+//!
+//! What goes out is a version of the zone ([`Published`]): an immutable snapshot, and what led to it from versions that
+//! secondaries may have. A secondary says which one it has by the SOA record in its request, whose mailbox names the
+//! block (decision 0016), so a serial that two branches share is never taken for the other's. Whoever is not known to
+//! hold a version of our history gets the whole zone.
+//!
+//! Messages are made while the connection takes them; a transfer holds one snapshot and the records of one shard. The
+//! zone goes out unsigned: the node signs while it answers, and secondaries have no part in its key.
+
+mod delta;
+mod keys;
+pub(crate) mod notify;
+mod read;
+mod tsig;
+mod write;
+mod zone;
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use hickory_proto::op::ResponseCode;
+use ipnet::IpNet;
+use tracing::{info, warn};
+
+use crate::{
+    config::{TransferConfig, TransferError},
+    dname::Dname,
+    handler::{Client, Responses, Via},
+    metrics::DnsMetrics,
+    site::{Site, Zone},
+    source::{NameSource, Readiness},
+    table::Published,
+};
+use delta::Delta;
+use read::{ClientSoa, Kind, Request};
+use write::Messages;
+use zone::{AllNames, ZoneRecord, apex_records, soa};
+
+pub use tsig::{Algorithm, Key};
+pub(crate) use tsig::{Checked, Signing, TsigError};
+
+/// Serves transfers.
+pub(crate) struct Transfers {
+    config: TransferConfig,
+    keys: Vec<Key>,
+    networks: Vec<IpNet>,
+    allowed_keys: Vec<Dname>,
+    running: Arc<AtomicUsize>,
+    metrics: Arc<DnsMetrics>,
+}
+
+/// How a request for a zone ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// The whole zone was sent.
+    Whole,
+    /// What changed was sent.
+    Delta,
+    /// The secondary has the newest version.
+    UpToDate,
+    /// The secondary has a serial of another branch or another primary that is not below ours.
+    Ahead,
+    /// It has to ask again over TCP.
+    NeedsTcp,
+    /// It may not.
+    Denied,
+    /// We have no complete ledger.
+    NotReady,
+    /// There are too many transfers.
+    Busy,
+    /// The secondary went away.
+    Aborted,
+}
+
+impl Transfers {
+    /// Reads the keys.
+    pub(crate) fn new(config: &TransferConfig, metrics: Arc<DnsMetrics>) -> Result<Self, TransferError> {
+        let keys = config.key_files.iter().map(|path| keys::load(path)).collect::<Result<Vec<Key>, _>>()?;
+        let allowed_keys = config.key_names()?;
+        let missing = |name: &Dname| !keys.iter().any(|key| key.name == *name);
+        let named = allowed_keys.iter().map(|name| ("allow_keys", name.clone()));
+        let named = named.chain(config.notify_key_name()?.map(|name| ("notify_key", name)));
+        if let Some((key, name)) = named.into_iter().find(|(_, name)| missing(name)) {
+            return Err(TransferError::NoSuchKey { key, name: name.to_string() });
+        }
+        let networks = config.networks()?;
+        Ok(Self { config: config.clone(), keys, networks, allowed_keys, running: Arc::default(), metrics })
+    }
+
+    /// Checks the signature of a message, if it has one.
+    pub(crate) fn check(&self, message: &[u8]) -> Checked {
+        let checked = tsig::check(message, &self.keys, unix_time);
+        if let Checked::Refused(error, _) = &checked {
+            self.metrics.transfers.tsig_error(*error);
+        }
+        checked
+    }
+
+    /// Answers a request for a zone. `None` if it is none, or one that the ordinary way refuses.
+    pub(crate) fn answer(
+        &self,
+        message: &[u8],
+        client: Client,
+        signing: Option<&Signing>,
+        (site, source): (&Site, &dyn NameSource),
+    ) -> Option<Responses> {
+        let request = read::request(message)?;
+        let is_incremental = matches!(request.kind, Kind::Ixfr(_));
+        let count = |outcome| self.metrics.transfers.transfer(is_incremental, outcome);
+        if !self.allows(client.addr.ip(), signing) {
+            count(Outcome::Denied);
+            return None;
+        }
+        let refuse = |rcode| Some(Responses::One(refusal(&request, rcode, signing.cloned())));
+        let Some(zone) = site.zones().iter().find(|zone| *zone.apex() == request.name) else {
+            count(Outcome::Denied);
+            return refuse(ResponseCode::NotAuth);
+        };
+        let published = source.published().filter(|published| published.version().is_some());
+        let Some(published) = published.filter(|_| source.view().facts().readiness == Readiness::Ready) else {
+            count(Outcome::NotReady);
+            return refuse(ResponseCode::ServFail);
+        };
+        let newest = soa(zone, &published.table);
+        if let Kind::Ixfr(has) = &request.kind {
+            let only_soa = match (has_newest(has, zone, &published), client.via) {
+                (Some(outcome), _) => Some(outcome),
+                (None, Via::Udp) => Some(Outcome::NeedsTcp),
+                (None, _) => None,
+            };
+            if let Some(outcome) = only_soa {
+                if outcome == Outcome::Ahead {
+                    warn!(
+                        client = %client.addr, zone = %zone.apex(), serial = has.serial, version = %has.mailbox,
+                        "a secondary is ahead of this server or on another branch; it catches up when serials do"
+                    );
+                }
+                count(outcome);
+                let message = Messages::new(&request, std::iter::once(newest), signing.cloned()).next();
+                return message.map(Responses::One);
+            }
+        } else if client.via == Via::Udp {
+            count(Outcome::Denied);
+            return None;
+        }
+        let Some(permit) = Permit::take(&self.running, self.config.max_transfers) else {
+            count(Outcome::Busy);
+            return refuse(ResponseCode::ServFail);
+        };
+        let (records, outcome) = records(&request.kind, zone, &published, newest);
+        info!(client = %client.addr, zone = %zone.apex(), ?outcome, "zone transfer");
+        let messages = Messages::new(&request, records, signing.cloned());
+        let metrics = self.metrics.clone();
+        Some(Responses::Many(Box::new(Counted {
+            messages,
+            metrics,
+            is_incremental,
+            outcome,
+            ended: false,
+            _permit: permit,
+        })))
+    }
+
+    /// The key of that name.
+    pub(crate) fn key(&self, name: &Dname) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name == *name)
+    }
+
+    fn allows(&self, ip: IpAddr, signing: Option<&Signing>) -> bool {
+        let ip = ip.to_canonical();
+        let from_there = self.networks.is_empty() || self.networks.iter().any(|net| net.contains(&ip));
+        let holds_key = self.allowed_keys.is_empty()
+            || signing.is_some_and(|signing| self.allowed_keys.contains(signing.key_name()));
+        self.config.is_enabled() && from_there && holds_key
+    }
+}
+
+/// What may stand between the first and the last SOA record, and both.
+fn records(
+    kind: &Kind,
+    zone: &Zone,
+    published: &Arc<Published>,
+    newest: ZoneRecord,
+) -> (Box<dyn Iterator<Item = ZoneRecord> + Send>, Outcome) {
+    let last = std::iter::once(newest.clone());
+    if let Kind::Ixfr(has) = kind {
+        let is_known = |tag: Option<u64>| tag.is_some() && zone.mailbox(tag) == has.mailbox;
+        if let Some(delta) = Delta::since(published, |step| is_known(step.from.tag)) {
+            let delta = Arc::new(delta);
+            // The old SOA record as the secondary has it, whatever made it.
+            let old = ZoneRecord { data: has.data.clone(), ..newest.clone() };
+            let deleted = std::iter::once(old).chain(delta.clone().deleted());
+            let added = std::iter::once(newest.clone()).chain(delta.added());
+            let all = std::iter::once(newest).chain(deleted).chain(added).chain(last);
+            return (Box::new(all), Outcome::Delta);
+        }
+    }
+    let apex = apex_records(zone, &published.table);
+    let all = std::iter::once(newest).chain(apex).chain(AllNames::new(published.table.clone())).chain(last);
+    (Box::new(all), Outcome::Whole)
+}
+
+/// Whether there is nothing to send to a secondary with this SOA record: a serial that does not increase is none to it
+/// (RFC 1982).
+fn has_newest(has: &ClientSoa, zone: &Zone, published: &Published) -> Option<Outcome> {
+    let version = published.version()?;
+    let is_older = (version.serial.wrapping_sub(has.serial) as i32) > 0;
+    let is_same = has.serial == version.serial && (version.tag.is_none() || zone.mailbox(version.tag) == has.mailbox);
+    match (is_older, is_same) {
+        (true, _) => None,
+        (false, true) => Some(Outcome::UpToDate),
+        (false, false) => Some(Outcome::Ahead),
+    }
+}
+
+fn refusal(request: &Request, rcode: ResponseCode, signing: Option<Signing>) -> Vec<u8> {
+    let [id_0, id_1] = request.id;
+    let flags = [0x80 | request.recursion_desired, rcode.low()];
+    let mut message = [&[id_0, id_1, flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 0], &request.question[..]].concat();
+    if let Some(mut signing) = signing {
+        signing.sign(&mut message);
+    }
+    message
+}
+
+fn unix_time() -> u64 {
+    // A clock before 1970 is as wrong as any.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A place among the transfers that run.
+struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn take(running: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let more = |count: usize| (count < max).then_some(count + 1);
+        running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(running.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The messages of a transfer, counted.
+struct Counted<I> {
+    messages: I,
+    metrics: Arc<DnsMetrics>,
+    is_incremental: bool,
+    outcome: Outcome,
+    ended: bool,
+    _permit: Permit,
+}
+
+impl<I: Iterator<Item = Vec<u8>>> Iterator for Counted<I> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let message = self.messages.next();
+        match &message {
+            Some(message) => self.metrics.transfers.sent(message.len()),
+            None => self.ended = true,
+        }
+        message
+    }
+}
+
+impl<I> Drop for Counted<I> {
+    fn drop(&mut self) {
+        let outcome = if self.ended { self.outcome } else { Outcome::Aborted };
+        self.metrics.transfers.transfer(self.is_incremental, outcome);
+    }
+}

@@ -1,0 +1,143 @@
+//! Tells secondaries that there is a new version (RFC 1996).
+//!
+//! One task per secondary. Versions that come while one is being told of are told of together, by the newest. What is
+//! not acknowledged is repeated at growing intervals and then given up until the next version: the secondary asks by
+//! itself as often as the SOA record says.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::UdpSocket,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tracing::debug;
+
+use super::{Key, Transfers, Zone, tsig, unix_time, zone::soa};
+use crate::{
+    config::{TransferConfig, TransferError},
+    handler::Handler,
+    metrics::Notified,
+    rtype,
+    source::{NameSource, Readiness, Version},
+    table::Published,
+};
+
+/// How often is looked for a new version.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long an acknowledgement is waited for, attempt by attempt (RFC 1996 §3.6 asks for growing intervals).
+const PATIENCE_S: [u64; 5] = [1, 2, 4, 8, 16];
+/// Bytes of the longest acknowledgement looked at.
+const MAX_REPLY_BYTES: usize = 1_232;
+/// Opcode NOTIFY and AA.
+const NOTIFY_FLAGS: u8 = 4 << 3 | 0x04;
+
+/// Begins to tell the secondaries in `config`.
+pub(crate) fn spawn(handler: &Arc<Handler>, config: &TransferConfig) -> Result<JoinSet<()>, TransferError> {
+    let mut tasks = JoinSet::new();
+    for addr in config.secondaries()? {
+        tasks.spawn(keep_informed(handler.clone(), addr, config.notify_key_name()?));
+    }
+    Ok(tasks)
+}
+
+/// Tells one secondary of every version, for ever.
+async fn keep_informed(handler: Arc<Handler>, addr: SocketAddr, key: Option<crate::dname::Dname>) {
+    let key = key.and_then(|name| Transfers::key(&handler.transfers, &name).cloned());
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = None;
+    loop {
+        ticks.tick().await;
+        let Some((version, published)) = newest(&*handler.source).filter(|(version, _)| told != Some(*version)) else {
+            continue;
+        };
+        told = Some(version);
+        for zone in handler.site.zones() {
+            let outcome = tell(&handler, zone, &published, addr, key.as_ref()).await;
+            debug!(secondary = %addr, zone = %zone.apex(), serial = version.serial, ?outcome, "notified");
+            handler.metrics.transfers.notified(outcome);
+        }
+    }
+}
+
+/// The newest version, if it may be fetched.
+fn newest(source: &dyn NameSource) -> Option<(Version, Arc<Published>)> {
+    let published = source.published()?;
+    (source.view().facts().readiness == Readiness::Ready).then_some(())?;
+    Some((published.version()?, published))
+}
+
+/// Tells one secondary of one zone, until it answers, patience ends, or there is something newer to tell.
+async fn tell(handler: &Handler, zone: &Zone, published: &Published, addr: SocketAddr, key: Option<&Key>) -> Notified {
+    for patience_s in PATIENCE_S {
+        match timeout(Duration::from_secs(patience_s), ask(zone, published, addr, key)).await {
+            Ok(Ok(outcome)) => return outcome,
+            Ok(Err(error)) => {
+                // Mostly "connection refused": nobody listens there now.
+                debug!(secondary = %addr, %error, "notification not sent");
+                tokio::time::sleep(Duration::from_secs(patience_s)).await;
+            }
+            Err(_) => {}
+        }
+        let is_outdated = newest(&*handler.source).is_none_or(|(version, _)| Some(version) != published.version());
+        if is_outdated {
+            break;
+        }
+    }
+    Notified::Unanswered
+}
+
+/// Sends one notification and waits for its acknowledgement.
+async fn ask(zone: &Zone, published: &Published, addr: SocketAddr, key: Option<&Key>) -> io::Result<Notified> {
+    let any: SocketAddr = match addr {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    // A port of its own for each: a forged acknowledgement has to guess it, and the ID.
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(addr).await?;
+    let mut id = [0; 2];
+    getrandom::fill(&mut id).map_err(io::Error::other)?;
+    let mut message = notification(id, zone, published);
+    let question_end = message_question_end(zone);
+    let question = message[12..question_end].to_vec();
+    let signing = key.map(|key| tsig::sign_request(&mut message, key, unix_time));
+    socket.send(&message).await?;
+    let mut reply = [0; MAX_REPLY_BYTES];
+    loop {
+        let len = socket.recv(&mut reply).await?;
+        let reply = &reply[..len];
+        let is_reply = len >= 12 && reply[..2] == id && reply[2] & 0xf8 == 0x80 | 4 << 3;
+        let same_question = reply.get(12..question_end).is_none_or(|echo| echo.eq_ignore_ascii_case(&question));
+        let is_theirs = signing.as_ref().is_none_or(|signing| signing.accepts(reply));
+        if is_reply && same_question && is_theirs {
+            return Ok(if reply[3] & 15 == 0 { Notified::Acknowledged } else { Notified::Refused });
+        }
+    }
+}
+
+/// A NOTIFY with the new SOA record as a hint (RFC 1996 §3.7).
+fn notification(id: [u8; 2], zone: &Zone, published: &Published) -> Vec<u8> {
+    let record = soa(zone, &published.table);
+    let mut message = vec![id[0], id[1], NOTIFY_FLAGS, 0, 0, 1, 0, 1, 0, 0, 0, 0];
+    message.extend_from_slice(zone.apex().as_wire());
+    message.extend_from_slice(&rtype::SOA.to_be_bytes());
+    message.extend_from_slice(&rtype::CLASS_IN.to_be_bytes());
+    message.extend_from_slice(&[0xc0, 12]);
+    message.extend_from_slice(&rtype::SOA.to_be_bytes());
+    message.extend_from_slice(&rtype::CLASS_IN.to_be_bytes());
+    message.extend_from_slice(&record.ttl_s.to_be_bytes());
+    message.extend_from_slice(&(record.data.len() as u16).to_be_bytes());
+    message.extend_from_slice(&record.data);
+    message
+}
+
+fn message_question_end(zone: &Zone) -> usize {
+    12 + zone.apex().as_wire().len() + 4
+}

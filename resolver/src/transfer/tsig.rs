@@ -1,0 +1,358 @@
+//! Transaction signatures (RFC 8945): whose message it is, and that nobody altered it on the way.
+//!
+//! A signature covers the message as it was before the TSIG record came to it. A response covers the request's
+//! signature too; each further message of a transfer covers the one before.
+
+use std::fmt;
+
+use hmac::Hmac;
+use sha2::{Sha256, Sha384, Sha512};
+use zeroize::Zeroizing;
+
+use super::read::{self, HEADER_BYTES};
+use crate::{dname::Dname, rtype};
+
+/// Seconds that clocks may differ by in what we sign (RFC 8945 §10).
+const FUDGE_S: u16 = 300;
+/// The fewest bytes of a shortened signature (RFC 8945 §5.2.2.1).
+const MIN_MAC_BYTES: usize = 10;
+/// Class ANY.
+const CLASS_ANY: u16 = 255;
+/// The RCODE of responses to signatures that do not hold.
+const NOTAUTH: u8 = 9;
+
+/// An algorithm, with the name that it has in messages and key files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    HmacSha256,
+    /// HMAC with SHA-384.
+    HmacSha384,
+    /// HMAC with SHA-512.
+    HmacSha512,
+}
+
+/// A secret that two servers share.
+#[derive(Clone)]
+pub struct Key {
+    /// Its name in messages.
+    pub name: Dname,
+    algorithm: Algorithm,
+    secret: Zeroizing<Vec<u8>>,
+}
+
+/// Errors of a TSIG record (RFC 8945 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub(crate) enum TsigError {
+    BadSignature = 16,
+    BadKey = 17,
+    BadTime = 18,
+    BadTruncation = 22,
+}
+
+/// What a message says about its sender.
+pub(crate) enum Checked {
+    /// Nothing.
+    Unsigned,
+    /// It was signed by somebody who knows the key. The message without the signature, and how to sign responses.
+    Signed(Vec<u8>, Signing),
+    /// The signature does not hold: what to respond.
+    Refused(TsigError, Vec<u8>),
+    /// A TSIG record where none may be, or one that cannot be read.
+    Malformed,
+}
+
+/// Signs the responses to one request.
+#[derive(Clone)]
+pub(crate) struct Signing {
+    key: Key,
+    previous: Vec<u8>,
+    is_first: bool,
+    clock: fn() -> u64,
+}
+
+/// A TSIG record.
+struct Tsig {
+    key: Dname,
+    algorithm: Dname,
+    time: u64,
+    fudge: u16,
+    mac: Vec<u8>,
+    original_id: [u8; 2],
+    error: u16,
+    other: Vec<u8>,
+    /// Where it begins in its message.
+    at: usize,
+}
+
+impl Algorithm {
+    const ALL: [Self; 3] = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
+
+    /// The name in messages and key files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha384 => "hmac-sha384",
+            Self::HmacSha512 => "hmac-sha512",
+        }
+    }
+
+    /// The algorithm of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str().eq_ignore_ascii_case(name))
+    }
+
+    fn mac_bytes(self) -> usize {
+        match self {
+            Self::HmacSha256 => 32,
+            Self::HmacSha384 => 48,
+            Self::HmacSha512 => 64,
+        }
+    }
+
+    fn wire(self) -> Vec<u8> {
+        [&[self.as_str().len() as u8], self.as_str().as_bytes(), &[0]].concat()
+    }
+}
+
+impl Key {
+    /// A key of any length; RFC 8945 §8 advises as many bytes as a signature has.
+    pub fn new(name: Dname, algorithm: Algorithm, secret: Vec<u8>) -> Self {
+        Self { name, algorithm, secret: Zeroizing::new(secret) }
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> Vec<u8> {
+        match self.algorithm {
+            Algorithm::HmacSha256 => mac_with::<Hmac<Sha256>>(&self.secret, parts),
+            Algorithm::HmacSha384 => mac_with::<Hmac<Sha384>>(&self.secret, parts),
+            Algorithm::HmacSha512 => mac_with::<Hmac<Sha512>>(&self.secret, parts),
+        }
+    }
+}
+
+fn mac_with<M: hmac::Mac + hmac::KeyInit>(secret: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    // HMAC takes keys of any length, so the error cannot come.
+    let Ok(mut mac) = M::new_from_slice(secret) else { return Vec::new() };
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Compares without telling by its time where the first difference is.
+fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} {})", self.name, self.algorithm.as_str())
+    }
+}
+
+/// Checks the signature of a request. `clock` gives Unix seconds.
+pub(crate) fn check(message: &[u8], keys: &[Key], clock: fn() -> u64) -> Checked {
+    let tsig = match find(message) {
+        Some(Some(tsig)) => tsig,
+        Some(None) => return Checked::Unsigned,
+        None => return Checked::Malformed,
+    };
+    let key = keys.iter().find(|key| key.name == tsig.key && key.algorithm.wire() == tsig.algorithm.as_wire());
+    let Some(key) = key else { return Checked::Refused(TsigError::BadKey, refuse(message, &tsig, TsigError::BadKey)) };
+    let full = key.algorithm.mac_bytes();
+    if tsig.mac.len() > full || tsig.mac.len() < MIN_MAC_BYTES.max(full / 2) {
+        return Checked::Malformed;
+    }
+    let stripped = without(message, &tsig);
+    let mac = key.mac(&[&stripped, &variables(key, tsig.time, tsig.fudge, tsig.error, &tsig.other)]);
+    if !is_equal(&mac[..tsig.mac.len()], &tsig.mac) {
+        return Checked::Refused(TsigError::BadSignature, refuse(message, &tsig, TsigError::BadSignature));
+    }
+    let mut signing = Signing { key: key.clone(), previous: tsig.mac.clone(), is_first: true, clock };
+    if clock().abs_diff(tsig.time) > u64::from(tsig.fudge) {
+        return Checked::Refused(TsigError::BadTime, signing.bad_time(message, &tsig));
+    }
+    if tsig.mac.len() < full {
+        return Checked::Refused(TsigError::BadTruncation, signing.refuse_signed(message, &tsig));
+    }
+    signing.is_first = true;
+    Checked::Signed(stripped, signing)
+}
+
+/// Signs a request of ours, and gives what checks its response.
+pub(crate) fn sign_request(message: &mut Vec<u8>, key: &Key, clock: fn() -> u64) -> Signing {
+    let time = clock();
+    let mac = key.mac(&[message, &variables(key, time, FUDGE_S, 0, &[])]);
+    append(message, key, (time, FUDGE_S), &mac, 0, &[]);
+    Signing { key: key.clone(), previous: mac, is_first: true, clock }
+}
+
+impl Signing {
+    /// The key's name.
+    pub(crate) fn key_name(&self) -> &Dname {
+        &self.key.name
+    }
+
+    /// How many bytes a signature adds.
+    pub(crate) fn byte_len(&self) -> usize {
+        // Type, class, TTL, data length; time, fudge, lengths, ID, error.
+        self.key.name.as_wire().len() + self.key.algorithm.wire().len() + self.key.algorithm.mac_bytes() + 10 + 16
+    }
+
+    /// Adds the signature of the next message of the response.
+    pub(crate) fn sign(&mut self, message: &mut Vec<u8>) {
+        let time = (self.clock)();
+        let previous = [&(self.previous.len() as u16).to_be_bytes()[..], &self.previous].concat();
+        let about = match self.is_first {
+            true => variables(&self.key, time, FUDGE_S, 0, &[]),
+            false => timers(time, FUDGE_S),
+        };
+        let mac = self.key.mac(&[&previous, message, &about]);
+        append(message, &self.key, (time, FUDGE_S), &mac, 0, &[]);
+        (self.previous, self.is_first) = (mac, false);
+    }
+
+    /// Whether `message` is a response to what was signed, by somebody who knows the key.
+    pub(crate) fn accepts(&self, message: &[u8]) -> bool {
+        let Some(Some(tsig)) = find(message) else { return false };
+        let previous = [&(self.previous.len() as u16).to_be_bytes()[..], &self.previous].concat();
+        let about = variables(&self.key, tsig.time, tsig.fudge, tsig.error, &tsig.other);
+        let mac = self.key.mac(&[&previous, &without(message, &tsig), &about]);
+        tsig.key == self.key.name
+            && is_equal(&mac, &tsig.mac)
+            && (self.clock)().abs_diff(tsig.time) <= u64::from(tsig.fudge)
+    }
+
+    /// A signed refusal that tells our time (RFC 8945 §5.2.3).
+    fn bad_time(&self, message: &[u8], tsig: &Tsig) -> Vec<u8> {
+        let now = (self.clock)().to_be_bytes();
+        self.refuse_with(message, tsig, TsigError::BadTime, &now[2..])
+    }
+
+    fn refuse_signed(&self, message: &[u8], tsig: &Tsig) -> Vec<u8> {
+        self.refuse_with(message, tsig, TsigError::BadTruncation, &[])
+    }
+
+    fn refuse_with(&self, message: &[u8], tsig: &Tsig, error: TsigError, other: &[u8]) -> Vec<u8> {
+        let mut response = not_authorised(message);
+        let previous = [&(self.previous.len() as u16).to_be_bytes()[..], &self.previous].concat();
+        let about = variables(&self.key, tsig.time, tsig.fudge, error as u16, other);
+        let mac = self.key.mac(&[&previous, &response, &about]);
+        append(&mut response, &self.key, (tsig.time, tsig.fudge), &mac, error as u16, other);
+        response
+    }
+}
+
+/// The TSIG record of a message: it is the last one. `None` if the message cannot be read, or has one elsewhere.
+fn find(message: &[u8]) -> Option<Option<Tsig>> {
+    if message.get(10..HEADER_BYTES)? == [0, 0] {
+        return Some(None);
+    }
+    let mut at = HEADER_BYTES;
+    for _ in 0..read::be16(message, 4)? {
+        at = read::skip_name(message, at)? + 4;
+    }
+    let count: u32 = [6, 8, 10].into_iter().filter_map(|at| read::be16(message, at)).map(u32::from).sum();
+    for left in (0..count).rev() {
+        let record = read::record(message, at)?;
+        match (record.rtype, left) {
+            (rtype::TSIG, 0) => return parse(message, at, &record).map(Some),
+            (rtype::TSIG, _) => return None,
+            _ => at = record.end,
+        }
+    }
+    Some(None)
+}
+
+fn parse(message: &[u8], at: usize, record: &read::Record) -> Option<Tsig> {
+    if record.class != CLASS_ANY || record.ttl_s != 0 || record.end != message.len() {
+        return None;
+    }
+    let (key, _) = read::name(message, at)?;
+    let (algorithm, next) = read::name(message, record.data_at)?;
+    let rest = message.get(next..record.end)?;
+    let (fixed, rest) = rest.split_at_checked(10)?;
+    let (mac, rest) = rest.split_at_checked(usize::from(read::be16(fixed, 8)?))?;
+    let (end, other) = rest.split_at_checked(6)?;
+    if usize::from(read::be16(end, 4)?) != other.len() {
+        return None;
+    }
+    Some(Tsig {
+        key: Dname::from_wire(&key).ok()?,
+        algorithm: Dname::from_wire(&algorithm).ok()?,
+        time: fixed[..6].iter().fold(0, |time, &byte| time << 8 | u64::from(byte)),
+        fudge: read::be16(fixed, 6)?,
+        mac: mac.to_vec(),
+        original_id: [end[0], end[1]],
+        error: read::be16(end, 2)?,
+        other: other.to_vec(),
+        at,
+    })
+}
+
+/// The message before it was signed.
+fn without(message: &[u8], tsig: &Tsig) -> Vec<u8> {
+    let mut stripped = message[..tsig.at].to_vec();
+    let additional = u16::from_be_bytes([message[10], message[11]]).saturating_sub(1);
+    stripped[10..HEADER_BYTES].copy_from_slice(&additional.to_be_bytes());
+    stripped[..2].copy_from_slice(&tsig.original_id);
+    stripped
+}
+
+/// A refusal without signature: we do not know what the sender knows.
+fn refuse(message: &[u8], tsig: &Tsig, error: TsigError) -> Vec<u8> {
+    let mut response = not_authorised(message);
+    let algorithm = tsig.algorithm.as_wire();
+    push(&mut response, (tsig.key.as_wire(), algorithm), (tsig.time, tsig.fudge), &[], error as u16, &[]);
+    response
+}
+
+/// NOTAUTH with the question, if it can be told.
+fn not_authorised(message: &[u8]) -> Vec<u8> {
+    let question_end = read::skip_name(message, HEADER_BYTES).map(|at| at + 4);
+    let question_end = question_end.filter(|&end| message[4..6] == [0, 1] && end <= message.len());
+    let question = &message[HEADER_BYTES..question_end.unwrap_or(HEADER_BYTES)];
+    let count = u8::from(!question.is_empty());
+    let header = [message[0], message[1], 0x80 | message[2] & 0x79, NOTAUTH, 0, count, 0, 0, 0, 0, 0, 0];
+    [&header[..], question].concat()
+}
+
+/// What a signature covers besides the message (RFC 8945 §4.3.3).
+fn variables(key: &Key, time: u64, fudge: u16, error: u16, other: &[u8]) -> Vec<u8> {
+    let class_and_ttl = [&CLASS_ANY.to_be_bytes()[..], &[0; 4]].concat();
+    let mut bytes = [key.name.as_wire(), &class_and_ttl, &key.algorithm.wire(), &timers(time, fudge)].concat();
+    bytes.extend_from_slice(&error.to_be_bytes());
+    bytes.extend_from_slice(&(other.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(other);
+    bytes
+}
+
+fn timers(time: u64, fudge: u16) -> Vec<u8> {
+    [&time.to_be_bytes()[2..], &fudge.to_be_bytes()].concat()
+}
+
+fn append(message: &mut Vec<u8>, key: &Key, time: (u64, u16), mac: &[u8], error: u16, other: &[u8]) {
+    push(message, (key.name.as_wire(), &key.algorithm.wire()), time, mac, error, other);
+}
+
+fn push(
+    message: &mut Vec<u8>,
+    (key, algorithm): (&[u8], &[u8]),
+    (time, fudge): (u64, u16),
+    mac: &[u8],
+    error: u16,
+    other: &[u8],
+) {
+    let id = [message[0], message[1]];
+    let mut data = [algorithm, &timers(time, fudge), &(mac.len() as u16).to_be_bytes(), mac, &id].concat();
+    data.extend_from_slice(&error.to_be_bytes());
+    data.extend_from_slice(&(other.len() as u16).to_be_bytes());
+    data.extend_from_slice(other);
+    message.extend_from_slice(key);
+    message.extend_from_slice(&rtype::TSIG.to_be_bytes());
+    message.extend_from_slice(&CLASS_ANY.to_be_bytes());
+    message.extend_from_slice(&[0; 4]);
+    message.extend_from_slice(&(data.len() as u16).to_be_bytes());
+    message.extend_from_slice(&data);
+    let additional = u16::from_be_bytes([message[10], message[11]]).saturating_add(1);
+    message[10..HEADER_BYTES].copy_from_slice(&additional.to_be_bytes());
+}

@@ -1,0 +1,582 @@
+//! DNS over TLS, HTTPS and QUIC with real clients, and how they find each other.
+
+mod support;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
+use hickory_net::{
+    DnsHandle,
+    h2::HttpsClientStream,
+    quic::QuicClientStream,
+    runtime::TokioRuntimeProvider,
+    tls::tls_exchange,
+    xfer::{DnsExchange, FirstAnswer},
+};
+use hickory_proto::{
+    op::{DnsRequest, DnsRequestOptions, Message, MessageType, ResponseCode},
+    rr::{
+        RData, RecordType,
+        rdata::{
+            opt::{EdnsCode, EdnsOption},
+            svcb::{SvcParamKey, SvcParamValue},
+        },
+    },
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use resolver::{
+    DnsConfig, SharedTable,
+    certificate::Certificate,
+    config::{ConnectionsConfig, TlsConfig},
+    server::Equipment,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use support::{
+    ACTIVE,
+    server::{
+        DEADLINE, Running, Upstream, config, counted, is_closed, read_frame, request, send_udp, tcp, udp, with_edns,
+        write_frame,
+    },
+    table,
+};
+use tempfile::TempDir;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A server with all transports, and a client's trust in it.
+struct Secure {
+    running: Running,
+    roots: Arc<RootCertStore>,
+    _folder: TempDir,
+}
+
+fn any_port() -> Vec<SocketAddr> {
+    vec![SocketAddr::from((LOOPBACK, 0))]
+}
+
+fn world() -> SharedTable {
+    table(&[("alice", ACTIVE, "@ A 192.0.2.1")])
+}
+
+impl Secure {
+    async fn start(change: impl FnOnce(&mut DnsConfig)) -> Self {
+        let mut config = config();
+        config.tls =
+            TlsConfig { listen: any_port(), https_listen: any_port(), quic_listen: any_port(), ..TlsConfig::default() };
+        change(&mut config);
+        let folder = tempfile::tempdir().expect("a folder");
+        let certificate = Certificate::obtain(&config, folder.path()).expect("an authority");
+        let equipment = Equipment { certificate, ..Equipment::default() };
+        let running = Running::start_with(config, world(), equipment).await;
+        let ca = CertificateDer::from_pem_file(folder.path().join("dns-ca.crt")).expect("the authority's certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(ca).expect("a root");
+        Self { running, roots: Arc::new(roots), _folder: folder }
+    }
+
+    fn client(&self, alpn: &[&[u8]]) -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let mut client = builder.expect("TLS").with_root_certificates(self.roots.clone()).with_no_client_auth();
+        client.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        client
+    }
+
+    fn tls(&self) -> SocketAddr {
+        self.running.resolver.addrs().tls[0]
+    }
+
+    fn https(&self) -> SocketAddr {
+        self.running.resolver.addrs().https[0]
+    }
+
+    fn quic(&self) -> SocketAddr {
+        self.running.resolver.addrs().quic[0]
+    }
+
+    async fn try_tls(&self, addr: SocketAddr, name: &str, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+        let connector = TlsConnector::from(Arc::new(self.client(alpn)));
+        let socket = TcpStream::connect(addr).await.expect("connected");
+        socket.set_nodelay(true).expect("a TCP socket");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        timeout(DEADLINE, connector.connect(name, socket)).await.expect("in time")
+    }
+
+    async fn connect_tls(&self) -> TlsStream<TcpStream> {
+        self.try_tls(self.tls(), "127.0.0.1", &[b"dot"]).await.expect("trusted")
+    }
+
+    async fn connect_https(&self) -> http2::SendRequest<Full<Bytes>> {
+        let socket = self.try_tls(self.https(), "127.0.0.1", &[b"h2"]).await.expect("trusted");
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        sender
+    }
+
+    async fn connect_quic(&self) -> quinn::Connection {
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(self.client(&[b"doq"])).expect("TLS 1.3");
+        let endpoint = quinn::Endpoint::client(SocketAddr::from((LOOPBACK, 0))).expect("a socket");
+        let config = quinn::ClientConfig::new(Arc::new(crypto));
+        let connecting = endpoint.connect_with(config, self.quic(), "ns.nic.p2p").expect("valid");
+        timeout(DEADLINE, connecting).await.expect("in time").expect("trusted")
+    }
+
+    async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+fn alice() -> Message {
+    request("alice.p2p.", RecordType::A)
+}
+
+fn with_option(code: u16, data: Vec<u8>) -> Message {
+    let mut message = with_edns(alice(), 1_232);
+    message.edns.as_mut().expect("set").options_mut().insert(EdnsOption::Unknown(code, data));
+    message
+}
+
+fn bytes(message: &Message) -> Vec<u8> {
+    message.to_vec().expect("encodes")
+}
+
+fn addresses(message: &Message) -> Vec<String> {
+    message.answers.iter().map(|record| record.data.to_string()).collect()
+}
+
+async fn frame_len(stream: &mut TlsStream<TcpStream>, message: &Message) -> usize {
+    write_frame(stream, &bytes(message)).await;
+    let len = timeout(DEADLINE, stream.read_u16()).await.expect("in time").expect("a length");
+    stream.read_exact(&mut vec![0; usize::from(len)]).await.expect("a message");
+    usize::from(len)
+}
+
+async fn http(secure: &Secure, request: Request<Full<Bytes>>) -> Response<Bytes> {
+    let mut sender = secure.connect_https().await;
+    let response = timeout(DEADLINE, sender.send_request(request)).await.expect("in time").expect("a response");
+    let (parts, body) = response.into_parts();
+    let body = timeout(DEADLINE, body.collect()).await.expect("in time").expect("a body").to_bytes();
+    Response::from_parts(parts, body)
+}
+
+fn post(body: Vec<u8>) -> Request<Full<Bytes>> {
+    let request = Request::post("https://127.0.0.1/dns-query").header("content-type", "application/dns-message");
+    request.body(Full::from(body)).expect("a request")
+}
+
+fn get(path_and_query: &str) -> Request<Full<Bytes>> {
+    Request::get(format!("https://127.0.0.1{path_and_query}")).body(Full::default()).expect("a request")
+}
+
+/// Sends bytes on a stream of their own, and reads what comes back.
+async fn exchange(connection: &quinn::Connection, sent: &[u8]) -> Result<Vec<u8>, quinn::ReadToEndError> {
+    let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
+    send.write_all(sent).await.expect("written");
+    send.finish().expect("finished");
+    timeout(DEADLINE, receive.read_to_end(70_000)).await.expect("in time")
+}
+
+fn doq_frame(message: &Message) -> Vec<u8> {
+    let mut message = message.clone();
+    message.metadata.id = 0;
+    let bytes = bytes(&message);
+    [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat()
+}
+
+/// What a client of another maker gets.
+async fn ask(exchange: &DnsExchange<TokioRuntimeProvider>, message: Message) -> Message {
+    let request = DnsRequest::new(message, DnsRequestOptions::default());
+    let answer = timeout(DEADLINE, exchange.send(request).first_answer()).await.expect("in time");
+    answer.expect("an answer").into_message()
+}
+
+#[tokio::test]
+async fn hickorys_clients_are_answered_over_all_transports() {
+    let secure = Secure::start(|_| {}).await;
+    // Their background tasks end when this is gone.
+    let provider = TokioRuntimeProvider::new();
+    let name: ServerName<'static> = ServerName::try_from("ns.nic.p2p.alt").expect("a name");
+    let tls = tls_exchange(secure.tls(), name, secure.client(&[]), DEADLINE, None, provider.clone());
+    let tls = timeout(DEADLINE, tls).await.expect("in time").expect("connected");
+    let https = HttpsClientStream::builder(Arc::new(secure.client(&[b"h2"])), provider.clone());
+    let https = https.exchange(secure.https(), "ns.nic.p2p".into(), "/dns-query".into());
+    let https = timeout(DEADLINE, https).await.expect("in time").expect("connected");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let quic = QuicClientStream::builder().crypto_config(secure.client(&[b"doq"]));
+    let socket = quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, socket).expect("usable");
+    let quic = quic.exchange(socket, secure.quic(), "ns.nic.p2p".into(), provider.clone());
+    let quic = timeout(DEADLINE, quic).await.expect("in time").expect("connected");
+    for (transport, exchange) in [("tls", &tls), ("https", &https), ("quic", &quic)] {
+        for _ in 0..3 {
+            assert_eq!(addresses(&ask(exchange, alice()).await), ["192.0.2.1"], "{transport}");
+        }
+        let absent = ask(exchange, request("nobody.p2p.", RecordType::A)).await;
+        assert_eq!(absent.metadata.response_code, ResponseCode::NXDomain);
+    }
+    for proto in ["tls", "https", "quic"] {
+        counted(&secure.running, &format!("namestead_dns_requests_total{{proto=\"{proto}\",type=\"A\"}} 4")).await;
+        counted(&secure.running, &format!("namestead_dns_connections{{proto=\"{proto}\"}} 1")).await;
+    }
+    drop((tls, https, quic));
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn the_certificate_is_for_this_server_only() {
+    let secure = Secure::start(|config| config.tls.server_name = Some("dns.example.org".to_owned())).await;
+    for name in ["127.0.0.1", "ns.nic.p2p", "ns.nic.p2p.alt", "dns.example.org"] {
+        secure.try_tls(secure.tls(), name, &[b"dot"]).await.expect(name);
+    }
+    for name in ["127.0.0.2", "example.com", "example.org", "alice.p2p"] {
+        let error = secure.try_tls(secure.tls(), name, &[b"dot"]).await.map(drop).expect_err(name).to_string();
+        assert!(error.contains("invalid peer certificate"), "{error}");
+    }
+    // Who says what it wants must want this; who says nothing gets it.
+    secure.try_tls(secure.tls(), "127.0.0.1", &[]).await.expect("no ALPN");
+    for (addr, alpn) in [(secure.tls(), &b"h2"[..]), (secure.https(), b"http/1.1"), (secure.https(), b"dot")] {
+        let refused = match secure.try_tls(addr, "127.0.0.1", &[alpn]).await {
+            Err(_) => true,
+            Ok(mut stream) => is_closed(&mut stream).await,
+        };
+        assert!(refused, "{alpn:?}");
+    }
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn tls_is_a_connection_like_any_other() {
+    let upstream = Upstream::start().await;
+    let secure = Secure::start(|config| {
+        config.upstreams = vec![upstream.addr()];
+        config.connections.idle_timeout_ms = 300;
+    })
+    .await;
+    let mut stream = secure.connect_tls().await;
+    let slow = request("slow.example.", RecordType::A);
+    write_frame(&mut stream, &bytes(&slow)).await;
+    let question = upstream.asked().await;
+    for _ in 0..20 {
+        let quick = alice();
+        write_frame(&mut stream, &bytes(&quick)).await;
+        assert_eq!(read_frame(&mut stream).await.metadata.id, quick.metadata.id);
+    }
+    upstream.answer(question).await;
+    assert_eq!(read_frame(&mut stream).await.metadata.id, slow.metadata.id);
+    assert!(is_closed(&mut stream).await);
+    counted(&secure.running, "namestead_dns_connections_closed_total{proto=\"tls\",reason=\"idle\"} 1").await;
+    // Neither a handshake that does not come nor nonsense keeps a connection.
+    let mut silent = TcpStream::connect(secure.tls()).await.expect("connected");
+    let mut plain = TcpStream::connect(secure.tls()).await.expect("connected");
+    write_frame(&mut plain, &bytes(&alice())).await;
+    for stream in [&mut silent, &mut plain] {
+        let mut rest = Vec::new();
+        let _ = timeout(DEADLINE, stream.read_to_end(&mut rest)).await.expect("closed in time");
+        assert!(rest.len() < 20, "at most an alert");
+    }
+    counted(&secure.running, "namestead_dns_connections_closed_total{proto=\"tls\",reason=\"handshake\"} 2").await;
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn lengths_are_hidden_where_that_makes_sense() {
+    let secure = Secure::start(|_| {}).await;
+    let padded = with_option(12, vec![0; 20]);
+    let mut stream = secure.connect_tls().await;
+    assert_eq!(frame_len(&mut stream, &padded).await, 468);
+    assert!(frame_len(&mut stream, &with_edns(alice(), 1_232)).await < 128, "not asked for");
+    assert!(frame_len(&mut stream, &alice()).await < 128, "no EDNS");
+    let response = http(&secure, post(bytes(&padded))).await;
+    assert_eq!(response.body().len(), 468);
+    let connection = secure.connect_quic().await;
+    assert_eq!(exchange(&connection, &doq_frame(&padded)).await.expect("answered").len(), 2 + 468);
+    // Everybody on the way sees plain messages anyway.
+    let addr = secure.running.addr();
+    assert!(send_udp(addr, &bytes(&padded)).await.len() < 128);
+    assert_eq!(tcp(addr, &padded).await.edns.expect("EDNS").option(EdnsCode::Padding), None);
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_ask_are_told_how_long_they_may_be_idle() {
+    let secure = Secure::start(|_| {}).await;
+    let asking = with_option(11, Vec::new());
+    let mut stream = secure.connect_tls().await;
+    write_frame(&mut stream, &bytes(&asking)).await;
+    let over_tls = read_frame(&mut stream).await;
+    let told = |message: &Message| match message.edns.as_ref().expect("EDNS").option(EdnsCode::Keepalive) {
+        Some(EdnsOption::Unknown(11, data)) => Some(data.clone()),
+        None => None,
+        other => panic!("{other:?}"),
+    };
+    for message in [over_tls, tcp(secure.running.addr(), &asking).await] {
+        assert_eq!(told(&message), Some(vec![0, 100]));
+    }
+    assert_eq!(told(&tcp(secure.running.addr(), &with_edns(alice(), 1_232)).await), None);
+    assert_eq!(told(&udp(secure.running.addr(), &asking).await), None);
+    let over_https = http(&secure, post(bytes(&asking))).await;
+    assert_eq!(told(&Message::from_vec(over_https.body()).expect("a message")), None);
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn https_answers_get_and_post() {
+    let secure = Secure::start(|_| {}).await;
+    let query = bytes(&alice());
+    let url = format!("/dns-query?dns={}", BASE64URL_NOPAD.encode(&query));
+    for request in [post(query.clone()), get(&url)] {
+        let response = http(&secure, request).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/dns-message");
+        assert_eq!(response.headers()["cache-control"], "max-age=3600");
+        assert_eq!(addresses(&Message::from_vec(response.body()).expect("a message")), ["192.0.2.1"]);
+    }
+    // A DNS error is a good HTTP response, and not to be cached.
+    let refused = http(&secure, post(bytes(&request("example.com.", RecordType::A)))).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["cache-control"]), (200, &"max-age=0".parse().unwrap()));
+    let mut unreadable = query.clone();
+    unreadable.truncate(20);
+    let response = http(&secure, post(unreadable)).await;
+    let message = Message::from_vec(response.body()).expect("a message");
+    assert_eq!((response.status().as_u16(), message.metadata.response_code), (200, ResponseCode::FormErr));
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn https_says_what_is_wrong_with_a_request() {
+    let secure = Secure::start(|config| config.tls.https_path = "/ask".to_owned()).await;
+    let at = |method: &str, path: &str, media_type: &str, body: Vec<u8>| {
+        let request = Request::builder().method(method).uri(format!("https://127.0.0.1{path}"));
+        request.header("content-type", media_type).body(Full::from(body)).expect("a request")
+    };
+    let dns = "application/dns-message";
+    let mut response = alice();
+    response.metadata.message_type = MessageType::Response;
+    for (request, status, text) in [
+        (at("POST", "/dns-query", dns, bytes(&alice())), 404, "another path"),
+        (at("PUT", "/ask", dns, bytes(&alice())), 405, "GET and POST"),
+        (at("POST", "/ask", "text/html", bytes(&alice())), 415, "application/dns-message"),
+        (at("POST", "/ask", dns, vec![0; 65_536]), 413, "65535"),
+        (at("POST", "/ask", dns, vec![0; 11]), 400, "no DNS query"),
+        (at("POST", "/ask", dns, bytes(&response)), 400, "no DNS query"),
+        (at("GET", "/ask", dns, Vec::new()), 400, "parameter dns"),
+        (at("GET", "/ask?dns=***", dns, Vec::new()), 400, "base64url"),
+    ] {
+        let shown = format!("{request:?}");
+        let got = http(&secure, request).await;
+        assert_eq!(got.status().as_u16(), status, "{shown}");
+        assert!(String::from_utf8_lossy(got.body()).contains(text), "{shown}: {:?}", got.body());
+        assert_eq!(
+            got.headers().get("allow").map(|value| value.as_bytes()),
+            (status == 405).then_some(&b"GET, POST"[..])
+        );
+    }
+    // Headers beyond the cap never reach us.
+    let mut sender = secure.connect_https().await;
+    let huge = get(&format!("/ask?dns={}", "A".repeat(20_000)));
+    let refused = match timeout(DEADLINE, sender.send_request(huge)).await.expect("in time") {
+        Ok(response) => response.status().as_u16() == 431,
+        Err(_) => true,
+    };
+    assert!(refused);
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn https_requests_do_not_wait_for_each_other_and_idle_ends_it() {
+    let upstream = Upstream::start().await;
+    let secure = Secure::start(|config| {
+        config.upstreams = vec![upstream.addr()];
+        config.connections.idle_timeout_ms = 300;
+    })
+    .await;
+    let mut sender = secure.connect_https().await;
+    let slow = tokio::spawn(sender.send_request(post(bytes(&request("slow.example.", RecordType::A)))));
+    let question = upstream.asked().await;
+    for _ in 0..50 {
+        let response = timeout(DEADLINE, sender.send_request(post(bytes(&alice())))).await.expect("in time");
+        assert_eq!(response.expect("answered").status(), 200);
+    }
+    upstream.answer(question).await;
+    assert_eq!(slow.await.expect("no panic").expect("answered").status(), 200);
+    counted(&secure.running, "namestead_dns_connections_closed_total{proto=\"https\",reason=\"idle\"} 1").await;
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn quic_streams_do_not_wait_for_each_other() {
+    let upstream = Upstream::start().await;
+    let secure = Secure::start(|config| config.upstreams = vec![upstream.addr()]).await;
+    let connection = secure.connect_quic().await;
+    let waiting = connection.clone();
+    let slow = tokio::spawn(async move {
+        exchange(&waiting, &doq_frame(&request("slow.example.", RecordType::A))).await.expect("answered")
+    });
+    let question = upstream.asked().await;
+    for _ in 0..100 {
+        let answer = exchange(&connection, &doq_frame(&alice())).await.expect("answered");
+        let message = Message::from_vec(&answer[2..]).expect("a message");
+        assert_eq!((message.metadata.id, addresses(&message)), (0, vec!["192.0.2.1".to_owned()]));
+    }
+    upstream.answer(question).await;
+    assert_eq!(addresses(&Message::from_vec(&slow.await.expect("no panic")[2..]).expect("a message")), ["192.0.2.99"]);
+    connection.close(0u32.into(), b"");
+    counted(&secure.running, "namestead_dns_connections_closed_total{proto=\"quic\",reason=\"client\"} 1").await;
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn quic_ends_connections_that_break_its_rules() {
+    let secure = Secure::start(|_| {}).await;
+    let good = doq_frame(&alice());
+    let mut with_id = good.clone();
+    with_id[3] = 1;
+    let mut response = alice();
+    response.metadata.message_type = MessageType::Response;
+    let wrong = [
+        with_id,
+        good.repeat(2),
+        good[..good.len() - 1].to_vec(),
+        Vec::new(),
+        doq_frame(&response),
+        doq_frame(&with_option(11, Vec::new())),
+        vec![0xff; 66_000],
+    ];
+    for sent in wrong {
+        let connection = secure.connect_quic().await;
+        assert!(exchange(&connection, &good).await.is_ok());
+        let (mut send, _receive) = connection.open_bi().await.expect("a stream");
+        // The server may have closed before all of it is written.
+        let _ = send.write_all(&sent).await;
+        let _ = send.finish();
+        match timeout(DEADLINE, connection.closed()).await.expect("in time") {
+            quinn::ConnectionError::ApplicationClosed(closed) => assert_eq!(closed.error_code.into_inner(), 2),
+            other => panic!("{other} for {} bytes", sent.len()),
+        }
+    }
+    // No stream in one direction is allowed, so none is ever granted.
+    let connection = secure.connect_quic().await;
+    assert!(timeout(Duration::from_millis(100), connection.open_uni()).await.is_err());
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn idle_quic_connections_are_closed_whatever_keeps_them_awake() {
+    let secure = Secure::start(|config| config.connections.idle_timeout_ms = 300).await;
+    let mut transport = quinn::TransportConfig::default();
+    transport.keep_alive_interval(Some(Duration::from_millis(50)));
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(secure.client(&[b"doq"])).expect("TLS 1.3");
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    let endpoint = quinn::Endpoint::client(SocketAddr::from((LOOPBACK, 0))).expect("a socket");
+    let connecting = endpoint.connect_with(config, secure.quic(), "127.0.0.1").expect("valid");
+    let connection = timeout(DEADLINE, connecting).await.expect("in time").expect("trusted");
+    assert!(exchange(&connection, &doq_frame(&alice())).await.is_ok());
+    match timeout(DEADLINE, connection.closed()).await.expect("in time") {
+        quinn::ConnectionError::ApplicationClosed(closed) => assert_eq!(closed.error_code.into_inner(), 0),
+        other => panic!("{other}"),
+    }
+    counted(&secure.running, "namestead_dns_connections_closed_total{proto=\"quic\",reason=\"idle\"} 1").await;
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn all_transports_share_one_cap() {
+    let limits = ConnectionsConfig { max: 2, ..ConnectionsConfig::default() };
+    let secure = Secure::start(|config| config.connections = limits).await;
+    let quic = secure.connect_quic().await;
+    assert!(exchange(&quic, &doq_frame(&alice())).await.is_ok());
+    let mut tls = secure.connect_tls().await;
+    assert!(frame_len(&mut tls, &alice()).await > 0);
+    // The oldest is the idlest.
+    let mut https = secure.connect_https().await;
+    assert_eq!(https.send_request(post(bytes(&alice()))).await.expect("answered").status(), 200);
+    match timeout(DEADLINE, quic.closed()).await.expect("in time") {
+        quinn::ConnectionError::ApplicationClosed(closed) => assert_eq!(closed.error_code.into_inner(), 4),
+        other => panic!("{other}"),
+    }
+    let again = secure.connect_quic().await;
+    assert!(is_closed(&mut tls).await);
+    assert!(exchange(&again, &doq_frame(&alice())).await.is_ok());
+    for proto in ["tls", "quic"] {
+        let line = format!("namestead_dns_connections_closed_total{{proto=\"{proto}\",reason=\"evicted\"}} 1");
+        counted(&secure.running, &line).await;
+    }
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn clients_discover_what_is_on() {
+    let secure = Secure::start(|_| {}).await;
+    let discovery = request("_dns.resolver.arpa.", RecordType::SVCB);
+    let answer = udp(secure.running.addr(), &discovery).await;
+    let mut seen = Vec::new();
+    for record in &answer.answers {
+        let RData::SVCB(svcb) = &record.data else { panic!("{record}") };
+        assert_eq!(svcb.target_name.to_ascii(), "ns.nic.p2p.");
+        let find = |key| svcb.svc_params.iter().find(|(found, _)| *found == key).map(|(_, value)| value.clone());
+        let Some(SvcParamValue::Alpn(alpn)) = find(SvcParamKey::Alpn) else { panic!("{record}") };
+        let Some(SvcParamValue::Port(port)) = find(SvcParamKey::Port) else { panic!("{record}") };
+        assert!(find(SvcParamKey::Ipv4Hint).is_some() && find(SvcParamKey::Ipv6Hint).is_none());
+        assert_eq!(find(SvcParamKey::Unknown(7)).is_some(), alpn.0 == ["h2"], "{record}");
+        seen.push((svcb.svc_priority, alpn.0[0].clone(), port));
+    }
+    seen.sort();
+    let expected = [(1, "doq", secure.quic()), (2, "dot", secure.tls()), (3, "h2", secure.https())];
+    assert_eq!(seen, expected.map(|(priority, alpn, addr)| (priority, alpn.to_owned(), addr.port())));
+    secure.stop().await;
+
+    let plain = Running::start(config(), world()).await;
+    let answer = udp(plain.addr(), &discovery).await;
+    assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 0));
+    assert_eq!(answer.authorities[0].record_type(), RecordType::SOA);
+    plain.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_lets_all_transports_finish() {
+    let upstream = Upstream::start().await;
+    let secure = Secure::start(|config| config.upstreams = vec![upstream.addr()]).await;
+    let slow = || request("slow.example.", RecordType::A);
+    let mut tls = secure.connect_tls().await;
+    write_frame(&mut tls, &bytes(&slow())).await;
+    let mut https = secure.connect_https().await;
+    let over_https = tokio::spawn(https.send_request(post(bytes(&slow()))));
+    let quic = secure.connect_quic().await;
+    let over_quic = tokio::spawn(async move { exchange(&quic, &doq_frame(&slow())).await.expect("answered") });
+    let questions = [upstream.asked().await, upstream.asked().await, upstream.asked().await];
+    let addrs = [secure.tls(), secure.https()];
+    let stopping = tokio::spawn(secure.stop());
+    // New clients are gone before the old ones are.
+    for addr in addrs {
+        let refused = async { while TcpStream::connect(addr).await.is_ok() {} };
+        timeout(DEADLINE, refused).await.expect("in time");
+    }
+    for question in questions {
+        upstream.answer(question).await;
+    }
+    assert_eq!(addresses(&read_frame(&mut tls).await), ["192.0.2.99"]);
+    assert_eq!(over_https.await.expect("no panic").expect("answered").status(), 200);
+    assert!(over_quic.await.expect("no panic").len() > 2);
+    timeout(DEADLINE, stopping).await.expect("in time").expect("no panic");
+}
+
+#[tokio::test]
+async fn encrypted_transports_need_a_certificate() {
+    let mut config = config();
+    config.tls.listen = any_port();
+    let metrics = Arc::new(resolver::DnsMetrics::new(&prometheus::Registry::new()).expect("a fresh registry"));
+    let error = resolver::Resolver::bind(&config, Arc::new(world()), metrics).await.map(drop).expect_err("none");
+    assert_eq!(error.to_string(), "encrypted DNS needs a certificate, and none was obtained");
+}

@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+"""Real NSD and Knot as secondaries: a whole zone, ten blocks of changes, reorganisations, a restart of the secondaries.
+
+A program around our server (resolver/examples/primary.rs) holds made-up names of every kind, in both suffix trees, and
+its chain does what this test says. After each act the secondaries have to reach our serial, by the kind of transfer
+that is expected, and random questions to all servers have to get equal answers: code, AA, answer and authority, TTLs
+included, and the addresses of a referral. What may differ is named in `explained`.
+
+Needs Debian's packages nsd and knot; a server that is not installed is left out, but one has to be there.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+from common import REPO, Failed, parser, require, until, workspace
+
+PATH = os.environ["PATH"] + ":/usr/sbin"
+ZONES = ("p2p", "p2p.alt")
+TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "DNAME": 39, "DS": 43}
+# Where names begin in the data of a type, and how many there are.
+NAMES_AT = {2: (0, 1), 5: (0, 1), 6: (0, 2), 15: (2, 1), 33: (6, 1), 39: (0, 1)}
+WINDOW = 64
+
+
+def build():
+    command = ["cargo", "build", "--locked", "-p", "resolver", "--example", "primary", "--message-format=json"]
+    for line in subprocess.run(command, cwd=REPO, check=True, capture_output=True, text=True).stdout.splitlines():
+        message = json.loads(line)
+        if message.get("target", {}).get("name") == "primary" and message.get("executable"):
+            return message["executable"]
+    raise Failed("cargo named no program")
+
+
+def free_port():
+    """A port that is free for both UDP and TCP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", tcp.getsockname()[1]))
+                return tcp.getsockname()[1]
+
+
+class Message:
+    """A response, taken apart: names in lower case, data without compression."""
+
+    def __init__(self, data):
+        self.data = data
+        ident, flags, questions, *counts = struct.unpack("!6H", data[:12])
+        self.ident, self.rcode, self.aa, self.tc = ident, flags & 15, bool(flags & 0x400), bool(flags & 0x200)
+        at = 12
+        for _ in range(questions):
+            at = self.name(at)[1] + 4
+        self.sections = []
+        for count in counts:
+            section = []
+            for _ in range(count):
+                record, at = self.record(at)
+                section.append(record)
+            self.sections.append(section)
+
+    def name(self, at):
+        labels, end = [], None
+        while True:
+            length = self.data[at]
+            if length >= 0xC0:
+                end = end or at + 2
+                at = struct.unpack("!H", self.data[at:at + 2])[0] & 0x3FFF
+            elif length:
+                labels.append(self.data[at + 1:at + 1 + length].lower())
+                at += 1 + length
+            else:
+                return b".".join(labels) + b".", end or at + 1
+
+    def record(self, at):
+        owner, at = self.name(at)
+        rtype, _, ttl, length = struct.unpack("!HHIH", self.data[at:at + 10])
+        at += 10
+        begin, count = NAMES_AT.get(rtype, (length, 0))
+        value, next_at = self.data[at:at + begin], at + begin
+        for _ in range(count):
+            name, next_at = self.name(next_at)
+            value += name + b" "
+        return (owner, rtype, ttl, value + self.data[next_at:at + length]), at + length
+
+    def said(self):
+        answer, authority, additional = ([r for r in section if r[1] != 41] for section in self.sections)
+        # Which addresses come along with an answer is every server's choice; a referral needs them.
+        is_referral = not self.aa and not answer
+        addresses = sorted(r for r in additional if is_referral)
+        return self.rcode, self.aa, sorted(answer), sorted(authority), addresses
+
+
+def ask(port, questions):
+    """The answers to all questions from one server, over UDP."""
+    answers = [None] * len(questions)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect(("127.0.0.1", port))
+        one.settimeout(5)
+        for first in range(0, len(questions), WINDOW):
+            waiting = set(range(first, min(first + WINDOW, len(questions))))
+            for index in waiting:
+                name, rtype = questions[index]
+                labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+                header = struct.pack("!6H", index & 0xFFFF, 0, 1, 0, 0, 1)
+                opt = struct.pack("!BHHIH", 0, 41, 4096, 0, 0)
+                one.send(header + labels + b"\0" + struct.pack("!2H", TYPES[rtype], 1) + opt)
+            while waiting:
+                try:
+                    message = Message(one.recv(65_535))
+                except TimeoutError:
+                    raise Failed(f"port {port} does not answer {questions[min(waiting)]}") from None
+                index = first + (message.ident - first) % 0x10000
+                answers[index] = message
+                waiting.discard(index)
+    return answers
+
+
+def explained(question, ours, theirs):
+    """Why two answers may differ, or None."""
+    if ours.tc or theirs.tc:
+        return "one of them does not fit a datagram"
+    a, b = ours.said(), theirs.said()
+    reasons = []
+    # What our TTL would be if it did not count down.
+    full = {(r[0], r[1], r[3]): r[2] for part in b[2:] for r in part}
+    longer = lambda r: full[key] if (key := (r[0], r[1], r[3])) in full and full[key] > r[2] and r[2] % 120 == 0 else r[2]
+    at_full = (*a[:2], *([(r[0], r[1], longer(r), r[3]) for r in part] for part in a[2:]))
+    if at_full != a:
+        reasons.append("our TTL counts down to the end of a term or of grace")
+    a = at_full
+    apex = max((zone for zone in ZONES if question[0].endswith("." + zone)), key=len, default=question[0]).encode()
+    inside = lambda name: name.endswith(b"." + apex + b".")
+    ends = [record for record in b[2] if record[1] == 5 and not inside(record[3].rstrip())]
+    if ends and b == (0, True, [record for record in a[2] if inside(record[0])], [], []):
+        reasons.append("it does not follow an alias into our other zone")
+        a = b
+    if (*a[:4], [record for record in a[4] if inside(record[0])]) == b != a:
+        reasons.append("we add an address from our other zone")
+        a = b
+    return " and ".join(reasons) if a == b else None
+
+
+class Primary:
+    def __init__(self, program, directory, port, secondaries, names):
+        self.port, self.directory = port, directory
+        config = directory / "primary.toml"
+        config.write_text(
+            f'listen = ["127.0.0.1:{port}"]\ndnssec = "off"\n[transfer]\nallow = ["127.0.0.0/8"]\nallow_keys = ["fleet"]\n'
+            f'key_files = ["{directory}/fleet.key"]\nnotify = {json.dumps([f"127.0.0.1:{p}" for p in secondaries])}\n'
+            'notify_key = "fleet"\n')
+        with open(directory / "primary.log", "w") as log:
+            self.process = subprocess.Popen([program, str(config), str(names)], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=log, text=True)
+        self.state = self.read()
+
+    def read(self):
+        line = self.process.stdout.readline()
+        require(line, f"the primary has ended; see {self.directory}/primary.log")
+        words = re.match(r"height (\d+) serial (\d+) names (\d+)", line)
+        counted = re.findall(r'result="(\w+)",type="(\w+)"} (\d+)', line)
+        return {"height": int(words[1]), "serial": int(words[2]), "names": int(words[3]),
+                "counted": {f"{kind} {result}": int(count) for result, kind, count in counted}}
+
+    def tell(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        self.state = self.read()
+        return self.state
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+class Secondary:
+    name = daemon = ""
+    # What its log says of a zone that came whole, and of changes that came.
+    whole = delta = ""
+
+    def __init__(self, directory, port, primary, secret):
+        self.directory, self.port = directory / self.name, port
+        self.directory.mkdir()
+        self.log = self.directory / "log"
+        self.config = self.directory / f"{self.name}.conf"
+        self.config.write_text(self.configuration(primary, secret))
+        self.process = None
+
+    def start(self):
+        with open(self.directory / "out", "a") as out:
+            self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, env={**os.environ, "PATH": PATH})
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(30)
+            self.process = None
+
+    def serials(self):
+        require(self.process.poll() is None, f"{self.name} has ended; see {self.directory}")
+        try:
+            found = []
+            for answer in ask(self.port, [(zone, "SOA") for zone in ZONES]):
+                data = [record[3] for record in answer.sections[0] if record[1] == 6]
+                found.append(struct.unpack("!I", data[0][-20:-16])[0] if data else None)
+            return found
+        except (OSError, Failed):
+            return None
+
+    def count(self, pattern):
+        return len(re.findall(pattern, self.log.read_text())) if self.log.exists() else 0
+
+
+class Nsd(Secondary):
+    name, daemon = "nsd", "nsd"
+    whole = r"xfrd: zone \S+ committed .*|received update to serial"
+
+    def command(self):
+        return ["nsd", "-d", "-c", str(self.config)]
+
+    def configuration(self, primary, secret):
+        zones = "".join(f"""
+zone:
+    name: {zone}
+    zonefile: {zone}.zone
+    request-xfr: 127.0.0.1@{primary} fleet
+    allow-notify: 127.0.0.1 fleet
+""" for zone in ZONES)
+        d = self.directory
+        return f"""
+server:
+    server-count: 1
+    ip-address: 127.0.0.1@{self.port}
+    username: ""
+    chroot: ""
+    zonesdir: "{d}"
+    database: ""
+    pidfile: "{d}/pid"
+    xfrdfile: "{d}/xfrd.state"
+    zonelistfile: "{d}/zone.list"
+    xfrdir: "{d}"
+    logfile: "{self.log}"
+    verbosity: 3
+    minimal-responses: yes
+    rrl-ratelimit: 0
+    rrl-whitelist-ratelimit: 0
+remote-control:
+    control-enable: no
+key:
+    name: fleet
+    algorithm: hmac-sha256
+    secret: "{secret}"
+{zones}"""
+
+
+class Knot(Secondary):
+    name, daemon = "knot", "knotd"
+    whole = r"AXFR, incoming, .*finished"
+    delta = r"IXFR, incoming, .*finished"
+
+    def command(self):
+        return ["knotd", "-c", str(self.config)]
+
+    def configuration(self, primary, secret):
+        zones = "".join(f"""
+  - domain: {zone}
+    master: primary
+    acl: notify
+""" for zone in ZONES)
+        return f"""
+server:
+    rundir: "{self.directory}"
+    listen: 127.0.0.1@{self.port}
+    udp-workers: 1
+    tcp-workers: 1
+    background-workers: 1
+log:
+  - target: "{self.log}"
+    any: info
+database:
+    storage: "{self.directory}"
+key:
+  - id: fleet
+    algorithm: hmac-sha256
+    secret: {secret}
+remote:
+  - id: primary
+    address: 127.0.0.1@{primary}
+    key: fleet
+acl:
+  - id: notify
+    address: 127.0.0.1
+    key: fleet
+    action: notify
+template:
+  - id: default
+    storage: "{self.directory}"
+    zonefile-sync: -1
+    zonefile-load: none
+    journal-content: all
+zone:{zones}"""
+
+
+class Play:
+    """What is done, and what has to be seen each time."""
+
+    def __init__(self, primary, secondaries, questions):
+        self.primary, self.secondaries, self.questions = primary, secondaries, questions
+        self.compared, self.reasons = 0, {}
+
+    def catch_up(self, seconds):
+        wanted = [self.primary.state["serial"]] * len(ZONES)
+        began = time.monotonic()
+        for secondary in self.secondaries:
+            until(lambda: secondary.serials() == wanted, seconds, f"see {secondary.name} at serial {wanted[0]}")
+        return time.monotonic() - began
+
+    def compare(self, what):
+        path = self.primary.directory / "queries"
+        self.primary.tell(f"queries {self.questions} {path}")
+        questions = [tuple(line.split()) for line in path.read_text().splitlines()]
+        ours = ask(self.primary.port, questions)
+        for secondary in self.secondaries:
+            theirs = ask(secondary.port, questions)
+            odd = []
+            for question, a, b in zip(questions, ours, theirs):
+                self.compared += 1
+                if a.said() != b.said():
+                    reason = explained(question, a, b)
+                    if reason:
+                        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+                    else:
+                        odd.append(f"{' '.join(question)}\n    ours:   {a.said()}\n    theirs: {b.said()}")
+            shown = "\n  ".join(odd[:8])
+            require(not odd, f"{what}: {len(odd)} of {len(questions)} answers of {secondary.name} differ:\n  {shown}")
+
+    def counted(self, kind):
+        return self.primary.tell("state")["counted"].get(kind, 0)
+
+    def act(self, what, command, kind):
+        """One act, after which every secondary and zone has made a transfer of `kind`, and none of another."""
+        kinds = ("AXFR whole", "IXFR whole", "IXFR delta", "IXFR aborted", "AXFR aborted", "IXFR ahead")
+        before = {one: self.counted(one) for one in kinds}
+        logged = {one.name: one.count(one.delta) for one in self.secondaries if one.delta}
+        for one in command if isinstance(command, list) else [command]:
+            self.primary.tell(one)
+            took = self.catch_up(60)
+        news = {one: self.counted(one) - before[one] for one in kinds}
+        others = {one: count for one, count in news.items() if count and one != kind}
+        expected = len(self.secondaries) * len(ZONES)
+        require(news[kind] >= expected and not others, f"{what}: expected {kind} from each, and saw {news}")
+        for one in self.secondaries:
+            if one.delta and kind == "IXFR delta":
+                more = one.count(one.delta) - logged[one.name]
+                require(more >= len(ZONES), f"{what}: the log of {one.name} tells of {more} IXFRs")
+        self.compare(what)
+        state = self.primary.state
+        print(f"  {what}: height {state['height']}, serial {state['serial']}, {state['names']} names, "
+              f"{news[kind]} × {kind}, caught up in {took:.1f} s", flush=True)
+
+
+def run(args):
+    kinds = [kind for kind in (Nsd, Knot) if shutil.which(kind.daemon, path=PATH)]
+    require(kinds, "neither nsd nor knot is installed\n       try: scripts/setup --test")
+    program = build()
+    with workspace(args, "transfer") as directory, contextlib.ExitStack() as stack:
+        secret = base64.b64encode(os.urandom(32)).decode()
+        key = directory / "fleet.key"
+        key.touch(mode=0o600)
+        key.write_text(f"hmac-sha256:fleet:{secret}\n")
+        port = free_port()
+        secondaries = []
+        for kind in kinds:
+            secondaries.append(kind(directory, free_port(), port, secret))
+        primary = Primary(program, directory, port, [one.port for one in secondaries], args.names)
+        stack.callback(primary.stop)
+        play = Play(primary, secondaries, args.questions)
+        began = time.monotonic()
+        for one in secondaries:
+            one.start()
+            stack.callback(one.stop)
+        took = play.catch_up(300)
+        whole = sum(play.counted(kind) for kind in ("AXFR whole", "IXFR whole"))
+        require(whole == len(secondaries) * len(ZONES), f"{whole} whole zones were fetched")
+        play.compare("the whole zone")
+        print(f"  {args.names} names in {len(ZONES)} zones whole: serial {primary.state['serial']}, caught up in {took:.1f} s")
+        for _ in range(args.blocks):
+            play.primary.tell("state")
+        play.act(f"{args.blocks} blocks, one by one", [f"blocks 1 {args.changes}"] * args.blocks, "IXFR delta")
+        play.act("three blocks at once", f"blocks 3 {args.changes}", "IXFR delta")
+        play.act("a longer branch", f"reorganise 3 4 {args.changes}", "IXFR delta")
+        play.act("a branch of the same length", f"reorganise 2 2 {args.changes}", "IXFR delta")
+        require(primary.state["serial"] == primary.state["height"] + 1, "the serial has to be ahead now")
+        play.act("a shorter branch", f"reorganise 3 2 {args.changes}", "IXFR delta")
+        require(primary.state["serial"] == primary.state["height"] + 3, "the serial has to be further ahead now")
+        play.act("blocks until the height is the serial again", f"blocks 4 {args.changes}", "IXFR delta")
+        require(primary.state["serial"] == primary.state["height"], "the serial has to be the height again")
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in play.reasons.items()) or "no difference"
+        names = " and ".join(one.name for one in secondaries)
+        return (f"{names} equal us in {play.compared} answers ({reasons}), "
+                f"{time.monotonic() - began:.0f} s without building")
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--names", type=int, default=100_000, help="names to begin with (default %(default)s)")
+    arguments.add_argument("--changes", type=int, default=500, help="changed names per block (default %(default)s)")
+    arguments.add_argument("--blocks", type=int, default=10, help="blocks to follow one by one (default %(default)s)")
+    arguments.add_argument("--questions", type=int, default=10_000, help="per comparison (default %(default)s)")
+    began = time.monotonic()
+    try:
+        print(f"ok transfer: {run(arguments.parse_args())} ({time.monotonic() - began:.0f} s)")
+    except Failed as problem:
+        sys.exit(f"FAILED transfer after {time.monotonic() - began:.0f} s: {problem}")
