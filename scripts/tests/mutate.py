@@ -139,7 +139,7 @@ class Udp:
     name = "UDP"
 
     def __init__(self, host, port):
-        self.sockets = []
+        self.sockets, self.closed = [], 0
         for _ in range(4):
             udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -241,7 +241,7 @@ class Https:
 
     def __init__(self, host, port):
         self.target, self.connection = (host, port), None
-        self.rounds = self.answers = self.stream = 0
+        self.rounds = self.answers = self.stream = self.closed = 0
         self.leaving = False
 
     def close(self):
@@ -280,16 +280,32 @@ class Https:
             self.exchange([*messages[start : start + self.STREAMS - 1], control(0)])
 
     def exchange(self, messages):
-        if self.connection is None or self.leaving or self.stream > 20_000:
-            self.close()
-            self.open()
-        first = self.stream
+        """Sends these and takes all answers; the last one is to a valid query."""
+        for _ in range(3):
+            if self.connection is None or self.leaving or self.stream > 20_000:
+                self.close()
+                self.open()
+            try:
+                messages = self.attempt(messages)
+            except OSError:
+                # A server may end a connection; what was under way goes over a new one.
+                self.closed += 1
+                self.leaving = True
+                continue
+            if not messages:
+                return
+        raise Failed(f"DoH ended three connections in a row in round {self.rounds}")
+
+    def attempt(self, messages):
+        """The messages that the server has not taken because it ends the connection in order; mostly none."""
+        first, body = self.stream, b""
         last = first + 2 * (len(messages) - 1)
+        waiting, left = set(range(first, last + 2, 2)), []
         self.connection.sendall(b"".join(map(self.request, messages)))
-        waiting, body, left = set(range(first, last + 2, 2)), b"", []
         while waiting:
             head = self.reader.read(9)
-            require(len(head) == 9, "DoH closed the connection")
+            if len(head) < 9:
+                raise ConnectionResetError("DoH closed the connection")
             payload = self.reader.read(int.from_bytes(head[:3], "big"))
             kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big") & 0x7FFF_FFFF
             if kind == 4 and not flags & 1:
@@ -297,7 +313,6 @@ class Https:
             elif kind == 6 and not flags & 1:
                 self.connection.sendall(self.frame(6, 1, 0, payload))
             elif kind == 7:
-                # A server may end a connection in order, and says up to which stream it answers.
                 served, error = struct.unpack(">II", payload[:8])
                 require(error == 0, f"DoH says good-bye with error {error}: {payload!r}")
                 self.leaving = True
@@ -308,10 +323,9 @@ class Https:
             if kind == 3 or (kind in (0, 1) and flags & 1):
                 waiting.discard(stream)
                 self.answers += 1
-        if left:
-            self.close()
-            return self.exchange(left)
-        check_control(body)
+        if not left:
+            check_control(body)
+        return left
 
 
 # --- the run --------------------------------------------------------------------------------------------------------
@@ -339,7 +353,8 @@ def survives(node, count, seed, https_port=None):
         started, answers = time.monotonic(), way.answers
         send(way, int(count * share))
         rate = count * share / (time.monotonic() - started)
-        said.append(f"{int(count * share):,} over {way.name} ({rate:,.0f}/s, {way.answers - answers:,} answers)")
+        said.append(f"{int(count * share):,} over {way.name} ({rate:,.0f}/s, {way.answers - answers:,} answers"
+                    + (f", {way.closed} connections ended by the node)" if way.closed else ")"))
         way.close()
     require(node.is_running() and node.pid == pid, "the node is gone")
     require(not node.log_has_panic(), f"the node panicked; see {node.log}")

@@ -152,23 +152,24 @@ ALL = {"code", "AA", "answer", "authority", "glue", "order", "question"}
 
 @explained
 def other_classes(asked, ours, theirs, server):
-    """We refuse every class but IN and CH. NSD and Knot take ANY for IN, BIND calls ANY and NONE malformed, NSD and
-    Knot leave out the question or answer NOTAUTH. RFC 1035 leaves it open."""
+    """We refuse every class but IN and CH. NSD and Knot take ANY for IN, and NSD leaves the question out of refusals;
+    BIND says FORMERR to NONE and ANY, and NOTIMP to unknown classes. No RFC says."""
     return ALL if asked.qclass != 1 and ours.rcode == 5 and not ours.answer else ()
 
 
 @explained
 def types_that_cannot_be_asked_for(asked, ours, theirs, server):
-    """OPT, TKEY, TSIG and NXNAME are no questions about data: we answer FORMERR as RFC 9824 §3.5 demands for NXNAME,
-    and REFUSED to transfers over UDP and to strangers; the others say NOTIMP, FORMERR, NOTAUTH or that there is none.
-    Type 0, MAILA and MAILB are for us types that no name has (RFC 3597)."""
+    """OPT, TKEY, TSIG and NXNAME are no questions about data: we answer FORMERR, as RFC 9824 §3.5 demands for NXNAME,
+    and REFUSED to transfers. The others say FORMERR, NOTIMP, REFUSED, or that the name has no such type, each in its
+    own way. Type 0, MAILA and MAILB are for us types that no name has (RFC 3597)."""
     expected = {41: {1}, 128: {1}, 249: {1}, 250: {1}, 251: {5}, 252: {5}, 0: {0, 3}, 253: {0, 3}, 254: {0, 3}}
     return ALL if ours.rcode in expected.get(asked.qtype, ()) else ()
 
 
 @explained
 def any_is_minimal(asked, ours, theirs, server):
-    """ANY over UDP is answered with one set (RFC 8482 §4.1): which one is everybody's choice. NSD gives all."""
+    """ANY may be answered with one set (RFC 8482 §4.1), and which one is everybody's choice. NSD sends such clients to
+    TCP, where all answer in full or with one set."""
     owners = {r[0] for r in ours.answer} | {r[0] for r in theirs.answer}
     aliased = any(r[1] in (5, 39) for r in theirs.answer)
     alike = ours.answer and theirs.answer and (len(owners) == 1 or aliased)
@@ -176,8 +177,7 @@ def any_is_minimal(asked, ours, theirs, server):
 
 @explained
 def cd_comes_back_from_bind(asked, ours, theirs, server):
-    """BIND copies the CD bit into every response; an authority should clear it (RFC 4035 §3.1.6), as NSD, Knot and we
-    do."""
+    """BIND copies the CD bit into every response (RFC 4035 §3); authorities clear it, say §3.1.6, NSD, Knot and we."""
     return {"CD"} if server == "bind" and theirs.flags & 0x10 and not ours.flags & 0x10 else ()
 
 
