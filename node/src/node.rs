@@ -96,6 +96,7 @@ impl Node {
         let handle = chain.handle();
         let p2p = p2p::spawn(config.p2p.clone(), deps(&config, params, handle.clone())).await?;
         let table = Arc::new(SharedTable::new(params.block_interval));
+        let serials = prepare_zone(&config, &table);
         let dns = bind_dns(&config, table.clone(), &metrics, key).await?;
         let signals = verdicts::Signals::new();
         let miner = Miner::start(&config.mining, params, handle.clone(), signals.conditions())
@@ -114,7 +115,7 @@ impl Node {
         let filled = tokio::sync::watch::channel(false);
         let tasks = vec![
             tokio::spawn(alarms::run(handle.clone(), metrics)),
-            tokio::spawn(feed::run(params, handle.clone(), table.clone(), filled.0)),
+            tokio::spawn(feed::run(params, handle.clone(), table.clone(), serials, filled.0)),
             tokio::spawn(verdicts::follow(signals, p2p.watch_verdict(), handle.clone(), table, filled.1)),
         ];
         let api = ApiServer::bind(&config.api, state.clone()).await?;
@@ -248,6 +249,18 @@ fn deps(config: &Config, params: &'static Params, chain: ChainHandle) -> p2p::De
 fn dnssec_key(config: &Config) -> Result<Option<ZoneKey>, NodeError> {
     let signs = config.dns.dnssec == Dnssec::On && !config.dns.listen.is_empty();
     Ok(signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?)
+}
+
+/// Before anything is published: what was given out before, and how much is remembered for secondaries.
+fn prepare_zone(config: &Config, table: &SharedTable) -> feed::SerialFile {
+    if let Some(limits) = config.dns.transfer.history() {
+        table.keep_history(limits);
+    }
+    let serials = feed::SerialFile::load(config.data_dir.join("dns.serial"));
+    if let Some(last) = serials.last() {
+        table.resume(last);
+    }
+    serials
 }
 
 async fn bind_dns(

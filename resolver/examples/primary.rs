@@ -145,7 +145,8 @@ impl Chain {
                 0 => self.recent().unwrap_or(index),
                 _ => index,
             };
-            let below = ["", "", "", "www.", "a.b.", "b.", "x.wild.", "wild.", "ns.", "deep.d.", "d.", "y.x.", "*.wild."];
+            let below =
+                ["", "", "", "www.", "a.b.", "b.", "x.wild.", "wild.", "ns.", "deep.d.", "d.", "y.x.", "*.wild."];
             let below = below[(self.draw() % below.len() as u64) as usize];
             let types = ["A", "A", "AAAA", "TXT", "MX", "NS", "CNAME", "DS", "SOA", "SRV", "DNAME"];
             let rtype = types[(self.draw() % types.len() as u64) as usize];
@@ -177,7 +178,8 @@ impl Chain {
     fn say(&self, registry: &Registry) {
         let facts = self.table.table().facts();
         let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-        let counted: Vec<&str> = text.lines().filter(|line| line.starts_with("namestead_dns_transfers_total")).collect();
+        let counted: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("namestead_dns_transfers_total")).collect();
         let serial = facts.version.unwrap().serial;
         println!("height {} serial {serial} names {} {}", facts.height, facts.names, counted.join(" "));
         std::io::stdout().flush().unwrap();
@@ -193,7 +195,8 @@ fn mix(number: u64) -> u64 {
 }
 
 fn name(index: u64) -> String {
-    let letters: String = (0..3 + mix(index) % 6).map(|i| char::from(b'a' + (mix(index ^ (i << 32)) % 26) as u8)).collect();
+    let letters: String =
+        (0..3 + mix(index) % 6).map(|i| char::from(b'a' + (mix(index ^ (i << 32)) % 26) as u8)).collect();
     format!("{letters}{index:05}")
 }
 
@@ -203,7 +206,8 @@ fn entry(index: u64, (face, since): Face, names: u64) -> (Name, Entry) {
     let below = |number: u64| u32::try_from(random >> 8 & 0xff).unwrap() % number as u32;
     // A third of what the table begins with is settled, a third settles or ends within the next blocks.
     let recent = if face == 0 { since - [5_000, 715 + below(15), 1][index as usize % 3] } else { since };
-    let active = Life { active_from: 100, expires_at: 200_000, grace_until: 221_600, revoked_until: None, last_change: recent };
+    let active =
+        Life { active_from: 100, expires_at: 200_000, grace_until: 221_600, revoked_until: None, last_change: recent };
     let life = match random % 24 {
         0 => Life { expires_at: since + below(14), grace_until: since + 5_000, ..active },
         1 => Life { expires_at: since - 500, grace_until: since + below(14), ..active },
@@ -226,12 +230,18 @@ fn records(index: u64, random: u64, names: u64) -> Vec<Record> {
         Record { sub: sub[..sub.len() - 1].to_vec(), rtype, ttl: 300 + (random % 4) as u32 * 900, rdata }
     };
     let a = |sub: &str, last: u8| one(sub, rtype::A, [&[10], &random.to_be_bytes()[6..], &[last]].concat());
-    let aaaa = |sub: &str| one(sub, rtype::AAAA, [&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0], &random.to_be_bytes()[..]].concat());
+    let aaaa =
+        |sub: &str| one(sub, rtype::AAAA, [&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0], &random.to_be_bytes()[..]].concat());
     let txt = |sub: &str| one(sub, rtype::TXT, [&[4][..], b"text"].concat());
     let other = full(&format!("{}.p2p", name(mix(random) % names)));
     let mut records = vec![a("", 1)];
     match random % 16 {
-        0 => records.extend([a("", 2), aaaa(""), txt(""), one("", rtype::MX, [&[0, 10], &full(&format!("{own}.p2p"))[..]].concat())]),
+        0 => records.extend([
+            a("", 2),
+            aaaa(""),
+            txt(""),
+            one("", rtype::MX, [&[0, 10], &full(&format!("{own}.p2p"))[..]].concat()),
+        ]),
         1 => records.push(one("www", rtype::CNAME, full(&format!("{own}.p2p")))),
         2 => records.push(one("www", rtype::CNAME, other)),
         3 => records.extend([a("*.wild", 3), txt("y.wild")]),
@@ -243,12 +253,24 @@ fn records(index: u64, random: u64, names: u64) -> Vec<Record> {
             records.push(one("b", rtype::DS, [&[0, 1, 13, 2][..], &[7; 32]].concat()));
         }
         7 => records.extend([one("", rtype::NS, full(&format!("ns.{own}.p2p"))), a("ns", 5), txt("www")]),
-        8 => records.extend([one("", rtype::NS, full("ns1.example.net")), one("", rtype::NS, full(&format!("NS.{own}.p2p"))), aaaa("ns")]),
+        8 => records.extend([
+            one("", rtype::NS, full("ns1.example.net")),
+            one("", rtype::NS, full(&format!("NS.{own}.p2p"))),
+            aaaa("ns"),
+        ]),
         9 => records = vec![one("", rtype::CNAME, other), a("", 6), txt("www")],
-        10 => records.extend([one("www", rtype::CNAME, full("elsewhere.example")), one("wild", rtype::DNAME, full("example"))]),
+        10 => records
+            .extend([one("www", rtype::CNAME, full("elsewhere.example")), one("wild", rtype::DNAME, full("example"))]),
         11 => records.extend([one("www", rtype::MX, vec![1]), one("x", rtype::LOC, vec![2; 15]), txt("*")]),
-        12 => records.extend([one("d", rtype::DNAME, full("a.p2p")), one("d", rtype::CNAME, full("b.p2p")), txt("deep.d")]),
-        13 => records.extend([one("x", rtype::SRV, [&[0, 0, 0, 1, 0x13, 0xc4], &other[..]].concat()), one("*", rtype::CNAME, full(&format!("{own}.p2p")))]),
+        12 => records.extend([
+            one("d", rtype::DNAME, full("a.p2p")),
+            one("d", rtype::CNAME, full("b.p2p")),
+            txt("deep.d"),
+        ]),
+        13 => records.extend([
+            one("x", rtype::SRV, [&[0, 0, 0, 1, 0x13, 0xc4], &other[..]].concat()),
+            one("*", rtype::CNAME, full(&format!("{own}.p2p"))),
+        ]),
         14 => records.extend([one("b", 65_280, vec![1, 2, 3]), one("x", rtype::CAA, b"\0\x05issueca".to_vec())]),
         _ => {}
     }

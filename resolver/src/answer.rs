@@ -28,8 +28,8 @@ use crate::{
     source::{NameView, Readiness},
 };
 
-pub use plain::NotPlain;
 pub(crate) use chain::is_single;
+pub use plain::NotPlain;
 pub(crate) use plain::{Plain, Set, plain};
 
 /// The most aliases (CNAME or DNAME) followed for one query.

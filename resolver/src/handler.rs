@@ -125,9 +125,7 @@ impl Handler {
             Checked::Refused(_, refusal) => return Responses::One(refusal),
             Checked::Malformed => return Responses::One(unreadable(&header)),
         };
-        if let Some(responses) =
-            self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source))
-        {
+        if let Some(responses) = self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source)) {
             return responses;
         }
         let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };

@@ -33,8 +33,8 @@ pub mod sign;
 pub mod site;
 
 pub mod forward;
-pub mod transfer;
 mod message;
+pub mod transfer;
 
 pub mod query;
 pub mod source;

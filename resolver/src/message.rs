@@ -85,7 +85,13 @@ impl Reply {
     }
 
     /// Cuts the reply to what the client can take, less `reserved` bytes for what comes behind it. `query` is absent if the question could not be understood.
-    pub(crate) fn fit(self, request: &Request, query: Option<&Query>, server_id: Option<&str>, reserved: usize) -> Fitted {
+    pub(crate) fn fit(
+        self,
+        request: &Request,
+        query: Option<&Query>,
+        server_id: Option<&str>,
+        reserved: usize,
+    ) -> Fitted {
         let limit = usize::from(query.map_or(MIN_UDP_BYTES, Query::max_answer_bytes)).saturating_sub(reserved);
         let edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
         let cut = |dropped| self.without(dropped, request, edns.as_ref());

@@ -20,8 +20,8 @@ use crate::{
     connection::Connections,
     metrics::DnsMetrics,
     sign::ZoneKey,
-    transfer::notify,
     source::NameSource,
+    transfer::notify,
     wire::{Paths, Responder, Workers},
 };
 

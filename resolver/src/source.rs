@@ -221,7 +221,16 @@ mod tests {
 
     fn facts(height: u32) -> Facts {
         let readiness = Readiness::Ready;
-        Facts { height, time: 0, block_interval_s: 120, readiness, names: 0, malformed_records: 0, peers: 0, version: None }
+        Facts {
+            height,
+            time: 0,
+            block_interval_s: 120,
+            readiness,
+            names: 0,
+            malformed_records: 0,
+            peers: 0,
+            version: None,
+        }
     }
 
     #[test]

@@ -195,6 +195,11 @@ impl SharedTable {
         self.writing().set_limits(limits, &self.published.load().table);
     }
 
+    /// How much is remembered, if anything.
+    pub fn history(&self) -> Option<HistoryLimits> {
+        self.writing().limits()
+    }
+
     /// Goes on from the last version of an earlier run. To be called before anything is published.
     pub fn resume(&self, last: Version) {
         self.writing().resume(last);
@@ -400,8 +405,16 @@ mod tests {
         let facts = shared.view().facts();
         let readiness = Readiness::Ready;
         let version = Some(Version { serial: 5, tag: None });
-        let expected =
-            Facts { height: 5, time: 50, block_interval_s: 2, readiness, names: 3, malformed_records: 0, peers: 4, version };
+        let expected = Facts {
+            height: 5,
+            time: 50,
+            block_interval_s: 2,
+            readiness,
+            names: 3,
+            malformed_records: 0,
+            peers: 4,
+            version,
+        };
         assert_eq!(facts, expected);
         shared.clear();
         assert_eq!(shared.view().facts().names, 0);

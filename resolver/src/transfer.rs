@@ -158,7 +158,14 @@ impl Transfers {
         info!(client = %client.addr, zone = %zone.apex(), ?outcome, "zone transfer");
         let messages = Messages::new(&request, records, signing.cloned());
         let metrics = self.metrics.clone();
-        Some(Responses::Many(Box::new(Counted { messages, metrics, is_incremental, outcome, ended: false, _permit: permit })))
+        Some(Responses::Many(Box::new(Counted {
+            messages,
+            metrics,
+            is_incremental,
+            outcome,
+            ended: false,
+            _permit: permit,
+        })))
     }
 
     /// The key of that name.

@@ -21,8 +21,8 @@ use ledger::{
 use prometheus::{Registry, TextEncoder};
 use proptest::prelude::*;
 use resolver::{
-    Block, DnsConfig, DnsMetrics, Entry, Filling, HistoryLimits, Life, NameSource as _, NameView as _, Readiness, SharedTable, rtype,
-    table::PastBlock, wire::Responder,
+    Block, DnsConfig, DnsMetrics, Entry, Filling, HistoryLimits, Life, NameSource as _, NameView as _, Readiness,
+    SharedTable, rtype, table::PastBlock, wire::Responder,
 };
 use support::{ACTIVE, table};
 
@@ -269,7 +269,8 @@ impl Change {
             revoked_until: (kind == 1).then_some(height + 300),
             last_change: if age < 4 { height } else { height - 720 + (age - 4) },
         };
-        let one = |sub: &[u8], rtype, rdata: &[u8]| Record { sub: sub.to_vec(), rtype, ttl: 300, rdata: rdata.to_vec() };
+        let one =
+            |sub: &[u8], rtype, rdata: &[u8]| Record { sub: sub.to_vec(), rtype, ttl: 300, rdata: rdata.to_vec() };
         let mut records = vec![one(b"", rtype::A, &[10, 0, 0, data])];
         match kind {
             2 => records.push(one(b"\x03www", rtype::AAAA, &[data; 16])),
@@ -576,10 +577,8 @@ mod tsig {
         ] {
             let primary = primary(name);
             let mut message = request("p2p.", RecordType::AXFR);
-            let mut verifier = message
-                .finalize(&signer("fleet.", SECRET, algorithm), now())
-                .expect("signed")
-                .expect("a verifier");
+            let mut verifier =
+                message.finalize(&signer("fleet.", SECRET, algorithm), now()).expect("signed").expect("a verifier");
             let messages = ask(&primary, &message.to_vec().expect("it encodes"));
             assert!(messages.len() > 2);
             for message in &messages {

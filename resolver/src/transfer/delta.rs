@@ -56,7 +56,8 @@ impl Delta {
 
     fn then(&self, index: usize) -> Vec<ZoneRecord> {
         let (name, was) = &self.names[index];
-        let entry = was.as_ref().map(|was| EntryRef { life: was.life, records: RecordsRef::new(was.records.as_bytes()) });
+        let entry =
+            was.as_ref().map(|was| EntryRef { life: was.life, records: RecordsRef::new(was.records.as_bytes()) });
         entry.map(|entry| records_of(name.as_bytes(), entry, self.height)).unwrap_or_default()
     }
 

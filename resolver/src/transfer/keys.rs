@@ -1,11 +1,6 @@
 //! TSIG keys on disk: one line `algorithm:name:secret`, as `keymgr -t` prints it and `dig -y` takes it.
 
-use std::{
-    fs::File,
-    io::Read as _,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-};
+use std::{fs::File, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
 
 use data_encoding::BASE64;
 use zeroize::Zeroizing;

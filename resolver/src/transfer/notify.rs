@@ -74,13 +74,7 @@ fn newest(source: &dyn NameSource) -> Option<(Version, Arc<Published>)> {
 }
 
 /// Tells one secondary of one zone, until it answers, patience ends, or there is something newer to tell.
-async fn tell(
-    handler: &Handler,
-    zone: &Zone,
-    published: &Published,
-    addr: SocketAddr,
-    key: Option<&Key>,
-) -> Notified {
+async fn tell(handler: &Handler, zone: &Zone, published: &Published, addr: SocketAddr, key: Option<&Key>) -> Notified {
     for patience_s in PATIENCE_S {
         match timeout(Duration::from_secs(patience_s), ask(zone, published, addr, key)).await {
             Ok(Ok(outcome)) => return outcome,

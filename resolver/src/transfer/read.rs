@@ -157,7 +157,10 @@ mod tests {
     fn an_ixfr_request_is_read_through_its_pointers() {
         let request = request(IXFR).expect("a request");
         assert_eq!((request.id, request.recursion_desired), ([0x12, 0x34], 1));
-        assert_eq!((request.name.to_string(), &request.question[..]), ("p2p.".to_owned(), &b"\x03P2P\0\0\xfb\0\x01"[..]));
+        assert_eq!(
+            (request.name.to_string(), &request.question[..]),
+            ("p2p.".to_owned(), &b"\x03P2P\0\0\xfb\0\x01"[..])
+        );
         let Kind::Ixfr(soa) = request.kind else { panic!("IXFR") };
         assert_eq!((soa.serial, soa.mailbox.to_string()), (7, "h.p2p.".to_owned()));
         assert!(soa.data.starts_with(b"\x02ns\x03P2P\0\x01h\x03P2P\0\0\0\0\x07"));

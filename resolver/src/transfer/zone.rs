@@ -107,8 +107,12 @@ pub(crate) fn soa(zone: &Zone, table: &Table) -> ZoneRecord {
 
 fn of_set(set: &RrSet, apex: &Dname) -> Vec<ZoneRecord> {
     let owner = set.owner.relative_to(apex).unwrap_or_default();
-    let record =
-        |data: &bytes::Bytes| ZoneRecord { owner: owner.to_vec(), rtype: set.rtype, ttl_s: set.ttl_s, data: data.to_vec() };
+    let record = |data: &bytes::Bytes| ZoneRecord {
+        owner: owner.to_vec(),
+        rtype: set.rtype,
+        ttl_s: set.ttl_s,
+        data: data.to_vec(),
+    };
     set.data.iter().map(record).collect()
 }
 
@@ -208,18 +212,18 @@ mod tests {
             ("below.c", TXT, 300, b"\x01t"),
         ];
         assert_eq!(show(LIFE, &alias, 1_000), ["c.n. 200 5", "below.c.n. 300 16"]);
-        let dname = [
-            ("d", TXT, 300, &b"\x01t"[..]),
-            ("d", rtype::DNAME, 300, b"\x01x\0"),
-            ("below.d", TXT, 300, b"\x01t"),
-        ];
+        let dname =
+            [("d", TXT, 300, &b"\x01t"[..]), ("d", rtype::DNAME, 300, b"\x01x\0"), ("below.d", TXT, 300, b"\x01t")];
         assert_eq!(show(LIFE, &dname, 1_000), ["d.n. 300 16", "d.n. 300 39"]);
     }
 
     #[test]
     fn a_set_has_one_ttl_and_no_record_twice() {
-        let set =
-            [(".", rtype::NS, 300, &b"\x01A\0"[..]), (".", rtype::NS, 200, b"\x01a\0"), (".", rtype::NS, 400, b"\x01b\0")];
+        let set = [
+            (".", rtype::NS, 300, &b"\x01A\0"[..]),
+            (".", rtype::NS, 200, b"\x01a\0"),
+            (".", rtype::NS, 400, b"\x01b\0"),
+        ];
         assert_eq!(show(LIFE, &set, 1_000), ["n. 200 2", "n. 200 2"]);
     }
 }
