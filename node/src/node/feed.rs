@@ -47,7 +47,11 @@ pub(super) async fn run(
         };
         let from = pending.iter().rposition(|event| tip_of(event).is_some_and(|tip| tip.hash == start.hash));
         let missed = pending.iter().skip(from.map_or(0, |index| index + 1));
-        if let Some(tip) = missed.filter_map(|event| feed.apply(event)).last() {
+        let mut tip = None;
+        for event in missed {
+            tip = feed.apply(event).or(tip);
+        }
+        if let Some(tip) = tip {
             table.settle(&tip);
         }
         filled.send_replace(true);
