@@ -1,4 +1,4 @@
-//! Sockets: binds them, gives UDP to our [workers](crate::wire) and the rest to [`connection`](crate::connection), and
+//! Sockets: binds them, gives UDP to our [workers](crate::wire) and the rest to `connection`, and
 //! stops in order.
 
 use std::{
