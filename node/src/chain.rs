@@ -31,7 +31,7 @@ pub use self::core::{BlockInput, ChainCore, ChainOptions, Retention};
 pub use event::{Alarm, BlockConnected, BlockDisconnected, ChainEvent};
 pub use handle::ChainHandle;
 pub use precheck::{Anchors, Prechecked};
-pub use reader::{ChainReader, ChainView};
+pub use reader::{ChainReader, ChainView, PastNames};
 pub use service::{ChainService, ServiceOptions};
 pub use stats::{ChainStats, StatsSnapshot};
 pub use types::{

@@ -126,6 +126,7 @@ impl Node {
         let p2p = p2p::spawn(config.p2p.clone(), deps(config, params, chain.clone())).await?;
         let p2p = running.p2p.insert(p2p).clone();
         let table = Arc::new(SharedTable::new(params.block_interval));
+        let serials = prepare_zone(config, &table);
         let dns = bind_dns(config, table.clone(), &metrics, equipment).await?;
         let dns_addrs = running.dns.insert(dns).local_addrs().to_vec();
         let signals = verdicts::Signals::new();
@@ -147,7 +148,7 @@ impl Node {
         let filled = tokio::sync::watch::channel(false);
         running.tasks = vec![
             tokio::spawn(alarms::run(chain.clone(), metrics)),
-            tokio::spawn(feed::run(params, chain.clone(), table.clone(), filled.0)),
+            tokio::spawn(feed::run(params, chain.clone(), table.clone(), serials, filled.0)),
             tokio::spawn(verdicts::follow(signals, p2p.watch_verdict(), chain.clone(), table, filled.1)),
         ];
         let api = running.api.insert(ApiServer::bind(&config.api, state.clone()).await?);
@@ -286,6 +287,18 @@ fn dns_equipment(config: &Config, sockets: Option<GivenSockets>) -> Result<Equip
     let zone_key = signs.then(|| load_or_create(&config.dnssec_key_file())).transpose()?;
     let certificate = Certificate::obtain(&config.dns, &config.data_dir)?;
     Ok(Equipment { zone_key, certificate, sockets })
+}
+
+/// Before anything is published: what was given out before, and how much is remembered for secondaries.
+fn prepare_zone(config: &Config, table: &SharedTable) -> feed::SerialFile {
+    if let Some(limits) = config.dns.transfer.history() {
+        table.keep_history(limits);
+    }
+    let serials = feed::SerialFile::load(config.data_dir.join("dns.serial"));
+    if let Some(last) = serials.last() {
+        table.resume(last);
+    }
+    serials
 }
 
 async fn bind_dns(

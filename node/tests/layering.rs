@@ -69,7 +69,7 @@ fn hickory_stays_in_the_resolver() {
 
 #[test]
 fn prometheus_stays_in_the_metrics() {
-    check_home("prometheus", &["node/src/metrics", "resolver/src/metrics.rs"]);
+    check_home("prometheus", &["node/src/metrics", "resolver/src/metrics"]);
 }
 
 #[test]

@@ -64,13 +64,15 @@ fn main() {
 
 /// What a name holds: which of its many faces, since which block.
 type Face = (u64, u32);
+/// Names with the faces that they had.
+type Before = Vec<(u64, Option<Face>)>;
 
 struct Chain {
     table: Arc<SharedTable>,
     names: u64,
     faces: HashMap<u64, Face>,
     /// For each block its hash, and what the names that it changed were before.
-    blocks: Vec<([u8; 32], Vec<(u64, Option<Face>)>)>,
+    blocks: Vec<([u8; 32], Before)>,
     drawn: u64,
 }
 

@@ -153,6 +153,12 @@ impl DnsMetrics {
         })
     }
 
+    /// Metrics that nobody collects.
+    #[cfg(test)]
+    pub(crate) fn unregistered() -> Self {
+        Self::new(&Registry::new()).expect("a fresh registry")
+    }
+
     pub(crate) fn request(&self, via: Via, qtype: u16) {
         let named = NAMED_TYPES.iter().find(|(number, _)| *number == qtype);
         self.requests.with_label_values(&[proto(via), named.map_or("other", |(_, name)| *name)]).inc();

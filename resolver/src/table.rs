@@ -223,6 +223,11 @@ impl SharedTable {
         self.writing().set_limits(limits, &self.published.load().table);
     }
 
+    /// How much is remembered, if anything.
+    pub fn history(&self) -> Option<HistoryLimits> {
+        self.writing().limits()
+    }
+
     /// Goes on from the last version of an earlier run. To be called before anything is published.
     pub fn resume(&self, last: Version) {
         self.writing().resume(last);

@@ -132,7 +132,7 @@ impl Transfers {
         if let Kind::Ixfr(has) = &request.kind {
             let only_soa = match (has_newest(has, zone, &published), client.via) {
                 (Some(outcome), _) => Some(outcome),
-                (None, Via::Udp) => Some(Outcome::NeedsTcp),
+                (None, Via::Udp | Via::Https) => Some(Outcome::NeedsTcp),
                 (None, _) => None,
             };
             if let Some(outcome) = only_soa {
@@ -146,7 +146,8 @@ impl Transfers {
                 let message = Messages::new(&request, std::iter::once(newest), signing.cloned()).next();
                 return message.map(Responses::One);
             }
-        } else if client.via == Via::Udp {
+        } else if matches!(client.via, Via::Udp | Via::Https) {
+            // One message each, and a zone seldom fits.
             count(Outcome::Denied);
             return None;
         }

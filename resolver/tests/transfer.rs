@@ -674,7 +674,7 @@ mod tsig {
     fn keys_that_are_named_must_be_there() {
         let config: DnsConfig = toml::from_str("[transfer]\nallow_keys = ['fleet']").expect("it parses");
         let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("fresh"));
-        let error = Responder::new(&config, Arc::new(ready()), metrics).err().expect("no such key").to_string();
+        let error = Responder::new(&config, Arc::new(ready()), metrics).expect_err("no such key").to_string();
         assert!(error.contains("no file in dns.transfer.key_files holds a key of that name"), "{error}");
     }
 }

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Real NSD and Knot as secondaries: a whole zone, ten blocks of changes, reorganisations, a restart of the secondaries.
+"""Real NSD and Knot as secondaries: a whole zone, ten blocks of changes, reorganisations.
 
 A program around our server (resolver/examples/primary.rs) holds made-up names of every kind, in both suffix trees, and
 its chain does what this test says. After each act the secondaries have to reach our serial, by the kind of transfer
 that is expected, and random questions to all servers have to get equal answers: code, AA, answer and authority, TTLs
 included, and the addresses of a referral. What may differ is named in `explained`.
+
+`--node` follows a real node instead: a name is registered, the node is stopped and started again, and the secondaries
+are led on by changes, as if nothing had happened. It needs the release build.
 
 Needs Debian's packages nsd and knot; a server that is not installed is left out, but one has to be there.
 """
@@ -20,8 +23,12 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 
 from common import REPO, Failed, parser, require, until, workspace
+from harness.net import free_base_port
+from harness.node import Node, NodeFailed
+from harness.wallet import Wallet
 
 PATH = os.environ["PATH"] + ":/usr/sbin"
 ZONES = ("p2p", "p2p.alt")
@@ -184,8 +191,8 @@ class Primary:
 
 class Secondary:
     name = daemon = ""
-    # What its log says of a zone that came whole, and of changes that came.
-    whole = delta = ""
+    # What its log says of changes that came, if it says so.
+    delta = ""
 
     def __init__(self, directory, port, primary, secret):
         self.directory, self.port = directory / self.name, port
@@ -222,7 +229,6 @@ class Secondary:
 
 class Nsd(Secondary):
     name, daemon = "nsd", "nsd"
-    whole = r"xfrd: zone \S+ committed .*|received update to serial"
 
     def command(self):
         return ["nsd", "-d", "-c", str(self.config)]
@@ -264,7 +270,6 @@ key:
 
 class Knot(Secondary):
     name, daemon = "knot", "knotd"
-    whole = r"AXFR, incoming, .*finished"
     delta = r"IXFR, incoming, .*finished"
 
     def command(self):
@@ -368,15 +373,74 @@ class Play:
               f"{news[kind]} × {kind}, caught up in {took:.1f} s", flush=True)
 
 
-def run(args):
+def fleet_key(directory):
+    secret = base64.b64encode(os.urandom(32)).decode()
+    key = directory / "fleet.key"
+    key.touch(mode=0o600)
+    key.write_text(f"hmac-sha256:fleet:{secret}\n")
+    return secret
+
+
+def installed():
     kinds = [kind for kind in (Nsd, Knot) if shutil.which(kind.daemon, path=PATH)]
     require(kinds, "neither nsd nor knot is installed\n       try: scripts/setup --test")
+    return kinds
+
+
+def run_node(args):
+    kinds = installed()
+    with workspace(args, "transfer-node") as directory, contextlib.ExitStack() as stack:
+        secret = fleet_key(directory)
+        node = Node("node1", directory / "node1", free_base_port(1))
+        node.write_config()
+        port = int(node.dns.rpartition(":")[2])
+        secondaries = [kind(directory, free_port(), port, secret) for kind in kinds]
+        notify = json.dumps([f"127.0.0.1:{one.port}" for one in secondaries])
+        node.config.write_text(node.config.read_text() + f"""
+[dns.transfer]
+allow_keys = ["fleet"]
+key_files = ["{directory}/fleet.key"]
+notify = {notify}
+notify_key = "fleet"
+""")
+
+        def counted(result):
+            with urllib.request.urlopen(f"http://{node.metrics_listen}/metrics") as response:
+                found = re.findall(rf'^namestead_dns_transfers_total{{result="{result}".* (\d+)$', response.read().decode(), re.M)
+            return sum(map(int, found))
+
+        def level():
+            for one in secondaries:
+                until(lambda: one.serials() == [node.api().status()["height"]] * len(ZONES), 60, f"see {one.name} at the tip")
+
+        stack.callback(node.stop)
+        node.start().wait_for_api()
+        for one in secondaries:
+            one.start()
+            stack.callback(one.stop)
+        level()
+        operation = Wallet(directory / "wallet", node).create().register("fleet", "@ A 192.0.2.7\nwww CNAME @\n", wait=True)
+        require(operation["state"] == "done", f"the registration ended as {operation['state']}")
+        questions = [(f"{name}fleet.{zone}", "A") for name in ("", "www.", "x.") for zone in ZONES]
+        for what in ("a block with a name", "a restart"):
+            level()
+            for one in secondaries:
+                ours, theirs = ([answer.rcode for answer in ask(p, questions)] for p in (port, one.port))
+                require(ours == theirs == [0, 0, 0, 0, 3, 3], f"{what}: codes {ours}, and {theirs} of {one.name}")
+            if what == "a block with a name":
+                whole, delta = counted("whole"), counted("delta")
+                node.stop()
+                node.start().wait_for_api()
+        until(lambda: counted("delta") >= len(secondaries) * len(ZONES), 60, "see changes fetched after the restart")
+        require(counted("whole") == 0, "a whole zone was fetched after the restart")
+        return f"{whole} whole zones and {delta} times changes before a restart, {counted('delta')} times changes after it"
+
+
+def run(args):
+    kinds = installed()
     program = build()
     with workspace(args, "transfer") as directory, contextlib.ExitStack() as stack:
-        secret = base64.b64encode(os.urandom(32)).decode()
-        key = directory / "fleet.key"
-        key.touch(mode=0o600)
-        key.write_text(f"hmac-sha256:fleet:{secret}\n")
+        secret = fleet_key(directory)
         port = free_port()
         secondaries = []
         for kind in kinds:
@@ -393,8 +457,6 @@ def run(args):
         require(whole == len(secondaries) * len(ZONES), f"{whole} whole zones were fetched")
         play.compare("the whole zone")
         print(f"  {args.names} names in {len(ZONES)} zones whole: serial {primary.state['serial']}, caught up in {took:.1f} s")
-        for _ in range(args.blocks):
-            play.primary.tell("state")
         play.act(f"{args.blocks} blocks, one by one", [f"blocks 1 {args.changes}"] * args.blocks, "IXFR delta")
         play.act("three blocks at once", f"blocks 3 {args.changes}", "IXFR delta")
         play.act("a longer branch", f"reorganise 3 4 {args.changes}", "IXFR delta")
@@ -416,8 +478,9 @@ if __name__ == "__main__":
     arguments.add_argument("--changes", type=int, default=500, help="changed names per block (default %(default)s)")
     arguments.add_argument("--blocks", type=int, default=10, help="blocks to follow one by one (default %(default)s)")
     arguments.add_argument("--questions", type=int, default=10_000, help="per comparison (default %(default)s)")
-    began = time.monotonic()
+    arguments.add_argument("--node", action="store_true", help="follow a real node instead")
+    args, began = arguments.parse_args(), time.monotonic()
     try:
-        print(f"ok transfer: {run(arguments.parse_args())} ({time.monotonic() - began:.0f} s)")
-    except Failed as problem:
+        print(f"ok transfer: {run_node(args) if args.node else run(args)} ({time.monotonic() - began:.0f} s)")
+    except (Failed, NodeFailed) as problem:
         sys.exit(f"FAILED transfer after {time.monotonic() - began:.0f} s: {problem}")

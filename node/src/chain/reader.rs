@@ -3,7 +3,7 @@
 //! Every call sees one consistent moment. Two calls may see two; whoever needs more takes it from one call, or asks
 //! a [`ChainView`].
 
-use std::{ops::ControlFlow, thread};
+use std::{collections::HashMap, ops::ControlFlow, thread};
 
 use ledger::{
     block::{Block, Header},
@@ -311,11 +311,50 @@ impl ChainView<'_> {
         header_at(&self.0, height)
     }
 
+    /// What the last blocks of the active chain changed, the newest first: the block's parent, and the names as they
+    /// were before it. At most `count` blocks, about `max_names` names, and as far as undo data goes.
+    pub fn past(&self, count: usize, max_names: usize) -> Result<Vec<(BlockHash, PastNames)>, StoreError> {
+        let tip = self.tip()?;
+        let mut blocks = Vec::new();
+        // Undo data has no name for an entry that was not there before; the state or a later block's has.
+        let mut later: HashMap<Key, Name> = HashMap::new();
+        let mut total = 0;
+        for height in (1..=tip.height).rev().take(count) {
+            let (Some(parent), Some(undo)) = (self.header_at(height - 1)?, self.0.undo_row(height)?) else { break };
+            let mut names = Vec::new();
+            for (key, before) in undo.0 {
+                match before {
+                    Some(Leaf::Name(state)) => {
+                        later.insert(key, state.name.clone());
+                        names.push((state.name.clone(), Some(state)));
+                    }
+                    Some(Leaf::Commit(_)) => {}
+                    None => {
+                        let name = match later.get(&key) {
+                            Some(name) => Some(name.clone()),
+                            None => self.leaf(&key)?.and_then(|leaf| leaf.as_name().map(|state| state.name.clone())),
+                        };
+                        names.extend(name.map(|name| (name, None)));
+                    }
+                }
+            }
+            total += names.len();
+            if total > max_names {
+                break;
+            }
+            blocks.push((parent.hash, names));
+        }
+        Ok(blocks)
+    }
+
     /// Height of the active chain's block that holds a transaction.
     pub fn transaction_height(&self, txid: &TxId) -> Result<Option<u32>, StoreError> {
         Ok(self.0.transaction_place(txid)?.map(|(height, _)| height))
     }
 }
+
+/// Names before a block; `None` where there was none.
+pub type PastNames = Vec<(Name, Option<NameState>)>;
 
 /// Why a proof over headers could not be made: always the database's fault, since the heights were checked.
 struct ProofFailure(StoreError);

@@ -1,16 +1,27 @@
-//! Keeps the resolver's table equal to the chain's names.
+//! Keeps the resolver's table equal to the chain's names, and its serials above all that were given out before.
 
-use std::{sync::Arc, thread};
+mod serial;
+
+use std::{sync::Arc, thread, time::Duration};
 
 use ledger::{name::Name, params::Params, state::NameState};
-use resolver::{Entry, Filling, Life, SharedTable};
-use tokio::sync::{broadcast, watch};
+use resolver::{Block, Entry, Filling, Life, SharedTable, table::PastBlock};
+use tokio::{
+    sync::{broadcast, watch},
+    time::timeout,
+};
 use tracing::{error, info, warn};
 
 use crate::{
-    chain::{ChainEvent, ChainHandle, Tip},
+    chain::{ChainEvent, ChainHandle, ChainReader, Tip},
     store::{StoreError, TipRow},
 };
+pub(super) use serial::SerialFile;
+
+/// How long the chain rests before a reorganisation counts as complete.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Changed names that are read from the past at most, so that a start takes no longer for it than a second or so.
+const MAX_PAST_NAMES: usize = 50_000;
 
 /// The most threads that read names. More wait for the disk or for memory.
 const MAX_FILL_THREADS: usize = 8;
@@ -20,6 +31,7 @@ pub(super) async fn run(
     params: &'static Params,
     chain: ChainHandle,
     table: Arc<SharedTable>,
+    mut serials: SerialFile,
     filled: watch::Sender<bool>,
 ) {
     loop {
@@ -30,13 +42,21 @@ pub(super) async fn run(
             Ok(start) => start,
             Err(error) => return error!(%error, "names cannot be read; DNS stays not ready"),
         };
-        let mut feed = Feed { params, table: &table, events };
+        serials.keep(&table).await;
+        let mut feed = Feed { params, table: &table, serials: &mut serials, events };
         let Some(pending) = feed.pending() else {
             warn!("the chain ran ahead while DNS read the names; the table is filled again");
             continue;
         };
         let from = pending.iter().rposition(|event| tip_of(event).is_some_and(|tip| tip.hash == start.hash));
-        pending.iter().skip(from.map_or(0, |index| index + 1)).for_each(|event| feed.apply(event));
+        let missed = pending.iter().skip(from.map_or(0, |index| index + 1));
+        let mut tip = None;
+        for event in missed {
+            tip = feed.apply(event).or(tip);
+        }
+        if let Some(tip) = tip {
+            table.settle(&tip);
+        }
         filled.send_replace(true);
         info!(height = start.height, names = chain.tip().name_count, "DNS table filled");
         if feed.follow().await.is_none() {
@@ -61,15 +81,33 @@ pub async fn fill(
             filling.push(&state.name, &entry(params, &state));
         })?;
         let time = reader.header(&row.hash)?.map_or(tip.time, |placed| placed.header.core.time);
-        table.publish_all(row.height, time, Filling::joined(fillings));
+        let block = Block { height: row.height, time, hash: Some(row.hash.0) };
+        table.publish_all_of(&block, Filling::joined(fillings));
+        if let Some(limits) = table.history() {
+            table.remember(past(params, &reader, &row, limits.versions)?);
+        }
         Ok(row)
     });
     filling.await.map_err(|error| StoreError::Io { message: error.to_string() })?
 }
 
+/// What the last blocks changed, the newest first: as far as undo data goes, and nothing if the chain moves meanwhile.
+fn past(params: &Params, reader: &ChainReader, tip: &TipRow, count: usize) -> Result<Vec<PastBlock>, StoreError> {
+    let view = reader.view();
+    if view.tip()?.hash != tip.hash {
+        return Ok(Vec::new());
+    }
+    let blocks = view.past(count, MAX_PAST_NAMES)?.into_iter().map(|(parent, names)| {
+        let before = names.into_iter().map(|(name, state)| (name, state.map(|state| entry(params, &state))));
+        PastBlock { parent: parent.0, before: before.collect() }
+    });
+    Ok(blocks.collect())
+}
+
 struct Feed<'a> {
     params: &'static Params,
     table: &'a SharedTable,
+    serials: &'a mut SerialFile,
     events: broadcast::Receiver<Arc<ChainEvent>>,
 }
 
@@ -90,29 +128,52 @@ impl Feed<'_> {
 
     /// Applies events until the chain stops (`None`) or some were missed.
     async fn follow(&mut self) -> Option<()> {
+        // The tip, while a reorganisation may still be going on.
+        let mut unsettled: Option<Block> = None;
         loop {
-            match self.events.recv().await {
-                Ok(event) => self.apply(&event),
+            let event = match &unsettled {
+                None => self.events.recv().await,
+                Some(tip) => match timeout(SETTLE, self.events.recv()).await {
+                    Ok(event) => event,
+                    Err(_) => {
+                        self.table.settle(tip);
+                        self.serials.keep(self.table).await;
+                        unsettled = None;
+                        continue;
+                    }
+                },
+            };
+            match event {
+                Ok(event) => {
+                    let is_undone = matches!(&*event, ChainEvent::Disconnected(_));
+                    if let Some(tip) = self.apply(&event).filter(|_| is_undone || unsettled.is_some()) {
+                        unsettled = Some(tip);
+                    }
+                    self.serials.keep(self.table).await;
+                }
                 Err(broadcast::error::RecvError::Lagged(_)) => return Some(()),
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
     }
 
-    fn apply(&self, event: &ChainEvent) {
+    /// Gives the new tip if the event has moved it.
+    fn apply(&self, event: &ChainEvent) -> Option<Block> {
         match event {
-            ChainEvent::Connected(block) => self.publish(&block.tip, &block.changes),
-            ChainEvent::Disconnected(block) => self.publish(&block.tip, &block.changes),
-            ChainEvent::TransactionAdded(_) | ChainEvent::TransactionRemoved { .. } | ChainEvent::Alarm(_) => {}
+            ChainEvent::Connected(block) => Some(self.publish(&block.tip, &block.changes)),
+            ChainEvent::Disconnected(block) => Some(self.publish(&block.tip, &block.changes)),
+            ChainEvent::TransactionAdded(_) | ChainEvent::TransactionRemoved { .. } | ChainEvent::Alarm(_) => None,
         }
     }
 
-    fn publish(&self, tip: &Tip, changes: &[(Name, Option<NameState>)]) {
+    fn publish(&self, tip: &Tip, changes: &[(Name, Option<NameState>)]) -> Block {
         let changes = changes.iter().map(|(name, state)| {
             let entry = state.as_ref().map(|state| entry(self.params, state));
             (name.clone(), entry)
         });
-        self.table.publish(tip.height, tip.time, changes);
+        let block = Block { height: tip.height, time: tip.time, hash: Some(tip.hash.0) };
+        self.table.publish_block(&block, changes);
+        block
     }
 }
 

@@ -235,7 +235,6 @@ mod tests {
         op::{Message, Query},
         rr::{Name, RecordType},
     };
-    use prometheus::Registry;
     use tokio::sync::watch;
 
     use super::*;
@@ -244,7 +243,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(20);
 
     fn terms(stop: watch::Receiver<bool>) -> Terms {
-        let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
+        let metrics = Arc::new(DnsMetrics::unregistered());
         let table = Arc::new(SharedTable::new(120));
         let responder = Responder::new(&DnsConfig::default(), table, metrics).expect("valid");
         let gate = Gate::new(ConnectionsConfig::default());

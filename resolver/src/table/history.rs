@@ -96,6 +96,10 @@ impl Versions {
         self.wake_all(newest);
     }
 
+    pub(super) fn limits(&self) -> Option<HistoryLimits> {
+        self.limits
+    }
+
     /// Goes on from a version of an earlier run: serials never return to what was given out.
     pub(super) fn resume(&mut self, last: Version) {
         self.last = Some(last);

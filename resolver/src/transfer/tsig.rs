@@ -41,7 +41,8 @@ pub struct Key {
     secret: Zeroizing<Vec<u8>>,
 }
 
-/// Errors of a TSIG record (RFC 8945 §3).
+/// Errors of a TSIG record (RFC 8945 §3), under their names there.
+#[allow(clippy::enum_variant_names, reason = "the RFC calls them so")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub(crate) enum TsigError {
