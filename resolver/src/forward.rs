@@ -19,7 +19,6 @@ mod clock;
 mod flight;
 mod health;
 mod link;
-mod metrics;
 mod pool;
 pub(crate) mod rebinding;
 mod routes;
@@ -38,19 +37,18 @@ use crate::{
     answer::{Answer, EdeCode, Origin},
     config::{ConfigError, DnsConfig},
     dname::Dname,
-    metrics::{DnsMetrics, ForwardResult},
+    metrics::{DnsMetrics, ForwardResult, forwarding::Lookup},
 };
 use cache::{Cache, Found};
 use flight::{Boarding, Flight, Flights, Landing};
-use metrics::Lookup;
 use pool::{Member, Pool, PoolError, Response};
 use routes::{NoRoute, Route, Routes};
 use upstream::{Context, SystemServers, Upstream};
 
+pub use crate::metrics::forwarding::ForwardMetrics;
 pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
 pub use clock::Clock;
 pub use flight::MAX_FLIGHTS;
-pub use metrics::ForwardMetrics;
 pub use target::{Protocol, Server, Target, TargetError};
 
 /// The most messages that wait for a response. Each may hold a socket for up to two seconds.

@@ -3,6 +3,7 @@
 //! Labels are bounded: types that are rarely asked for share `other`, and every other label is an enum.
 
 mod connections;
+pub(crate) mod forwarding;
 pub(crate) mod guard;
 mod transfers;
 
@@ -16,7 +17,6 @@ use prometheus::{
 
 use crate::{
     answer::Origin,
-    forward::ForwardMetrics,
     handler::Via,
     rtype,
     source::{Facts, Readiness},
@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub(crate) use connections::{ConnectionMetrics, End};
+use forwarding::ForwardMetrics;
 use guard::{GuardCounts, GuardMetrics};
 pub(crate) use transfers::{Notified, TransferMetrics};
 

@@ -21,11 +21,14 @@ use super::{
     clock::Clock,
     health::Health,
     link::{Link, LinkError},
-    metrics::UpstreamMetrics,
     system,
     target::Server,
 };
-use crate::{dname::Dname, metrics::DnsMetrics, rtype};
+use crate::{
+    dname::Dname,
+    metrics::{DnsMetrics, forwarding::UpstreamMetrics},
+    rtype,
+};
 
 /// How often the machine's name servers are looked up, in milliseconds, while they are used.
 const SYSTEM_INTERVAL_MS: u64 = 5_000;

@@ -24,7 +24,7 @@ pub struct ForwardMetrics {
 
 /// What the cache had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Lookup {
+pub(crate) enum Lookup {
     /// An answer within its TTL.
     Hit,
     /// Nothing, so upstreams were asked.
@@ -36,12 +36,12 @@ pub(super) enum Lookup {
 }
 
 /// Counters of one upstream.
-pub(super) struct UpstreamMetrics {
-    pub(super) answered: IntCounter,
-    pub(super) refused: IntCounter,
-    pub(super) failed: IntCounter,
-    pub(super) seconds: Gauge,
-    pub(super) up: IntGauge,
+pub(crate) struct UpstreamMetrics {
+    pub(crate) answered: IntCounter,
+    pub(crate) refused: IntCounter,
+    pub(crate) failed: IntCounter,
+    pub(crate) seconds: Gauge,
+    pub(crate) up: IntGauge,
 }
 
 impl ForwardMetrics {
@@ -67,7 +67,7 @@ impl ForwardMetrics {
         })
     }
 
-    pub(super) fn lookup(&self, lookup: Lookup) {
+    pub(crate) fn lookup(&self, lookup: Lookup) {
         let result = match lookup {
             Lookup::Hit => "hit",
             Lookup::Miss => "miss",
@@ -77,21 +77,21 @@ impl ForwardMetrics {
         self.lookups.with_label_values(&[result]).inc();
     }
 
-    pub(super) fn prefetch(&self) {
+    pub(crate) fn prefetch(&self) {
         self.prefetches.inc();
     }
 
-    pub(super) fn blocked(&self) {
+    pub(crate) fn blocked(&self) {
         self.blocked.inc();
     }
 
-    pub(super) fn cache_size(&self, (bytes, entries): (u64, usize)) {
+    pub(crate) fn cache_size(&self, (bytes, entries): (u64, usize)) {
         self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     /// The counters of the upstream that is configured as `label`.
-    pub(super) fn upstream(&self, label: &str) -> UpstreamMetrics {
+    pub(crate) fn upstream(&self, label: &str) -> UpstreamMetrics {
         let up = self.upstream_up.with_label_values(&[label]);
         up.set(1);
         let requests = |result| self.upstream_requests.with_label_values(&[label, result]);
