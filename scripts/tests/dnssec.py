@@ -38,7 +38,7 @@ PRESENT = [
     ("www.signed.p2p", "A", "192.0.2.7"),
     ("a.b.c.old.signed.p2p", "AAAA", "2001:db8::1"),
     ("strong.signed.p2p", "DS", "4711 13 2"),
-    ("p2p", "SOA", "hostmaster.nic.p2p."),
+    ("p2p", "SOA", "hostmaster+"),
     ("p2p", "NS", "ns.nic.p2p."),
     ("p2p", "DNSKEY", "257 3 13"),
     ("ns.nic.p2p", "A", "127.0.0.1"),
