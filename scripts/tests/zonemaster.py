@@ -27,7 +27,7 @@ HEAD = "@ 3600 IN SOA ns-a.example.org. hostmaster.example.org. 1 14400 3600 120
 # Warnings and notices that are as they should be.
 EXPLAINED = {
     "REFRESH_MINIMUM_VALUE_LOWER": "SOA REFRESH is the mean time between blocks: secondaries shall see each block",
-    "RETRY_MINIMUM_VALUE_LOWER": "SOA RETRY is a minute, for the same reason",
+    "RETRY_MINIMUM_VALUE_LOWER": "SOA RETRY is shorter still, for the same reason",
     "SOA_DEFAULT_TTL_MAXIMUM_VALUE_LOWER": "what is absent can be there after the next block",
     "Z09_MISSING_MAIL_TARGET": "a suffix takes no mail; its contact is elsewhere",
 }

@@ -45,10 +45,14 @@ pub(crate) struct Open<'a> {
 impl ConnectionMetrics {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let open = Opts::new("namestead_dns_connections", "Connections that are open.");
-        Ok(Self {
+        let metrics = Self {
             open: add(registry, IntGaugeVec::new(open, &["proto"])?)?,
             closed: counters(registry, "connections_closed_total", "Connections that ended.", &["proto", "reason"])?,
-        })
+        };
+        // So that both are there, at zero, before the first connection.
+        metrics.open.with_label_values(&[proto(Via::Tcp)]);
+        metrics.closed.with_label_values(&[proto(Via::Tcp), "client"]);
+        Ok(metrics)
     }
 
     /// Counts a connection for as long as the value lives, which is told why it ends.

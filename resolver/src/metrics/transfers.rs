@@ -31,7 +31,7 @@ pub(crate) enum Notified {
 impl TransferMetrics {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let bytes = IntCounter::new("namestead_dns_transfer_bytes_total", "Bytes of DNS message sent in transfers.")?;
-        Ok(Self {
+        let metrics = Self {
             transfers: counters(registry, "transfers_total", "Requests for a zone.", &["type", "result"])?,
             bytes: add(registry, bytes)?,
             notifies: counters(registry, "notifies_total", "Notifications of secondaries.", &["result"])?,
@@ -41,7 +41,14 @@ impl TransferMetrics {
                 "Messages whose TSIG signature did not hold.",
                 &["error"],
             )?,
-        })
+        };
+        // So that all are there, at zero, before anything has happened.
+        for kind in ["AXFR", "IXFR"] {
+            metrics.transfers.with_label_values(&[kind, "whole"]);
+        }
+        metrics.notifies.with_label_values(&["acknowledged"]);
+        metrics.tsig_errors.with_label_values(&["BADSIG"]);
+        Ok(metrics)
     }
 
     pub(crate) fn transfer(&self, is_incremental: bool, outcome: Outcome) {
