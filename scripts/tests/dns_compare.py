@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 
+import others
 from common import REPO, Failed, parser, require, until, workspace
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -43,30 +44,7 @@ def free_port():
 
 
 def nsd(directory, port):
-    config = directory / "nsd.conf"
-    config.write_text(f"""
-server:
-    server-count: {WORKERS}
-    reuseport: yes
-    ip-address: 127.0.0.1@{port}
-    username: ""
-    chroot: ""
-    zonesdir: "{directory}"
-    database: ""
-    pidfile: "{directory}/nsd.pid"
-    xfrdfile: "{directory}/xfrd.state"
-    zonelistfile: "{directory}/zone.list"
-    xfrdir: "{directory}"
-    logfile: "{directory}/nsd.log"
-    rrl-ratelimit: 0
-    rrl-whitelist-ratelimit: 0
-remote-control:
-    control-enable: no
-zone:
-    name: p2p
-    zonefile: p2p.zone
-""")
-    return ["nsd", "-d", "-c", str(config)]
+    return others.nsd(directory, [f"127.0.0.1@{port}"], {"p2p": "zonefile: p2p.zone"}, f"server-count: {WORKERS}", "reuseport: yes")
 
 
 def knot(directory, port):

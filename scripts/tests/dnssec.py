@@ -9,9 +9,11 @@ import socket
 import subprocess
 import threading
 
+import others
 from common import BIN, Net, main, no_panics, parser, require, until, workspace
 from harness.net import free_base_port
 from harness.wallet import Wallet
+from others import answers, running
 
 SIGNED = """\
 @ 300 IN A 192.0.2.7
@@ -114,18 +116,6 @@ def check_drill(node, directory):
 # --- a validating resolver ----------------------------------------------------------------------------------------
 
 UNBOUND = """\
-include: "{anchor}"
-server:
-    directory: "{directory}"
-    chroot: ""
-    username: ""
-    pidfile: ""
-    use-syslog: no
-    logfile: "{directory}/unbound.log"
-    interface: 127.0.0.1
-    port: {port}
-    do-ip6: no
-    do-daemonize: no
     do-not-query-localhost: no
     module-config: "validator iterator"
     val-log-level: 2
@@ -133,6 +123,7 @@ server:
     cache-max-ttl: 0
     cache-max-negative-ttl: 0
     aggressive-nsec: no
+include: "{anchor}"
 remote-control:
     control-enable: no
 stub-zone:
@@ -145,27 +136,17 @@ stub-zone:
 
 
 @contextlib.contextmanager
-def serving(directory, text, port):
-    """An unbound of that configuration, answering."""
+def serving(directory, text):
+    """An unbound of that configuration, answering; the port it listens on."""
     directory.mkdir()
-    conf = directory / "unbound.conf"
-    conf.write_text(text)
-    process = subprocess.Popen(["unbound", "-d", "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: "status:" in ask(port, "localhost", "A"), 10, "have unbound answer")
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@contextlib.contextmanager
-def unbound(directory, anchor, upstream, more=""):
-    """A validating resolver in front of a port; the port it listens on."""
     port = free_base_port(1) + 7
-    text = UNBOUND.format(anchor=anchor, directory=directory, port=port, upstream=upstream) + more
-    with serving(directory, text, port):
+    with running(others.unbound(directory, port, text), directory / "out", lambda: answers(port)):
         yield port
+
+
+def unbound(directory, anchor, upstream, more=""):
+    """A validating resolver in front of a port."""
+    return serving(directory, UNBOUND.format(anchor=anchor, upstream=upstream) + more)
 
 
 def ask(port, name, rtype):
@@ -190,16 +171,6 @@ def check_unbound(port):
 
 
 CHILD = """\
-server:
-    directory: "{directory}"
-    chroot: ""
-    username: ""
-    pidfile: ""
-    use-syslog: no
-    interface: 127.0.0.1
-    port: {port}
-    do-ip6: no
-    do-daemonize: no
     access-control: 127.0.0.0/8 allow
     module-config: "iterator"
     local-zone: "child.signed.p2p." static
@@ -214,8 +185,7 @@ remote-control:
 def check_delegations(directory, anchor, upstream):
     """Two children on a server without signatures: the one whose parent proves that it has no DS is believed, though
     not authentic; the other, whose parent has a DS, is not."""
-    port = free_base_port(1) + 8
-    with serving(directory / "child", CHILD.format(directory=directory / "child", port=port), port):
+    with serving(directory / "child", CHILD) as port:
         stub = 'stub-zone:\n    name: "{}.signed.p2p."\n    stub-addr: 127.0.0.1@{}\n'
         stubs = stub.format("child", port) + stub.format("strong", port)
         with unbound(directory / "parent", anchor, upstream, stubs) as resolver:

@@ -13,7 +13,7 @@ from common import Net, main, no_panics, parser, require, until, workspace
 from dnssec import SIGNED
 from harness.net import free_base_port
 from harness.wallet import Wallet
-from zonemaster import running
+from others import nsd, running
 
 CHILD = "kid.signed.p2p"
 RECORDS = SIGNED + f"""\
@@ -45,30 +45,6 @@ def child_zone(directory):
     tool("ldns-signzone", "-i", int(time.time()) - 7_200, source, base, cwd=directory)
     ds = tool("ldns-key2ds", "-n", "-2", directory / f"{base}.key", cwd=directory).split("\n")[0].split()
     return directory / f"{CHILD}.signed", f"kid 300 IN DS {' '.join(ds[ds.index('DS') + 1 :])}\n"
-
-
-def nsd_conf(directory, port, zonefile):
-    conf = directory / "nsd.conf"
-    conf.write_text(f"""
-server:
-    ip-address: 127.0.0.1
-    port: {port}
-    username: ""
-    chroot: ""
-    zonesdir: "{directory}"
-    database: ""
-    pidfile: "{directory}/nsd.pid"
-    xfrdfile: "{directory}/xfrd.state"
-    zonelistfile: "{directory}/zone.list"
-    xfrdir: "{directory}"
-    logfile: "{directory}/nsd.log"
-remote-control:
-    control-enable: no
-zone:
-    name: "{CHILD}"
-    zonefile: "{zonefile}"
-""")
-    return conf
 
 
 def mended(directory):
@@ -122,9 +98,10 @@ def run(args):
         keys = directory / "trusted.key"
         keys.write_text("p2p. 3600 IN DNSKEY " + tool("dig", f"@{host}", "-p", port, "+short", "DNSKEY", "p2p"))
         child_port = free_base_port(1) + 9
-        conf = nsd_conf(directory, child_port, zonefile)
-        with running(["nsd", "-d", "-c", str(conf)], directory / "nsd.out"):
-            until(lambda: "99" in tool("dig", "@127.0.0.1", "-p", child_port, "+short", f"www.{CHILD}"), 10, "have the child answer")
+        child = nsd(directory, [f"127.0.0.1@{child_port}"], {CHILD: f"zonefile: {zonefile}"})
+        there = ["dig", "@127.0.0.1", "-p", str(child_port), "+short", "+time=1", "+tries=1", f"www.{CHILD}"]
+        is_ready = lambda: "99" in subprocess.run(there, capture_output=True, text=True, check=False).stdout
+        with running(child, directory / "nsd.out", is_ready):
             probe = directory / "probe.json"
             tool("dnsviz", "probe", "-4", "-d", "0", "-A", "-a", "p2p", "-x", f"p2p+:ns.nic.p2p=127.0.0.1:{port}",
                  "-x", f"{CHILD}:ns.{CHILD}=127.0.0.1:{child_port}", "-o", probe, *SECURE, seconds=300)

@@ -9,27 +9,17 @@ import shutil
 import subprocess
 import time
 
+import others
 from common import Net, main, no_panics, parser, require, until, workspace
 from harness.net import free_base_port
 
 UNBOUND = """\
-server:
-    directory: "{directory}"
-    chroot: ""
-    username: ""
-    pidfile: ""
-    use-syslog: no
-    logfile: "{directory}/log"
     log-queries: yes
     log-time-ascii: no
-    do-ip6: no
-    do-daemonize: no
     num-threads: 1
     extended-statistics: yes
-    interface: 127.0.0.1@{port}
     interface: 127.0.0.1@{tls}
     interface: 127.0.0.1@{https}
-    port: {port}
     tls-port: {tls}
     https-port: {https}
     tls-service-key: "{key}"
@@ -80,17 +70,13 @@ class Unbound:
         self.directory = directory
         self.port = free_base_port(4) + 1
         lines = [f"local-data: '{line}'" for line in data]
-        self.conf = directory / "unbound.conf"
-        self.conf.write_text(UNBOUND.format(
-            directory=directory, port=self.port, tls=self.port + 1, https=self.port + 2, key=key, certificate=pem,
-            data="\n    ".join(lines),
+        self.command = others.unbound(directory, self.port, UNBOUND.format(
+            directory=directory, tls=self.port + 1, https=self.port + 2, key=key, certificate=pem, data="\n    ".join(lines),
         ))
         self.process = None
 
     def start(self):
-        self.process = subprocess.Popen(
-            ["unbound", "-d", "-c", str(self.conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: self.control("status").returncode == 0, 10, "have unbound running")
         return self
 
@@ -101,7 +87,7 @@ class Unbound:
             self.process = None
 
     def control(self, *words):
-        command = ["unbound-control", "-c", str(self.conf), *words]
+        command = ["unbound-control", *self.command[-2:], *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
 
     def counter(self, name):
@@ -111,7 +97,7 @@ class Unbound:
 
     def asked(self):
         """Names in the query log, lower-cased."""
-        log = (self.directory / "log").read_text()
+        log = (self.directory / "unbound.log").read_text()
         return [name.lower() for name in re.findall(r"info: 127\.0\.0\.1 (\S+?)\.? [A-Z0-9]+ IN", log)]
 
 

@@ -3,7 +3,6 @@
 and a validating unbound that trusts the parent alone calls the node's answers authentic. On the same node: HOSTS files,
 status names and NSID in the eyes of dig."""
 
-import contextlib
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ import subprocess
 from common import BIN, Net, main, no_panics, parser, require, until, workspace
 from harness.net import free_base_port
 from harness.wallet import Wallet
+from others import answers, nsd, running, unbound
 
 ZONE = "names.example.org"
 RECORDS = """\
@@ -34,38 +34,8 @@ ns2 3600 IN A 127.0.0.1
 names 3600 IN NS ns1
 names 3600 IN NS ns2
 """
-NSD = """\
-server:
-    ip-address: 127.0.0.1
-    port: {port}
-    username: ""
-    chroot: ""
-    zonesdir: "{directory}"
-    database: ""
-    pidfile: "{directory}/nsd.pid"
-    xfrdfile: "{directory}/xfrd.state"
-    zonelistfile: "{directory}/zone.list"
-    xfrdir: "{directory}"
-    logfile: "{directory}/nsd.log"
-remote-control:
-    control-enable: no
-zone:
-    name: "example.org"
-    zonefile: "{zonefile}"
-"""
 UNBOUND = """\
-server:
     trust-anchor-file: "{anchor}"
-    directory: "{directory}"
-    chroot: ""
-    username: ""
-    pidfile: ""
-    use-syslog: no
-    logfile: "{directory}/unbound.log"
-    interface: 127.0.0.1
-    port: {port}
-    do-ip6: no
-    do-daemonize: no
     do-not-query-localhost: no
     module-config: "validator iterator"
     val-log-level: 2
@@ -96,22 +66,6 @@ def short(port, *words):
 
 def flags(text):
     return re.search(r"flags: ([a-z ]*);", text)[1].split()
-
-
-@contextlib.contextmanager
-def serving(command, port, name):
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: "status: " in probe(port), 10, f"have {name} answer")
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def probe(port):
-    command = ["dig", "@127.0.0.1", "-p", str(port), "+time=1", "+tries=1", "example.org", "SOA"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def settings(node, directory):
@@ -220,16 +174,12 @@ def run(args):
         zonefile, anchor = signed_parent(directory, exported[0] + "\n")
         base = free_base_port(1)
         counts = {"apex": check_apex(port, exported[0])}
-        (directory / "nsd").mkdir()
-        conf = directory / "nsd" / "nsd.conf"
-        conf.write_text(NSD.format(directory=conf.parent, port=base, zonefile=zonefile))
-        (directory / "unbound").mkdir()
-        resolver = directory / "unbound" / "unbound.conf"
-        resolver.write_text(
-            UNBOUND.format(anchor=anchor, directory=resolver.parent, port=base + 1, parent=base, node=port)
-        )
-        with serving(["nsd", "-d", "-c", str(conf)], base, "nsd"):
-            with serving(["unbound", "-d", "-c", str(resolver)], base + 1, "unbound"):
+        for name in ("nsd", "unbound"):
+            (directory / name).mkdir()
+        parent = nsd(directory / "nsd", [f"127.0.0.1@{base}"], {"example.org": f"zonefile: {zonefile}"})
+        resolver = unbound(directory / "unbound", base + 1, UNBOUND.format(anchor=anchor, parent=base, node=port))
+        with running(parent, directory / "nsd" / "out", lambda: answers(base)):
+            with running(resolver, directory / "unbound" / "out", lambda: answers(base + 1)):
                 counts["validated"] = check_chain(base + 1)
         counts["status"] = check_status(node, port)
         counts["hosts"] = check_hosts(port, hosts)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Real NSD and Knot as secondaries: a whole zone, ten blocks of changes, reorganisations.
+"""Real NSD, Knot and BIND as secondaries: a whole zone, ten blocks of changes, reorganisations.
 
 A program around our server (resolver/examples/primary.rs) holds made-up names of every kind, in both suffix trees, and
 its chain does what this test says. After each act the secondaries have to reach our serial, by the kind of transfer
@@ -9,7 +9,7 @@ included, and the addresses of a referral. What may differ is named in `explaine
 `--node` follows a real node instead: a name is registered, the node is stopped and started again, and the secondaries
 are led on by changes, as if nothing had happened. It needs the release build.
 
-Needs Debian's packages nsd and knot; a server that is not installed is left out, but one has to be there.
+Needs Debian's packages nsd, knot and bind9; a server that is not installed is left out, but one has to be there.
 """
 
 import base64
@@ -25,6 +25,7 @@ import sys
 import time
 import urllib.request
 
+import others
 from common import REPO, Failed, parser, require, until, workspace
 from harness.net import free_base_port
 from harness.node import Node, NodeFailed
@@ -197,14 +198,13 @@ class Secondary:
     def __init__(self, directory, port, primary, secret):
         self.directory, self.port = directory / self.name, port
         self.directory.mkdir()
-        self.log = self.directory / "log"
-        self.config = self.directory / f"{self.name}.conf"
-        self.config.write_text(self.configuration(primary, secret))
+        self.log = self.directory / f"{self.name}.log"
+        self.command = self.configure(primary, secret)
         self.process = None
 
     def start(self):
         with open(self.directory / "out", "a") as out:
-            self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, env={**os.environ, "PATH": PATH})
+            self.process = subprocess.Popen(self.command, stdout=out, stderr=out, env={**os.environ, "PATH": PATH})
 
     def stop(self):
         if self.process:
@@ -230,58 +230,27 @@ class Secondary:
 class Nsd(Secondary):
     name, daemon = "nsd", "nsd"
 
-    def command(self):
-        return ["nsd", "-d", "-c", str(self.config)]
-
-    def configuration(self, primary, secret):
-        zones = "".join(f"""
-zone:
-    name: {zone}
-    zonefile: {zone}.zone
-    request-xfr: 127.0.0.1@{primary} fleet
-    allow-notify: 127.0.0.1 fleet
-""" for zone in ZONES)
-        d = self.directory
-        return f"""
-server:
-    server-count: 1
-    ip-address: 127.0.0.1@{self.port}
-    username: ""
-    chroot: ""
-    zonesdir: "{d}"
-    database: ""
-    pidfile: "{d}/pid"
-    xfrdfile: "{d}/xfrd.state"
-    zonelistfile: "{d}/zone.list"
-    xfrdir: "{d}"
-    logfile: "{self.log}"
-    verbosity: 3
-    minimal-responses: yes
-    rrl-ratelimit: 0
-    rrl-whitelist-ratelimit: 0
-remote-control:
-    control-enable: no
-key:
-    name: fleet
-    algorithm: hmac-sha256
-    secret: "{secret}"
-{zones}"""
+    def configure(self, primary, secret):
+        settings = "zonefile: {0}.zone\n    request-xfr: 127.0.0.1@{1} fleet\n    allow-notify: 127.0.0.1 fleet"
+        return others.nsd(
+            self.directory, [f"127.0.0.1@{self.port}"], {zone: settings.format(zone, primary) for zone in ZONES},
+            "server-count: 1", "verbosity: 3", "minimal-responses: yes",
+            more=f"key:\n    name: fleet\n    algorithm: hmac-sha256\n    secret: \"{secret}\"\n",
+        )
 
 
 class Knot(Secondary):
     name, daemon = "knot", "knotd"
     delta = r"IXFR, incoming, .*finished"
 
-    def command(self):
-        return ["knotd", "-c", str(self.config)]
-
-    def configuration(self, primary, secret):
+    def configure(self, primary, secret):
         zones = "".join(f"""
   - domain: {zone}
     master: primary
     acl: notify
 """ for zone in ZONES)
-        return f"""
+        config = self.directory / "knot.conf"
+        config.write_text(f"""
 server:
     rundir: "{self.directory}"
     listen: 127.0.0.1@{self.port}
@@ -312,7 +281,38 @@ template:
     zonefile-sync: -1
     zonefile-load: none
     journal-content: all
-zone:{zones}"""
+zone:{zones}""")
+        return ["knotd", "-c", str(config)]
+
+
+class Bind(Secondary):
+    name, daemon = "bind", "named"
+
+    def configure(self, primary, secret):
+        zones = "".join(f"""
+zone "{zone}" {{ type secondary; primaries {{ 127.0.0.1 port {primary} key fleet; }}; file "{zone}.zone"; notify no; }};
+""" for zone in ZONES)
+        config = self.directory / "named.conf"
+        config.write_text(f"""
+options {{
+    directory "{self.directory}";
+    pid-file none;
+    session-keyfile none;
+    listen-on port {self.port} {{ 127.0.0.1; }};
+    listen-on-v6 {{ none; }};
+    recursion no;
+    minimal-responses yes;
+    zero-no-soa-ttl no;
+    check-names secondary ignore;
+    dnssec-validation no;
+    max-records-per-type 0;
+    empty-zones-enable no;
+}};
+controls {{ }};
+logging {{ channel all {{ file "{self.log}"; severity info; }}; category default {{ all; }}; }};
+key fleet {{ algorithm hmac-sha256; secret "{secret}"; }};
+{zones}""")
+        return ["named", "-f", "-n", "1", "-c", str(config)]
 
 
 class Play:
@@ -382,7 +382,7 @@ def fleet_key(directory):
 
 
 def installed():
-    kinds = [kind for kind in (Nsd, Knot) if shutil.which(kind.daemon, path=PATH)]
+    kinds = [kind for kind in (Nsd, Knot, Bind) if shutil.which(kind.daemon, path=PATH)]
     require(kinds, "neither nsd nor knot is installed\n       try: scripts/setup --test")
     return kinds
 

@@ -17,6 +17,7 @@ from common import BIN, Failed, Net, main, no_panics, parser, require, until, wo
 from harness.net import free_base_port
 from harness.node import Node
 from harness.wallet import Wallet
+from others import nsd, running
 
 OWN = "names.example.org"
 ZONES = (OWN, "p2p")
@@ -67,28 +68,6 @@ def zone_files(directory, ds):
     return texts
 
 
-def nsd_conf(directory, zones):
-    listen = "".join(f"    ip-address: {address}\n" for both in OTHERS.values() for address in both)
-    conf = directory / "nsd.conf"
-    conf.write_text(f"""
-server:
-{listen}    port: 53
-    username: ""
-    chroot: ""
-    zonesdir: "{directory}"
-    database: ""
-    pidfile: "{directory}/nsd.pid"
-    xfrdfile: "{directory}/xfrd.state"
-    zonelistfile: "{directory}/zone.list"
-    xfrdir: "{directory}"
-    logfile: "{directory}/nsd.log"
-    rrl-ratelimit: 0
-remote-control:
-    control-enable: no
-""" + "".join(f'zone:\n    name: "{zone}"\n    zonefile: "zone.{zone}"\n' for zone in zones))
-    return conf
-
-
 @contextlib.contextmanager
 def namespace():
     """A network of its own, with all the addresses on its loopback."""
@@ -103,17 +82,6 @@ def namespace():
         yield name
     finally:
         subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
-
-
-@contextlib.contextmanager
-def running(command, log):
-    with open(log, "ab") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def make_node(directory, inside):
@@ -172,11 +140,11 @@ def run(args):
             exported = subprocess.run([str(BIN / "namestead"), "trust-anchor", "--format", "ds", "--config", str(node.config)],
                                       capture_output=True, text=True, check=True).stdout.splitlines()
             ds = {line.split()[0].rstrip("."): line + "\n" for line in exported}
-            conf = nsd_conf(directory, zone_files(directory, ds))
-            with running([*node.prefix, "nsd", "-d", "-c", str(conf)], directory / "nsd.out"):
-                root = OTHERS["ns-a"][0]
-                ask = ["dig", f"@{root}", "+short", "+time=1", "+tries=1", ".", "NS"]
-                until(lambda: subprocess.run([*node.prefix, *ask], capture_output=True, text=True, check=False).stdout.startswith("ns-"), 10, "have the root answer")
+            listen = [f"{address}@53" for both in OTHERS.values() for address in both]
+            files = {zone: f"zonefile: zone.{zone}" for zone in zone_files(directory, ds)}
+            ask = ["dig", f"@{OTHERS['ns-a'][0]}", "+short", "+time=1", "+tries=1", ".", "NS"]
+            is_ready = lambda: subprocess.run([*node.prefix, *ask], capture_output=True, text=True, check=False).stdout.startswith("ns-")
+            with running([*node.prefix, *nsd(directory, listen, files)], directory / "nsd.out", is_ready):
                 said = []
                 for zone in ZONES:
                     counts = judge(node, directory, zone, args.verbose)

@@ -111,9 +111,15 @@ impl Desk {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
         let (parts, body) = request.into_parts();
-        let message = match request::read(&parts, &self.path)? {
-            Some(message) => message,
-            None => self.body(body).await?,
+        let message = match request::read(&parts, &self.path) {
+            Ok(Some(message)) => message,
+            Ok(None) => self.body(body).await?,
+            Err(refusal) => {
+                // A stream that is answered before its body has come ends in RST_STREAM, which curl reports instead of
+                // the answer.
+                let _ = self.body(body).await;
+                return Err(refusal);
+            }
         };
         match self.handler.clone().message(message, self.client).await {
             Responses::One(message) => Ok(message),
