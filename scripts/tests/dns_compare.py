@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Our UDP side beside NSD and Knot: one zone of a million names, one list of queries, one run, one server at a time.
+"""Our UDP side beside NSD and Knot: one zone of a million names, one list of queries, one run, the servers in turn.
 
 Prints for each server how soon it answers, its memory (proportional share of all its processes), and what dnsperf gets
 out of it: answers per second, and per second of processor time of the server; then, at an equal rate for all, how long
-the slowest hundredth and thousandth of the queries take. Needs Debian's packages dnsperf, nsd and knot; a server that is
-not installed is left out. Two workers for each server.
+half, 99 and 99.9 of a hundred queries take at most. Medians come last. Needs Debian's packages dnsperf, nsd and knot; a
+server that is not installed is left out. Two workers for each server.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -25,6 +26,9 @@ from common import REPO, Failed, parser, require, until, workspace
 
 TICKS = os.sysconf("SC_CLK_TCK")
 WORKERS = 2
+# The client must not take time from what it measures: servers have one half of the cores, dnsperf the other.
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORES, CLIENT_CORES = CORES[: len(CORES) // 2], CORES[len(CORES) // 2 :]
 
 
 def build():
@@ -109,6 +113,12 @@ class Server:
                 if int(fields[2]) == self.process.pid:
                     yield path, (int(fields[11]) + int(fields[12])) / TICKS
 
+    def keep_to(self, cores):
+        """Lets all threads run on these cores only."""
+        for path, _ in self.processes():
+            for task in (path / "task").iterdir():
+                os.sched_setaffinity(int(task.name), cores)
+
     def cpu_seconds(self):
         return sum(seconds for _, seconds in self.processes())
 
@@ -122,65 +132,77 @@ class Server:
         self.process.wait(30)
 
 
+def dnsperf(server, queries, args, *options):
+    """What dnsperf prints, with the client on the cores that the servers are not on."""
+    command = ["dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-l", str(args.seconds),
+               "-c", "16", "-T", "1", "-q", "1000", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def load(server, queries, args):
+    """Answers per second, and per second of the server's processor time, to as many queries as dnsperf can ask."""
     before = server.cpu_seconds()
-    said = subprocess.run(
-        ["dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-l", str(args.seconds),
-         "-c", "16", "-T", "1", "-q", "1000"],
-        capture_output=True, text=True, check=True,
-    ).stdout
+    said = dnsperf(server, queries, args)
     cpu = server.cpu_seconds() - before
     completed = int(re.search(r"Queries completed:\s+(\d+)", said)[1])
     lost = int(re.search(r"Queries lost:\s+(\d+)", said)[1])
     rate = float(re.search(r"Queries per second:\s+([\d.]+)", said)[1])
     codes = re.search(r"Response codes:\s+(.*)", said)[1]
-    latency = re.search(r"Average Latency \(s\):\s+([\d.]+)", said)[1]
-    return f"{rate:9,.0f}/s {completed / cpu:9,.0f} per CPU-second, {lost} lost, {float(latency) * 1e3:.2f} ms, {codes}"
+    print(f"{server.name}: {rate:9,.0f}/s {completed / cpu:9,.0f} per CPU-second, {lost} lost, {codes}", flush=True)
+    return {"per second": rate, "per CPU-second": completed / cpu}
 
 
 def latency(server, queries, args):
-    """Percentiles of the latency at a rate that all servers can keep up with, from dnsperf's list of all queries."""
-    said = subprocess.run(
-        ["dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-l", str(args.seconds),
-         "-c", "16", "-T", "1", "-q", "1000", "-Q", str(args.rate), "-v"],
-        capture_output=True, text=True, check=True,
-    ).stdout
-    taken = sorted(float(took) for took in re.findall(r"^> \S+ \S+ \S+ ([\d.]+)$", said, re.M))
+    """Percentiles at a rate that all servers can keep up with, in milliseconds, from dnsperf's list of all queries."""
+    said = dnsperf(server, queries, args, "-Q", str(args.rate), "-v")
+    taken = sorted(float(took) * 1e3 for took in re.findall(r"^> \S+ \S+ \S+ ([\d.]+)$", said, re.M))
     require(len(taken) > args.rate, f"dnsperf listed {len(taken)} queries of {server.name}")
     lost = int(re.search(r"Queries lost:\s+(\d+)", said)[1])
-    part = {share: taken[int(len(taken) * share)] * 1e3 for share in (0.5, 0.99, 0.999)}
-    return (f"at {args.rate:,}/s: p50 {part[0.5]:.3f} ms, p99 {part[0.99]:.3f} ms, p99.9 {part[0.999]:.3f} ms, {lost} lost, "
-            f"{len(taken):,} queries")
+    part = {f"p{100 * share:g}": taken[int(len(taken) * share)] for share in (0.5, 0.99, 0.999)}
+    figures = ", ".join(f"{name} {ms:.3f} ms" for name, ms in part.items())
+    print(f"{server.name}: at {args.rate:,}/s {figures}, {lost} lost of {len(taken) + lost:,}", flush=True)
+    return part
 
 
 def run(args):
     require(shutil.which("dnsperf"), "dnsperf is not installed")
     program = build()
-    with workspace(args, "dns-compare") as directory:
+    with workspace(args, "dns-compare") as directory, contextlib.ExitStack() as stack:
         subprocess.run([program, "zone", str(directory)], check=True)
         commands = [("namestead", [program, "serve"], None)]
         for name, daemon, command in (("nsd", "nsd", nsd), ("knot", "knotd", knot)):
             if shutil.which(daemon, path=os.environ["PATH"] + ":/usr/sbin"):
                 port = free_port()
                 commands.append((name, command(directory, port), port))
+        servers, seen = [], {}
         for name, command, port in commands:
             server = Server(name, command, directory, port)
-            try:
-                print(f"{name}: ready after {server.ready:.2f} s, {server.memory_mib():.0f} MiB")
-                for _ in range(args.rounds):
-                    print(f"{name}: {load(server, directory / 'queries', args)}", flush=True)
-                for _ in range(args.rounds):
-                    print(f"{name}: {latency(server, directory / 'queries', args)}", flush=True)
-                print(f"{name}: {server.memory_mib():.0f} MiB afterwards")
-            finally:
-                server.stop()
+            stack.callback(server.stop)
+            servers.append(server)
+            seen[name] = []
+            print(f"{name}: ready after {server.ready:.2f} s, {server.memory_mib():.0f} MiB", flush=True)
+        if SERVER_CORES:
+            os.sched_setaffinity(0, CLIENT_CORES)
+            for server in servers:
+                server.keep_to(SERVER_CORES)
+        # In turn, so that whatever else the machine does hits all of them.
+        for _ in range(args.rounds):
+            for server in servers:
+                seen[server.name].append(load(server, directory / "queries", args) | latency(server, directory / "queries", args))
+        for server in servers:
+            print(f"{server.name}: {server.memory_mib():.0f} MiB afterwards")
+        medians = {name: {key: statistics.median(one[key] for one in rounds) for key in rounds[0]} for name, rounds in seen.items()}
+        for name, of in medians.items():
+            ratio = medians["namestead"]["per CPU-second"] / of["per CPU-second"]
+            print(f"{name}: medians {of['per second']:,.0f}/s, {of['per CPU-second']:,.0f} per CPU-second (ours are {ratio:.2f} times that), "
+                  f"p50 {of['p50']:.3f} ms, p99 {of['p99']:.3f} ms, p99.9 {of['p99.9']:.3f} ms")
 
 
 if __name__ == "__main__":
     arguments: argparse.ArgumentParser = parser(__doc__)
-    arguments.add_argument("--seconds", type=int, default=5, help="length of one measurement (default %(default)s)")
-    arguments.add_argument("--rate", type=int, default=50_000, help="queries per second for latencies (default %(default)s)")
-    arguments.add_argument("--rounds", type=int, default=2, help="measurements per server (default %(default)s)")
+    arguments.add_argument("--seconds", type=int, default=4, help="length of one measurement (default %(default)s)")
+    arguments.add_argument("--rate", type=int, default=100_000, help="queries per second for latencies (default %(default)s)")
+    arguments.add_argument("--rounds", type=int, default=5, help="measurements per server (default %(default)s)")
     try:
         run(arguments.parse_args())
     except Failed as problem:
