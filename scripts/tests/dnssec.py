@@ -215,13 +215,13 @@ def check_unbound_host(anchor, port, directory):
 class Tamperer:
     """A UDP relay to a node that changes the last bit of the bytes `needle` in each answer; without them, nothing."""
 
-    def __init__(self, upstream):
+    def __init__(self, upstream, address="127.0.0.1"):
         host, port = upstream.rsplit(":", 1)
         self.upstream = (host, int(port))
         self.needle = None
         self.changed = 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((address, 0))
         self.port = self.socket.getsockname()[1]
         self.thread = threading.Thread(target=self._relay, daemon=True)
 
