@@ -15,6 +15,7 @@ import random
 import resource
 import select
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -24,17 +25,22 @@ from common import Failed, Net, main, no_panics, parser, require, until, workspa
 from harness.net import free_base_port
 from harness.netns import Links
 from harness.node import Node
+from mutate import Https
 
 SERVER, ATTACKER, CLIENT = 1, 2, 3
 # The forged /24. One address in it is the honest client's own.
 FORGED = "198.51.100."
 HONEST = FORGED + "7"
+# Where slow readers come from: many networks, for one alone gets a share of the connections only.
+CROWD, CROWD_SOURCES = "100.64.0.0/16", [f"100.64.{number}.1" for number in range(8)]
 LATENCY_MS = 10
 SERVED = 0.99
 AMPLIFICATION = 3
 # In reality these are different machines. Here they share one with whatever else runs: what is measured is how long the
 # resolver takes, so its UDP threads and the honest client do not wait for other programs.
 NICE = {SERVER: -10, CLIENT: -15, ATTACKER: 10}
+# What `dns.connections.max` is.
+CONNECTIONS = 512
 # Processes that hold idle connections.
 CROWDS = 5
 # What the cache of signatures may take at most, and a little for everything that grows with time.
@@ -184,6 +190,52 @@ def idle(server, port, count, seconds):
     return {"opened": len(ways), "refused": refused}
 
 
+def slow_readers(server, tls, https, count, sources, seconds):
+    """Opens encrypted connections from several networks that ask and read nothing, in three ways: DNS over TLS; HTTPS with
+    whole requests and no room for responses; HTTPS with requests that never end."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    query = question("p2p", DNSKEY, 5, dnssec=True)
+    framed = struct.pack(">H", len(query)) + query
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "dot"])
+    kinds, ways, refused = ("tls", "https", "unended"), [], 0
+    for number in range(count):
+        kind = kinds[number % 3]
+        try:
+            way = socket.create_connection((server, tls if kind == "tls" else https), 3, (sources[number % len(sources)], 0))
+            way = context.wrap_socket(way, server_hostname="ns.nic.p2p")
+            if kind == "tls":
+                way.sendall(framed * 60)
+            else:
+                # Windows of nothing.
+                way.sendall(Https.PREFACE + Https.frame(4, 0, 0, struct.pack(">HI", 4, 0)))
+                requests = [Https.post(query, 1 + 2 * stream) for stream in range(60)]
+                # The last frame of each is its body.
+                way.sendall(b"".join(head + body if kind == "https" else head for head, body in requests))
+            way.setblocking(False)
+            ways.append(way)
+        except OSError:
+            refused += 1
+    time.sleep(seconds)
+    return {"opened": len(ways), "refused": refused}
+
+
+def over_tls(server, port, count, source):
+    """One query over TLS on a connection of its own, again and again."""
+    served, query = 0, question("p2p", SOA, 3)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for _ in range(count):
+        with contextlib.suppress(OSError), socket.create_connection((server, port), 5, (source, 0)) as way:
+            with context.wrap_socket(way, server_hostname="ns.nic.p2p") as way:
+                way.sendall(struct.pack(">H", len(query)) + query)
+                served += len(way.recv(2048)) > 0
+        time.sleep(0.02)
+    return {"asked": count, "served": served}
+
+
 def over_tcp(server, port, count, source):
     """One query on a connection of its own, again and again."""
     served, query = 0, question("p2p", SOA, 3)
@@ -202,7 +254,7 @@ def metrics(address):
         return answer.read().decode()
 
 
-ROLES = {made.__name__: made for made in (flood, honest, names, idle, over_tcp, metrics)}
+ROLES = {made.__name__: made for made in (flood, honest, names, idle, slow_readers, over_tcp, over_tls, metrics)}
 
 
 # --- outside ------------------------------------------------------------------------------------------------------
@@ -233,6 +285,7 @@ class Scene:
         self.links = links
         node = Node("node1", directory / "node1", free_base_port(1), host=links.address(SERVER), namespace=self.name(SERVER))
         self.port = node.p2p_port + 1
+        self.tls, self.https = self.port + 3, self.port + 4
         self.server = links.address(SERVER)
         node.dns = f"{self.server}:{self.port}"
         self.node, self.net = node, Net(directory, [node])
@@ -249,9 +302,17 @@ class Scene:
         self._ip(SERVER, "route", "add", FORGED + "0/24", "via", self.links.address(ATTACKER))
         self._ip(SERVER, "route", "add", HONEST, "via", self.links.address(CLIENT))
         self._ip(CLIENT, "addr", "add", HONEST + "/32", "dev", "lo")
+        self._ip(SERVER, "route", "add", CROWD, "via", self.links.address(ATTACKER))
+        for source in CROWD_SOURCES:
+            self._ip(ATTACKER, "addr", "add", source + "/32", "dev", "lo")
 
-    def part(self, number, role, *arguments):
-        return Part(self.name(number), NICE[number], role, self.server, self.port, *arguments)
+    def offer_tls(self):
+        """Adds DNS over TLS and HTTPS to the settings."""
+        text = self.node.config.read_text()
+        self.node.config.write_text(f'{text}\n[dns.tls]\nlisten = ["{self.server}:{self.tls}"]\nhttps_listen = ["{self.server}:{self.https}"]\n')
+
+    def part(self, number, role, *arguments, port=None):
+        return Part(self.name(number), NICE[number], role, self.server, port or self.port, *arguments)
 
     def hurry(self):
         for thread in pathlib.Path(f"/proc/{self.node.pid}/task").iterdir():
@@ -328,13 +389,31 @@ def idle_connections(scene, count, seconds):
             f"{tcp['served']} of {tcp['asked']} served over TCP, {served_well(result, 'idle connections')}")
 
 
+def slow_encrypted(scene, count, seconds):
+    before = scene.node.resident_kib()
+    crowd = scene.part(ATTACKER, "slow_readers", scene.https, count, CROWD_SOURCES, seconds + 4, port=scene.tls)
+    until(lambda: scene.metric("namestead_dns_connections{") >= min(count, CONNECTIONS) * 0.9, 60, "see the slow readers' connections")
+    client, tls = scene.honest(seconds), scene.part(CLIENT, "over_tls", 50, scene.links.address(CLIENT), port=scene.tls)
+    result, tls = client.result(), tls.result()
+    open_now = scene.metric("namestead_dns_connections{")
+    grown = scene.node.resident_kib() - before
+    seen = crowd.result()
+    require(tls["served"] >= SERVED * tls["asked"], f"beside slow readers, of queries over TLS were served: {tls}")
+    require(grown <= GROWTH_KIB, f"{count} slow readers took {grown} KiB of memory")
+    return (f"{seen['opened']:,} slow readers over TLS and HTTPS ({open_now:.0f} kept): memory {grown / 1024:+.1f} MiB, "
+            f"{tls['served']} of {tls['asked']} served over TLS, {served_well(result, 'slow readers')}")
+
+
 def run(args):
     if os.geteuid() != 0:
         raise Failed("network namespaces and raw sockets need root")
     with workspace(args, "guard") as directory, Links(3) as links:
         scene = Scene(directory, links)
         with scene.net as net:
-            net.up()
+            net.write_configs()
+            scene.offer_tls()
+            net.start()
+            net.wait_until_producing(60)
             log = scene.node.log.read_text(errors="replace")
             require("dns is open beyond this machine" in log, "the log does not say what is open")
             scene.hurry()
@@ -352,6 +431,7 @@ def run(args):
             for dnssec in (False, True):
                 note(random_names(scene, args.names, dnssec))
             note(idle_connections(scene, args.connections, 3))
+            note(slow_encrypted(scene, args.readers, 3))
             until(lambda: scene.honest(1).result()["served"] > 0, 10, "be served after all that")
             no_panics(net)
             return f"amplification at most {AMPLIFICATION}, memory flat, the honest client served in {len(lines)} situations"
@@ -362,6 +442,7 @@ arguments.add_argument("--seconds", type=int, default=4, help="length of each fl
 arguments.add_argument("--rate", type=int, default=100_000, help="forged queries a second (default %(default)s)")
 arguments.add_argument("--names", type=int, default=60_000, help="random names of each kind (default %(default)s)")
 arguments.add_argument("--connections", type=int, default=5_000, help="idle connections (default %(default)s)")
+arguments.add_argument("--readers", type=int, default=900, help="slow readers over TLS and HTTPS (default %(default)s)")
 arguments.add_argument("--role", help="used by the test itself, inside a namespace")
 chosen = arguments.parse_args()
 if chosen.role:

@@ -266,13 +266,16 @@ class Https:
         self.connection.sendall(self.PREFACE + self.frame(4, 0, 0, settings) + self.frame(8, 0, 0, struct.pack(">I", 1 << 30)))
         self.stream, self.leaving = 1, False
 
-    def request(self, message):
-        """HPACK without its tables: POST, https, path, authority, content type."""
+    @classmethod
+    def post(cls, message, stream):
+        """The two frames of a request. HPACK without its tables: POST, https, path, authority, content type."""
         block = (b"\x83\x87\x04\x0a/dns-query\x01\x09localhost\x0f\x10\x17application/dns-message"
                  + b"\x0f\x0d" + bytes([len(str(len(message)))]) + str(len(message)).encode())
-        frames = self.frame(1, 4, self.stream, block) + self.frame(0, 1, self.stream, message)
+        return cls.frame(1, 4, stream, block), cls.frame(0, 1, stream, message)
+
+    def request(self, message):
         self.stream += 2
-        return frames
+        return b"".join(self.post(message, self.stream - 2))
 
     def batch(self, messages):
         self.rounds += 1
