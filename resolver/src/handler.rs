@@ -6,7 +6,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hickory_net::xfer::Protocol;
@@ -22,7 +22,11 @@ use crate::{
     dname::Dname,
     envelope::Envelope,
     forward::{Forwarder, Question, rebinding},
-    guard::{Guard, OverBudget, Standing, cookie::Cookie},
+    guard::{
+        Guard, Standing,
+        cookie::Cookie,
+        signing::{OverBudget, SigningRequest},
+    },
     hosts::HostsFiles,
     message::{Extras, Fitted, Reply},
     metrics::{DnsMetrics, Sent, guard::Refused},
@@ -41,10 +45,6 @@ const HEADER_BYTES: usize = 12;
 const MIN_QUESTION_BYTES: usize = 5;
 /// The fewest bytes of a record: the root, type, class, TTL, length.
 const MIN_RECORD_BYTES: usize = 11;
-/// How long a query on a connection waits for the signing budget.
-const SIGNING_PATIENCE: Duration = Duration::from_secs(2);
-/// The least it waits before it tries again: others wait as well.
-const SIGNING_PAUSE: Duration = Duration::from_millis(2);
 
 /// What is said instead of an answer whose signatures cannot be made now.
 type Unsigned = Box<Reply>;
@@ -240,7 +240,7 @@ impl Handler {
             Verdict::Local(answer) if answer.origin == Origin::Special && self.is_opened(query, request) => {
                 self.ask(&query.name, query, request).await
             }
-            Verdict::Local(answer) => match self.local(answer, query).await {
+            Verdict::Local(answer) => match self.local(answer, query, request.src().ip()).await {
                 Ok(answer) => self.complete(answer, query, request).await,
                 Err(reply) => Err(reply),
             },
@@ -268,42 +268,33 @@ impl Handler {
     /// validated, and we have not; whoever trusts us without validating trusts the AA bit as well (RFC 4035 §3.1.6). CD
     /// is for resolvers that validate: nothing here depends on it, and [`Reply::fit`] clears it.
     ///
-    /// New signatures have a budget. A datagram beyond it is told to come by TCP; a query that came on a connection waits,
-    /// and fails when that takes too long.
-    async fn signed(&self, answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
+    /// New signatures have a budget. A datagram beyond it is told to come by TCP; a query that came on a connection waits
+    /// for its turn, and fails at once when that would take too long.
+    async fn signed(&self, answer: Answer, query: &Query, src: IpAddr) -> Result<Answer, Unsigned> {
         let wants_signatures = query.dnssec_ok() && answer.origin == Origin::Ledger;
         let Some(signer) = self.signer.as_ref().filter(|_| wants_signatures) else { return Ok(answer) };
-        let give_up = Instant::now() + SIGNING_PATIENCE;
-        loop {
-            // A clock before 1970 is as wrong as any: validators refuse the signatures.
-            let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            let mut signed = answer.clone();
-            let may_sign = || self.guard.may_sign(query.transport);
-            let Err(OverBudget { wait_ns }) = signer.try_sign_answer(&mut signed, query, (&self.site, now_s), may_sign)
-            else {
-                return Ok(signed);
-            };
-            if query.transport == Transport::Datagram {
-                self.metrics.guard.unsigned(query.transport);
-                return Err(Box::new(Reply::come_by_tcp(Origin::Ledger)));
-            }
-            let wait = Duration::from_nanos(wait_ns).max(SIGNING_PAUSE);
-            if Instant::now() + wait > give_up {
-                self.metrics.guard.unsigned(query.transport);
+        // A clock before 1970 is as wrong as any: validators refuse the signatures.
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let begun = signer.begin(answer, query, &self.site, now_s);
+        let wanted = SigningRequest { src, transport: query.transport, signatures: begun.missing() };
+        let Err(OverBudget) = self.guard.wait_to_sign(&wanted).await else { return Ok(signer.finish(begun)) };
+        self.metrics.guard.unsigned(query.transport);
+        Err(Box::new(match query.transport {
+            Transport::Datagram => Reply::come_by_tcp(Origin::Ledger),
+            Transport::Stream => {
                 let text = "too many signatures to make; ask again later";
                 let failure = Answer::failure(ResponseCode::ServFail, Origin::Policy, EdeCode::Other, text);
-                return Err(Box::new(Reply::from_answer(failure, None)));
+                Reply::from_answer(failure, None)
             }
-            tokio::time::sleep(wait).await;
-        }
+        }))
     }
 
     /// What we answer by ourselves, as it may be seen outside.
-    async fn local(&self, mut answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
+    async fn local(&self, mut answer: Answer, query: &Query, src: IpAddr) -> Result<Answer, Unsigned> {
         if self.ledger_guard && answer.origin == Origin::Ledger {
             rebinding::withhold(&mut answer);
         }
-        self.signed(answer, query).await
+        self.signed(answer, query, src).await
     }
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
@@ -351,7 +342,7 @@ impl Handler {
         let ours = Query { name: end, ..query.clone() };
         if let Verdict::Local(rest) = self.verdict(&ours) {
             let rest = Answer { elsewhere: None, ..rest };
-            answer = join(answer, self.local(rest, &ours).await?);
+            answer = join(answer, self.local(rest, &ours, request.src().ip()).await?);
             self.forwarder.guard(&query.name, &mut answer);
         }
         Ok(answer)
