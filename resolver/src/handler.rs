@@ -97,6 +97,13 @@ pub(crate) enum Responses {
     Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
 }
 
+/// What is to go back for one message, before that is counted.
+enum Draft {
+    None,
+    One(Vec<u8>, Sent),
+    Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
+}
+
 impl Via {
     fn protocol(self) -> Protocol {
         match self {
@@ -117,18 +124,22 @@ impl Via {
 }
 
 impl Handler {
-    /// The response to a datagram that was admitted, if it deserves one: bytes in, bytes out.
+    /// The response to a datagram that was admitted, if it deserves one: bytes in, bytes out. Whoever sends it counts it,
+    /// for it may turn out to be too long.
     pub(crate) async fn datagram(
         self: Arc<Self>,
         datagram: Vec<u8>,
         src: SocketAddr,
         standing: Standing,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Vec<u8>, Sent)> {
         match self.respond_to(datagram, Client { addr: src, via: Via::Udp }, &standing).await {
-            Responses::None => None,
-            Responses::One(message) => Some(message),
+            Draft::None => None,
+            Draft::One(message, sent) => Some((message, sent)),
             // A transfer over UDP is one message, or refused.
-            Responses::Many(mut messages) => messages.next(),
+            Draft::Many(mut messages) => messages.next().map(|message| {
+                let sent = Sent::of(&message, Origin::Ledger);
+                (message, sent)
+            }),
         }
     }
 
@@ -136,33 +147,50 @@ impl Handler {
     pub(crate) async fn message(self: Arc<Self>, bytes: Vec<u8>, client: Client) -> Responses {
         let standing = self.guard.standing(&bytes, client.addr.ip(), &self.guard.now());
         self.metrics.guard.cookie(&standing.cookie);
-        self.respond_to(bytes, client, &standing).await
+        match self.respond_to(bytes, client, &standing).await {
+            Draft::None => Responses::None,
+            Draft::One(message, sent) => {
+                self.metrics.response(&sent);
+                Responses::One(message)
+            }
+            Draft::Many(messages) => {
+                let count = move |message: &Vec<u8>| self.metrics.response(&Sent::of(message, Origin::Ledger));
+                Responses::Many(Box::new(messages.inspect(count)))
+            }
+        }
     }
 
-    async fn respond_to(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Responses {
-        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
+    async fn respond_to(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Draft {
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Draft::None };
         // Answering what claims to be a response, readable or not, would let two servers talk for ever.
         if header.message_type == MessageType::Response {
-            return Responses::None;
+            return Draft::None;
         }
         let (bytes, signing) = match self.transfers.check(&bytes) {
             Checked::Unsigned => (bytes, None),
             Checked::Signed(unsigned, signing) => (unsigned, Some(signing)),
-            Checked::Refused(_, refusal) => return Responses::One(refusal),
-            Checked::Malformed => return Responses::One(unreadable(&header, &bytes)),
+            Checked::Refused(_, refusal) => return self.refused_unread(client.via, &bytes, refusal),
+            Checked::Malformed => return self.refused_unread(client.via, &bytes, unreadable(&header, &bytes)),
         };
         if let Some(responses) = self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source)) {
-            return responses;
+            self.metrics.request(client.via, Envelope::open(&bytes).qtype());
+            return transfer_draft(responses);
         }
-        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Draft::None };
         let reserved = signing.as_ref().map_or(0, Signing::byte_len);
-        let response = self.one(&header, bytes, client, (standing, reserved)).await;
-        response.map_or(Responses::None, |mut message| {
-            if let Some(mut signing) = signing {
-                signing.sign(&mut message);
-            }
-            Responses::One(message)
-        })
+        let mut draft = self.one(&header, bytes, client, (standing, reserved)).await;
+        if let (Draft::One(message, sent), Some(mut signing)) = (&mut draft, signing) {
+            signing.sign(message);
+            sent.bytes = message.len();
+        }
+        draft
+    }
+
+    /// A refusal of a message that was not read as a whole.
+    fn refused_unread(&self, via: Via, message: &[u8], refusal: Vec<u8>) -> Draft {
+        self.metrics.request(via, Envelope::open(message).qtype());
+        let sent = Sent::of(&refusal, Origin::Policy);
+        Draft::One(refusal, sent)
     }
 
     /// The ordinary response, which leaves `reserved` bytes for a signature.
@@ -172,15 +200,16 @@ impl Handler {
         bytes: Vec<u8>,
         client: Client,
         (standing, reserved): (&Standing, usize),
-    ) -> Option<Vec<u8>> {
+    ) -> Draft {
         let request = match counts_are_possible(header, bytes.len()) {
             true => Request::from_bytes(bytes.clone(), client.addr, client.via.protocol()).ok(),
             false => None,
         };
-        let Some(request) = request else { return Some(unreadable(header, &bytes)) };
+        let Some(request) = request else {
+            return self.refused_unread(client.via, &bytes, unreadable(header, &bytes));
+        };
         let (fitted, sent) = self.respond(&request, client, (standing, reserved)).await;
-        self.metrics.response(&sent);
-        fitted.encode(&request)
+        fitted.encode(&request).map_or(Draft::None, |message| Draft::One(message, sent))
     }
 
     /// Whether a client there may have other questions forwarded (the RA bit).
@@ -199,11 +228,10 @@ impl Handler {
             Cookie::Malformed => Err(Box::new(malformed())),
             _ => screen(request, client.via),
         };
+        let asked = request.queries.queries();
+        self.metrics.request(client.via, <&[_; 1]>::try_from(asked).ok().map(|[only]| only.query_type().into()));
         let mut reply = match &query {
-            Ok(query) => {
-                self.metrics.request(client.via, query.qtype);
-                self.reply(query, request).await
-            }
+            Ok(query) => self.reply(query, request).await,
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
         reply.cookie = standing.cookie_out().copied();
@@ -214,7 +242,7 @@ impl Handler {
         let extras = Extras { reserved, ..self.extras(request, client.via) };
         let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), extras);
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
-        (fitted, Sent { rcode, origin, duration_s: started.elapsed().as_secs_f64(), bytes, truncated })
+        (fitted, Sent { rcode, origin, duration_s: Some(started.elapsed().as_secs_f64()), bytes, truncated })
     }
 
     /// Padding where it hides something, and the idle time where it can be kept, for clients that ask (RFC 8467 §4,
@@ -360,6 +388,21 @@ impl Handler {
             Recursion::Desired => return Ok(()),
         };
         Err(Ede { code, text: text.into() })
+    }
+}
+
+/// The messages about a transfer, of which a refusal says nothing from the ledger.
+fn transfer_draft(responses: Responses) -> Draft {
+    match responses {
+        Responses::None => Draft::None,
+        Responses::One(message) => {
+            let mut sent = Sent::of(&message, Origin::Ledger);
+            if sent.rcode != u16::from(ResponseCode::NoError) {
+                sent.origin = Origin::Policy;
+            }
+            Draft::One(message, sent)
+        }
+        Responses::Many(messages) => Draft::Many(messages),
     }
 }
 

@@ -15,10 +15,14 @@ use hickory_proto::{
 use resolver::{DnsConfig, GuardConfig, SharedTable, sign::ZoneKey};
 use support::{
     ACTIVE,
-    server::{DEADLINE, Running, config, request, tcp, udp, with_edns},
+    server::{DEADLINE, Running, config, request, send_udp, tcp, udp, with_edns, write_frame},
     table,
 };
-use tokio::{net::UdpSocket, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpStream, UdpSocket},
+    time::timeout,
+};
 
 fn world() -> SharedTable {
     let big: String = (0..12).map(|i| format!("big TXT {}{i:02}\n", "x".repeat(50))).collect();
@@ -44,6 +48,12 @@ fn cookie(message: &Message) -> Option<Vec<u8>> {
         EdnsOption::Unknown(10, data) => Some(data.clone()),
         _ => None,
     }
+}
+
+/// The value of a metric.
+fn value(text: &str, metric: &str) -> usize {
+    let found = text.lines().find_map(|have| have.strip_prefix(metric)?.trim().parse().ok());
+    found.unwrap_or_else(|| panic!("{metric} not in\n{text}"))
 }
 
 fn ede(message: &Message) -> Option<(u16, String)> {
@@ -109,10 +119,13 @@ async fn strangers_are_limited_and_whoever_proves_its_address_is_not() {
             assert_eq!(tcp(running.addr(), &plain).await.answers.len(), 1);
         }
         let text = running.metrics();
-        let count = |line: &str| {
-            let found = text.lines().find_map(|have| have.strip_prefix(line)?.trim().parse::<usize>().ok());
-            found.unwrap_or_else(|| panic!("{line} not in\n{text}"))
-        };
+        let count = |line: &str| value(&text, line);
+        // Each response is counted as what it was.
+        let slipped = count("namestead_dns_limited_total{action=\"slipped\"}");
+        assert_eq!(count("namestead_dns_responses_total{rcode=\"NOERROR\",source=\"policy\"}"), slipped);
+        assert_eq!(count("namestead_dns_truncated_total"), slipped);
+        let answered = count("namestead_dns_responses_total{rcode=\"NOERROR\",source=\"ledger\"}");
+        assert_eq!(count("namestead_dns_response_size_bytes_count"), answered + slipped);
         assert!(count("namestead_dns_limited_total{action=\"dropped\"}") >= 20);
         assert!(count("namestead_dns_limited_total{action=\"slipped\"}") >= 20);
         assert!(count("namestead_dns_cookies_total{state=\"valid\"}") >= 100);
@@ -138,6 +151,15 @@ async fn many_bytes_for_few_are_shortened_not_dropped() {
         let bytes_in = 120 * plain.to_vec().expect("encodes").len();
         let bytes_out: usize = answers.iter().map(|answer| answer.to_vec().expect("encodes").len()).sum();
         assert!(bytes_out <= 3 * bytes_in, "{bytes_out} for {bytes_in}");
+        // What was shortened is not counted as what it would have been. Two more were asked for the cookie and the end.
+        let text = running.metrics();
+        assert_eq!(value(&text, "namestead_dns_requests_total{proto=\"udp\",type=\"A\"}"), 122);
+        let responses = |rcode, source| {
+            value(&text, &format!("namestead_dns_responses_total{{rcode=\"{rcode}\",source=\"{source}\"}}"))
+        };
+        assert_eq!((responses("NXDOMAIN", "ledger"), responses("NOERROR", "policy")), (whole + 2, 120 - whole));
+        assert_eq!(value(&text, "namestead_dns_truncated_total"), 120 - whole);
+        assert_eq!(value(&text, "namestead_dns_limited_total{action=\"shortened\"}"), 120 - whole);
         running.stop().await;
     }
 }
@@ -248,6 +270,35 @@ async fn many_questions_do_not_come_back() {
         assert_eq!((answer.metadata.response_code, answer.queries.len()), (ResponseCode::FormErr, 0));
         assert!(answer.to_vec().expect("encodes").len() <= 12 + 11);
     }
+    running.stop().await;
+}
+
+/// Also what is refused before anybody knows what it asks for.
+#[tokio::test]
+async fn every_response_is_counted() {
+    let running = Running::start(config(), world()).await;
+    let unreadable = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    let half_read = [&unreadable[..], b"\x05alice\x03p2p\0\0\x1c\0\x01"].concat();
+    let mut bytes = 0;
+    for message in [&unreadable[..], &half_read] {
+        let answer = send_udp(running.addr(), message).await;
+        assert_eq!(answer[3] & 15, 1, "FORMERR");
+        let mut stream = TcpStream::connect(running.addr()).await.expect("connected");
+        write_frame(&mut stream, message).await;
+        let mut frame = vec![0; 2 + answer.len()];
+        timeout(DEADLINE, stream.read_exact(&mut frame)).await.expect("in time").expect("an answer");
+        assert_eq!(frame[2..], answer);
+        bytes += 2 * answer.len();
+    }
+    let text = running.metrics();
+    for proto in ["udp", "tcp"] {
+        for qtype in ["none", "AAAA"] {
+            let metric = format!("namestead_dns_requests_total{{proto=\"{proto}\",type=\"{qtype}\"}}");
+            assert_eq!(value(&text, &metric), 1);
+        }
+    }
+    assert_eq!(value(&text, "namestead_dns_responses_total{rcode=\"FORMERR\",source=\"policy\"}"), 4);
+    assert_eq!(value(&text, "namestead_dns_response_size_bytes_sum"), bytes);
     running.stop().await;
 }
 
