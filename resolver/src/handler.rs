@@ -226,7 +226,7 @@ impl Handler {
         let started = Instant::now();
         let query = match standing.cookie {
             Cookie::Malformed => Err(Box::new(malformed())),
-            _ => screen(request, client.via),
+            _ => screen(request, client.via, &standing.cookie),
         };
         let asked = request.queries.queries();
         self.metrics.request(client.via, <&[_; 1]>::try_from(asked).ok().map(|[only]| only.query_type().into()));
@@ -406,8 +406,8 @@ fn transfer_draft(responses: Responses) -> Draft {
     }
 }
 
-/// Takes the question out of a request, or says what is wrong with it.
-fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
+/// Takes the question out of a request, or says what else there is to say, mostly what is wrong with it.
+fn screen(request: &Request, via: Via, cookie: &Cookie) -> Result<Query, Box<Answer>> {
     let refuse = |rcode| Err(Box::new(Answer::empty(rcode, Origin::Policy)));
     match request.metadata.op_code {
         OpCode::Query => {}
@@ -421,8 +421,12 @@ fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
     if Envelope::open(request.as_slice()).is_damaged() {
         return Err(Box::new(malformed()));
     }
-    // RFC 9619: a query has exactly one question.
-    let [question] = request.queries.queries() else { return Err(Box::new(malformed())) };
+    // RFC 9619: a query has exactly one question, or none if it is about a cookie.
+    let question = match request.queries.queries() {
+        [question] => question,
+        [] => return refuse(without_question(cookie)),
+        _ => return refuse(ResponseCode::FormErr),
+    };
     let Ok(name) = Dname::from_labels(question.original().name().iter()) else { return Err(Box::new(malformed())) };
     Ok(Query {
         name,
@@ -435,6 +439,16 @@ fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
         },
         edns: request.edns.as_ref().map(client_edns),
     })
+}
+
+/// The answer to a query without a question, with which clients learn a cookie or see whether theirs is good (RFC 7873
+/// §5.4).
+fn without_question(cookie: &Cookie) -> ResponseCode {
+    match cookie {
+        Cookie::Absent | Cookie::Malformed => ResponseCode::FormErr,
+        Cookie::Fresh(_) | Cookie::Valid(_) => ResponseCode::NoError,
+        Cookie::Invalid(_) => ResponseCode::BADCOOKIE,
+    }
 }
 
 fn client_edns(edns: &Edns) -> ClientEdns {

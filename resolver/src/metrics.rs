@@ -289,6 +289,7 @@ impl DatagramCounts {
 fn rcode_label(rcode: u16) -> &'static str {
     match rcode {
         16 => "BADVERS",
+        23 => "BADCOOKIE",
         low => NAMED_RCODES.get(usize::from(low)).copied().unwrap_or("other"),
     }
 }

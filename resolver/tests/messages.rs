@@ -308,3 +308,37 @@ fn rfc_3597_data_of_unknown_types_is_sent_as_it_is() {
     // Owner pointer, type, class, TTL 3,600, length, data.
     assert!(response.ends_with(b"\xc0\x0c\xff\0\0\x01\0\0\x0e\x10\0\x03\xc0\xff\xee"), "{response:02x?}");
 }
+
+/// §5.4: a query without a question is for learning a cookie, or for seeing whether the one at hand is good.
+#[test]
+fn rfc_7873_queries_without_a_question() {
+    let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
+    let responder = Responder::new(&DnsConfig::default(), Arc::new(world()), metrics).expect("a valid configuration");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let say = |options: &[u8]| {
+        let asked = Asked { questions: Vec::new(), ..ask("alice.p2p", rtype::A) }.with(opt(SIZE, 0, 0, options));
+        let standing = responder.standing(&asked.bytes(), CLIENT.ip());
+        let response = runtime.block_on(responder.clone().full(asked.bytes(), CLIENT, standing)).expect("a response");
+        assert_eq!(response[4..12], [0, 0, 0, 0, 0, 0, 0, 1], "nothing but an OPT record");
+        let said = read(&response);
+        (said.rcode, said.edns.expect("OPT").2)
+    };
+    const BADCOOKIE: u16 = 23;
+    let (rcode, cookie) = say(b"\0\x0a\0\x08a client");
+    assert_eq!((rcode, &cookie[..12], cookie.len()), (0, &b"\0\x0a\0\x18a client"[..], 28));
+    assert_eq!(say(&cookie), (0, cookie.clone()));
+    let forged = [&cookie[..27], &[cookie[27] ^ 1]].concat();
+    let (rcode, instead) = say(&forged);
+    assert_eq!((rcode, &instead[..12]), (BADCOOKIE, &cookie[..12]));
+    assert_eq!(say(&instead), (0, instead.clone()), "one that is good");
+    // One that cannot be a cookie, and none.
+    for options in [&b"\0\x0a\0\x07tooshor"[..], b"", b"\0\x03\0\0"] {
+        assert_eq!(say(options), (u16::from(FORMERR), Vec::new()));
+    }
+    // Servers that do not do cookies.
+    let guard = toml::from_str("cookies = 'off'").expect("a section");
+    let asked = Asked { questions: Vec::new(), ..ask("alice.p2p", rtype::A) };
+    let asked = asked.with(opt(SIZE, 0, 0, b"\0\x0a\0\x08a client"));
+    let response = full_with(&DnsConfig { guard, ..DnsConfig::default() }, asked.bytes()).expect("a response");
+    assert_eq!(read(&response).rcode, u16::from(FORMERR));
+}
