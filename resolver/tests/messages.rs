@@ -227,6 +227,31 @@ fn rfc_6891_sizes_below_512_count_as_512() {
     }
 }
 
+/// Whatever is asked, and whatever the server would like to say: clients get no more than they can take.
+#[test]
+fn rfc_6891_options_give_way_when_there_is_no_room() {
+    let longest = [63, 63, 63, 61].map(|len| "n".repeat(len)).join(".");
+    let with_id = |id_bytes: usize, name: &str| {
+        let config = DnsConfig { server_id: Some("i".repeat(id_bytes)), ..DnsConfig::default() };
+        let asked = ask(name, rtype::A).with(opt(512, 0, 0, b"\0\x03\0\0\0\x0a\0\x08a client"));
+        let response = full_with(&config, asked.bytes()).expect("a response");
+        let options = read(&response).edns.expect("OPT").2;
+        let has = |option: &[u8]| options.windows(option.len()).any(|window| window == option);
+        assert!(response.len() <= 512, "{} bytes", response.len());
+        assert!(has(b"\0\x0a\0\x18a client"), "always a cookie");
+        (
+            response.len(),
+            has(b"\0\x0f\0\x02\0\x14"),
+            has(&[&[0, 3, 0, id_bytes as u8], &[b'i'; 255][..id_bytes]].concat()),
+        )
+    };
+    assert_eq!(with_id(100, &longest), (12 + 259 + 11 + 28 + 41 + 104, false, true), "room for all");
+    assert_eq!(with_id(160, &longest), (12 + 259 + 11 + 28 + 6 + 164, true, true), "no text");
+    assert_eq!(with_id(255, &longest), (12 + 259 + 11 + 28 + 6, true, false), "no name either");
+    // What there is room for stays.
+    assert_eq!(with_id(255, "example.com"), (12 + 17 + 11 + 28 + 41 + 259, false, true));
+}
+
 #[test]
 fn rfc_5001_nsid_is_told_to_who_asks_with_an_empty_option() {
     let wants = |config: &DnsConfig, options: &[u8]| {
