@@ -32,6 +32,12 @@ impl<'m> Envelope<'m> {
         envelope
     }
 
+    /// The type asked for.
+    pub(crate) fn qtype(&self) -> Option<u16> {
+        let [type_0, type_1, _, _] = self.question?.last_chunk()?;
+        Some(u16::from_be_bytes([*type_0, *type_1]))
+    }
+
     /// Whether there is an OPT record whose options do not add up to its length.
     pub(crate) fn is_damaged(&self) -> bool {
         !self.options.is_none_or(options_add_up)
@@ -133,6 +139,13 @@ mod tests {
         check(&message([1, 0, 0, 1], QUESTION), Some(QUESTION), None);
         check(&message([1, 0, 0, 0], &QUESTION[..QUESTION.len() - 1]), None, None);
         check(b"\0\x01", None, None);
+    }
+
+    #[test]
+    fn the_type_is_that_of_the_only_question() {
+        assert_eq!(Envelope::open(&message([1, 0, 0, 1], b"\x01a\0\x01\x02\0\x01damaged")).qtype(), Some(0x0102));
+        assert_eq!(Envelope::open(&message([2, 0, 0, 0], &[QUESTION, QUESTION].concat())).qtype(), None);
+        assert_eq!(Envelope::open(&message([1, 0, 0, 0], b"\x01a\0\0\x01")).qtype(), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! - [`bucket`]: for everybody else, answers per second and host and network, and bytes per second and network beyond
 //!   twice what came from there. Hence the bound: bytes out ≤ 2 × bytes in + `free_bytes` per second, for each network.
 //! - [`scan`]: the answer to those beyond the limit, which is about as long as the question.
-//! - signatures: a budget for datagrams, and one for connections.
+//! - [`signing`]: a budget of new signatures for datagrams and one for connections, with a share for each network.
 //! - [`exposure`]: the lines in the log that say what is open to whom.
 //!
 //! Nothing is allocated per query, and nothing is locked. Connections are bounded elsewhere.
@@ -18,6 +18,7 @@ pub(crate) mod bucket;
 pub(crate) mod cookie;
 pub(crate) mod exposure;
 pub(crate) mod scan;
+pub(crate) mod signing;
 
 use std::{
     net::IpAddr,
@@ -28,18 +29,17 @@ use arc_swap::ArcSwap;
 
 use crate::{
     config::guard::{GuardConfig, Switch},
-    query::{MAX_UDP_BYTES, Transport},
+    query::MAX_UDP_BYTES,
 };
 use acl::{Acl, Prefixes};
-use bucket::{Bucket, Rate, Subject, Table};
+use bucket::{Rate, Subject, Table};
 use cookie::{COOKIE_BYTES, Cookie, Jar, Secrets};
+use signing::SigningBudget;
 
 /// How many times the rate of one host its network gets.
 const HOSTS_PER_NETWORK: u32 = 8;
 /// A network may get this many times what it sends, without touching what it gets for free.
 const FREE_RATIO: i64 = 2;
-/// Signatures that may be made at once: 4 ms of a thread that others wait for.
-const SIGNING_BURST: u32 = 32;
 
 /// Decides who is served.
 pub(crate) struct Guard {
@@ -55,9 +55,7 @@ pub(crate) struct Guard {
     udp_bytes_without_cookie: u16,
     jar: Option<Jar>,
     secrets: ArcSwap<Secrets>,
-    signatures: Option<Rate>,
-    datagram_signatures: Bucket,
-    stream_signatures: Bucket,
+    signing: Option<SigningBudget>,
 }
 
 /// The time, read once for a whole batch of datagrams.
@@ -92,13 +90,6 @@ pub(crate) enum Admission {
     Drop,
 }
 
-/// No signature can be made now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct OverBudget {
-    /// When there will be one, in nanoseconds from now.
-    pub(crate) wait_ns: u64,
-}
-
 impl Guard {
     /// A guard for `config`, all buckets full. Fails if there is no randomness for secrets.
     pub(crate) fn new(config: &GuardConfig) -> Result<Self, getrandom::Error> {
@@ -124,9 +115,7 @@ impl Guard {
             udp_bytes_without_cookie: config.udp_bytes_without_cookie,
             jar,
             secrets: ArcSwap::from_pointee(secrets),
-            signatures: Rate::new(config.signatures_per_second, SIGNING_BURST),
-            datagram_signatures: Bucket::default(),
-            stream_signatures: Bucket::default(),
+            signing: SigningBudget::new(config.signatures_per_second),
         })
     }
 
@@ -184,16 +173,6 @@ impl Guard {
     /// Whether questions of `src` may be forwarded.
     pub(crate) fn may_forward(&self, src: IpAddr) -> bool {
         self.forward.allows(src)
-    }
-
-    /// Takes one signature from the budget.
-    pub(crate) fn may_sign(&self, transport: Transport) -> Result<(), OverBudget> {
-        let Some(rate) = self.signatures else { return Ok(()) };
-        let bucket = match transport {
-            Transport::Datagram => &self.datagram_signatures,
-            Transport::Stream => &self.stream_signatures,
-        };
-        bucket.take(rate, self.ns()).map_err(|wait_ns| OverBudget { wait_ns })
     }
 
     fn ns(&self) -> u64 {

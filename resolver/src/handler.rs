@@ -6,7 +6,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hickory_net::xfer::Protocol;
@@ -22,7 +22,11 @@ use crate::{
     dname::Dname,
     envelope::Envelope,
     forward::{Forwarder, Question, rebinding},
-    guard::{Guard, OverBudget, Standing, cookie::Cookie},
+    guard::{
+        Guard, Standing,
+        cookie::Cookie,
+        signing::{OverBudget, SigningRequest},
+    },
     hosts::HostsFiles,
     message::{Extras, Fitted, Reply},
     metrics::{DnsMetrics, Sent, guard::Refused},
@@ -41,10 +45,6 @@ const HEADER_BYTES: usize = 12;
 const MIN_QUESTION_BYTES: usize = 5;
 /// The fewest bytes of a record: the root, type, class, TTL, length.
 const MIN_RECORD_BYTES: usize = 11;
-/// How long a query on a connection waits for the signing budget.
-const SIGNING_PATIENCE: Duration = Duration::from_secs(2);
-/// The least it waits before it tries again: others wait as well.
-const SIGNING_PAUSE: Duration = Duration::from_millis(2);
 
 /// What is said instead of an answer whose signatures cannot be made now.
 type Unsigned = Box<Reply>;
@@ -97,6 +97,13 @@ pub(crate) enum Responses {
     Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
 }
 
+/// What is to go back for one message, before that is counted.
+enum Draft {
+    None,
+    One(Vec<u8>, Sent),
+    Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
+}
+
 impl Via {
     fn protocol(self) -> Protocol {
         match self {
@@ -117,18 +124,22 @@ impl Via {
 }
 
 impl Handler {
-    /// The response to a datagram that was admitted, if it deserves one: bytes in, bytes out.
+    /// The response to a datagram that was admitted, if it deserves one: bytes in, bytes out. Whoever sends it counts it,
+    /// for it may turn out to be too long.
     pub(crate) async fn datagram(
         self: Arc<Self>,
         datagram: Vec<u8>,
         src: SocketAddr,
         standing: Standing,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Vec<u8>, Sent)> {
         match self.respond_to(datagram, Client { addr: src, via: Via::Udp }, &standing).await {
-            Responses::None => None,
-            Responses::One(message) => Some(message),
+            Draft::None => None,
+            Draft::One(message, sent) => Some((message, sent)),
             // A transfer over UDP is one message, or refused.
-            Responses::Many(mut messages) => messages.next(),
+            Draft::Many(mut messages) => messages.next().map(|message| {
+                let sent = Sent::of(&message, Origin::Ledger);
+                (message, sent)
+            }),
         }
     }
 
@@ -136,33 +147,50 @@ impl Handler {
     pub(crate) async fn message(self: Arc<Self>, bytes: Vec<u8>, client: Client) -> Responses {
         let standing = self.guard.standing(&bytes, client.addr.ip(), &self.guard.now());
         self.metrics.guard.cookie(&standing.cookie);
-        self.respond_to(bytes, client, &standing).await
+        match self.respond_to(bytes, client, &standing).await {
+            Draft::None => Responses::None,
+            Draft::One(message, sent) => {
+                self.metrics.response(&sent);
+                Responses::One(message)
+            }
+            Draft::Many(messages) => {
+                let count = move |message: &Vec<u8>| self.metrics.response(&Sent::of(message, Origin::Ledger));
+                Responses::Many(Box::new(messages.inspect(count)))
+            }
+        }
     }
 
-    async fn respond_to(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Responses {
-        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
+    async fn respond_to(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Draft {
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Draft::None };
         // Answering what claims to be a response, readable or not, would let two servers talk for ever.
         if header.message_type == MessageType::Response {
-            return Responses::None;
+            return Draft::None;
         }
         let (bytes, signing) = match self.transfers.check(&bytes) {
             Checked::Unsigned => (bytes, None),
             Checked::Signed(unsigned, signing) => (unsigned, Some(signing)),
-            Checked::Refused(_, refusal) => return Responses::One(refusal),
-            Checked::Malformed => return Responses::One(unreadable(&header, &bytes)),
+            Checked::Refused(_, refusal) => return self.refused_unread(client.via, &bytes, refusal),
+            Checked::Malformed => return self.refused_unread(client.via, &bytes, unreadable(&header, &bytes)),
         };
         if let Some(responses) = self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source)) {
-            return responses;
+            self.metrics.request(client.via, Envelope::open(&bytes).qtype());
+            return transfer_draft(responses);
         }
-        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Responses::None };
+        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Draft::None };
         let reserved = signing.as_ref().map_or(0, Signing::byte_len);
-        let response = self.one(&header, bytes, client, (standing, reserved)).await;
-        response.map_or(Responses::None, |mut message| {
-            if let Some(mut signing) = signing {
-                signing.sign(&mut message);
-            }
-            Responses::One(message)
-        })
+        let mut draft = self.one(&header, bytes, client, (standing, reserved)).await;
+        if let (Draft::One(message, sent), Some(mut signing)) = (&mut draft, signing) {
+            signing.sign(message);
+            sent.bytes = message.len();
+        }
+        draft
+    }
+
+    /// A refusal of a message that was not read as a whole.
+    fn refused_unread(&self, via: Via, message: &[u8], refusal: Vec<u8>) -> Draft {
+        self.metrics.request(via, Envelope::open(message).qtype());
+        let sent = Sent::of(&refusal, Origin::Policy);
+        Draft::One(refusal, sent)
     }
 
     /// The ordinary response, which leaves `reserved` bytes for a signature.
@@ -172,15 +200,16 @@ impl Handler {
         bytes: Vec<u8>,
         client: Client,
         (standing, reserved): (&Standing, usize),
-    ) -> Option<Vec<u8>> {
+    ) -> Draft {
         let request = match counts_are_possible(header, bytes.len()) {
             true => Request::from_bytes(bytes.clone(), client.addr, client.via.protocol()).ok(),
             false => None,
         };
-        let Some(request) = request else { return Some(unreadable(header, &bytes)) };
+        let Some(request) = request else {
+            return self.refused_unread(client.via, &bytes, unreadable(header, &bytes));
+        };
         let (fitted, sent) = self.respond(&request, client, (standing, reserved)).await;
-        self.metrics.response(&sent);
-        fitted.encode(&request)
+        fitted.encode(&request).map_or(Draft::None, |message| Draft::One(message, sent))
     }
 
     /// Whether a client there may have other questions forwarded (the RA bit).
@@ -197,13 +226,12 @@ impl Handler {
         let started = Instant::now();
         let query = match standing.cookie {
             Cookie::Malformed => Err(Box::new(malformed())),
-            _ => screen(request, client.via),
+            _ => screen(request, client.via, &standing.cookie),
         };
+        let asked = request.queries.queries();
+        self.metrics.request(client.via, <&[_; 1]>::try_from(asked).ok().map(|[only]| only.query_type().into()));
         let mut reply = match &query {
-            Ok(query) => {
-                self.metrics.request(client.via, query.qtype);
-                self.reply(query, request).await
-            }
+            Ok(query) => self.reply(query, request).await,
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
         reply.cookie = standing.cookie_out().copied();
@@ -214,7 +242,7 @@ impl Handler {
         let extras = Extras { reserved, ..self.extras(request, client.via) };
         let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), extras);
         let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
-        (fitted, Sent { rcode, origin, duration_s: started.elapsed().as_secs_f64(), bytes, truncated })
+        (fitted, Sent { rcode, origin, duration_s: Some(started.elapsed().as_secs_f64()), bytes, truncated })
     }
 
     /// Padding where it hides something, and the idle time where it can be kept, for clients that ask (RFC 8467 §4,
@@ -240,7 +268,7 @@ impl Handler {
             Verdict::Local(answer) if answer.origin == Origin::Special && self.is_opened(query, request) => {
                 self.ask(&query.name, query, request).await
             }
-            Verdict::Local(answer) => match self.local(answer, query).await {
+            Verdict::Local(answer) => match self.local(answer, query, request.src().ip()).await {
                 Ok(answer) => self.complete(answer, query, request).await,
                 Err(reply) => Err(reply),
             },
@@ -268,42 +296,33 @@ impl Handler {
     /// validated, and we have not; whoever trusts us without validating trusts the AA bit as well (RFC 4035 §3.1.6). CD
     /// is for resolvers that validate: nothing here depends on it, and [`Reply::fit`] clears it.
     ///
-    /// New signatures have a budget. A datagram beyond it is told to come by TCP; a query that came on a connection waits,
-    /// and fails when that takes too long.
-    async fn signed(&self, answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
+    /// New signatures have a budget. A datagram beyond it is told to come by TCP; a query that came on a connection waits
+    /// for its turn, and fails at once when that would take too long.
+    async fn signed(&self, answer: Answer, query: &Query, src: IpAddr) -> Result<Answer, Unsigned> {
         let wants_signatures = query.dnssec_ok() && answer.origin == Origin::Ledger;
         let Some(signer) = self.signer.as_ref().filter(|_| wants_signatures) else { return Ok(answer) };
-        let give_up = Instant::now() + SIGNING_PATIENCE;
-        loop {
-            // A clock before 1970 is as wrong as any: validators refuse the signatures.
-            let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            let mut signed = answer.clone();
-            let may_sign = || self.guard.may_sign(query.transport);
-            let Err(OverBudget { wait_ns }) = signer.try_sign_answer(&mut signed, query, (&self.site, now_s), may_sign)
-            else {
-                return Ok(signed);
-            };
-            if query.transport == Transport::Datagram {
-                self.metrics.guard.unsigned(query.transport);
-                return Err(Box::new(Reply::come_by_tcp(Origin::Ledger)));
-            }
-            let wait = Duration::from_nanos(wait_ns).max(SIGNING_PAUSE);
-            if Instant::now() + wait > give_up {
-                self.metrics.guard.unsigned(query.transport);
+        // A clock before 1970 is as wrong as any: validators refuse the signatures.
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let begun = signer.begin(answer, query, &self.site, now_s);
+        let wanted = SigningRequest { src, transport: query.transport, signatures: begun.missing() };
+        let Err(OverBudget) = self.guard.wait_to_sign(&wanted).await else { return Ok(signer.finish(begun)) };
+        self.metrics.guard.unsigned(query.transport);
+        Err(Box::new(match query.transport {
+            Transport::Datagram => Reply::come_by_tcp(Origin::Ledger),
+            Transport::Stream => {
                 let text = "too many signatures to make; ask again later";
                 let failure = Answer::failure(ResponseCode::ServFail, Origin::Policy, EdeCode::Other, text);
-                return Err(Box::new(Reply::from_answer(failure, None)));
+                Reply::from_answer(failure, None)
             }
-            tokio::time::sleep(wait).await;
-        }
+        }))
     }
 
     /// What we answer by ourselves, as it may be seen outside.
-    async fn local(&self, mut answer: Answer, query: &Query) -> Result<Answer, Unsigned> {
+    async fn local(&self, mut answer: Answer, query: &Query, src: IpAddr) -> Result<Answer, Unsigned> {
         if self.ledger_guard && answer.origin == Origin::Ledger {
             rebinding::withhold(&mut answer);
         }
-        self.signed(answer, query).await
+        self.signed(answer, query, src).await
     }
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
@@ -351,7 +370,7 @@ impl Handler {
         let ours = Query { name: end, ..query.clone() };
         if let Verdict::Local(rest) = self.verdict(&ours) {
             let rest = Answer { elsewhere: None, ..rest };
-            answer = join(answer, self.local(rest, &ours).await?);
+            answer = join(answer, self.local(rest, &ours, request.src().ip()).await?);
             self.forwarder.guard(&query.name, &mut answer);
         }
         Ok(answer)
@@ -372,8 +391,23 @@ impl Handler {
     }
 }
 
-/// Takes the question out of a request, or says what is wrong with it.
-fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
+/// The messages about a transfer, of which a refusal says nothing from the ledger.
+fn transfer_draft(responses: Responses) -> Draft {
+    match responses {
+        Responses::None => Draft::None,
+        Responses::One(message) => {
+            let mut sent = Sent::of(&message, Origin::Ledger);
+            if sent.rcode != u16::from(ResponseCode::NoError) {
+                sent.origin = Origin::Policy;
+            }
+            Draft::One(message, sent)
+        }
+        Responses::Many(messages) => Draft::Many(messages),
+    }
+}
+
+/// Takes the question out of a request, or says what else there is to say, mostly what is wrong with it.
+fn screen(request: &Request, via: Via, cookie: &Cookie) -> Result<Query, Box<Answer>> {
     let refuse = |rcode| Err(Box::new(Answer::empty(rcode, Origin::Policy)));
     match request.metadata.op_code {
         OpCode::Query => {}
@@ -387,8 +421,12 @@ fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
     if Envelope::open(request.as_slice()).is_damaged() {
         return Err(Box::new(malformed()));
     }
-    // RFC 9619: a query has exactly one question.
-    let [question] = request.queries.queries() else { return Err(Box::new(malformed())) };
+    // RFC 9619: a query has exactly one question, or none if it is about a cookie.
+    let question = match request.queries.queries() {
+        [question] => question,
+        [] => return refuse(without_question(cookie)),
+        _ => return refuse(ResponseCode::FormErr),
+    };
     let Ok(name) = Dname::from_labels(question.original().name().iter()) else { return Err(Box::new(malformed())) };
     Ok(Query {
         name,
@@ -401,6 +439,16 @@ fn screen(request: &Request, via: Via) -> Result<Query, Box<Answer>> {
         },
         edns: request.edns.as_ref().map(client_edns),
     })
+}
+
+/// The answer to a query without a question, with which clients learn a cookie or see whether theirs is good (RFC 7873
+/// §5.4).
+fn without_question(cookie: &Cookie) -> ResponseCode {
+    match cookie {
+        Cookie::Absent | Cookie::Malformed => ResponseCode::FormErr,
+        Cookie::Fresh(_) | Cookie::Valid(_) => ResponseCode::NoError,
+        Cookie::Invalid(_) => ResponseCode::BADCOOKIE,
+    }
 }
 
 fn client_edns(edns: &Edns) -> ClientEdns {

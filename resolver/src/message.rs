@@ -1,7 +1,9 @@
 //! From what to say to what is sent: records in hickory's types, EDNS, and what to leave out when it does not fit.
 //!
-//! A response that is too long loses whole record sets from the back: first additional records, silently; then glue,
-//! authority and answers, with the TC bit, so that the client asks again over TCP (RFC 2181 §9, RFC 9471).
+//! A response that is too long loses the text of its extended error (RFC 8914 §3), then whole record sets from the back:
+//! first additional records, silently; then glue, authority and answers, with the TC bit, so that the client asks again
+//! over TCP (RFC 2181 §9, RFC 9471). If even that is not enough, it does not say which server it is from. What is left
+//! fits any datagram: with the longest question, an extended error and a cookie it is 316 bytes.
 
 use hickory_proto::{
     ProtoError,
@@ -10,7 +12,7 @@ use hickory_proto::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
             NULL,
-            opt::{EdnsOption, NSIDPayload},
+            opt::{EdnsCode, EdnsOption, NSIDPayload},
         },
     },
     serialize::binary::{BinDecodable, BinEncoder},
@@ -26,6 +28,8 @@ use crate::{
 
 /// Number of the extended-error option (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
+/// Bytes of the number in it, before its text.
+const EDE_NUMBER_BYTES: usize = 2;
 /// Number of the padding option (RFC 7830 §3).
 const PADDING_OPTION: u16 = 12;
 /// Number of the keepalive option (RFC 7828 §3.1).
@@ -113,21 +117,32 @@ impl Reply {
         if let (Some(edns), Some(units)) = (&mut edns, extras.keepalive) {
             edns.options_mut().insert(EdnsOption::Unknown(KEEPALIVE_OPTION, units.to_be_bytes().to_vec()));
         }
-        let mut fitted = self.cut(limit, request, edns.as_ref());
+        let mut fitted = self.cut(limit, request, edns);
         if extras.padded {
             fitted.pad(limit, request);
         }
         fitted
     }
 
-    fn cut(self, limit: usize, request: &Request, edns: Option<&Edns>) -> Fitted {
-        let cut = |dropped| self.without(dropped, request, edns);
-        let whole = cut(0);
-        if whole.bytes <= limit {
-            return whole;
+    fn cut(self, limit: usize, request: &Request, mut edns: Option<Edns>) -> Fitted {
+        let mut fitted = self.without(0, request, edns.as_ref());
+        if fitted.bytes > limit && edns.as_mut().is_some_and(drop_ede_text) {
+            fitted = self.without(0, request, edns.as_ref());
         }
+        if fitted.bytes > limit {
+            fitted = self.drop_sets(limit, request, edns.as_ref());
+        }
+        if fitted.bytes > limit && edns.as_mut().is_some_and(drop_nsid) {
+            fitted = self.drop_sets(limit, request, edns.as_ref());
+        }
+        fitted
+    }
+
+    /// Drops as few record sets as it takes, if that can be enough.
+    fn drop_sets(&self, limit: usize, request: &Request, edns: Option<&Edns>) -> Fitted {
+        let cut = |dropped| self.without(dropped, request, edns);
         // Dropping more never makes the message longer, so halving finds the fewest sets to drop.
-        let (mut low, mut high) = (1, self.sections.iter().map(Vec::len).sum());
+        let (mut low, mut high) = (0, self.sections.iter().map(Vec::len).sum());
         while low < high {
             let middle = low + (high - low) / 2;
             match cut(middle).bytes <= limit {
@@ -222,6 +237,24 @@ impl Fitted {
     fn measure(&self, request: &Request) -> usize {
         self.encode(request).map_or(usize::MAX, |bytes| bytes.len())
     }
+}
+
+/// Leaves the number of an extended error, and says whether there was a text.
+fn drop_ede_text(edns: &mut Edns) -> bool {
+    let code = EdnsCode::from(EDE_OPTION);
+    let Some(EdnsOption::Unknown(_, data)) = edns.option(code) else { return false };
+    let Some((number, [_, ..])) = data.split_first_chunk::<EDE_NUMBER_BYTES>() else { return false };
+    let number_only = EdnsOption::Unknown(EDE_OPTION, number.to_vec());
+    edns.options_mut().remove(code);
+    edns.options_mut().insert(number_only);
+    true
+}
+
+/// Leaves out the name of the server, and says whether there was one.
+fn drop_nsid(edns: &mut Edns) -> bool {
+    let is_there = edns.option(EdnsCode::NSID).is_some();
+    edns.options_mut().remove(EdnsCode::NSID);
+    is_there
 }
 
 /// The question section as it came, so that owner names can point into it. hickory's own takes it for one long label.

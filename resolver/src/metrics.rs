@@ -69,7 +69,8 @@ const SIZE_BUCKETS: [f64; 8] = [64.0, 128.0, 256.0, 512.0, 1_232.0, 4_096.0, 16_
 
 /// All metrics of the resolver.
 pub struct DnsMetrics {
-    /// Queries received, by transport and type.
+    /// Queries received and looked into, by transport and type; `none` is the type of what has no question that can be
+    /// read.
     requests: IntCounterVec,
     /// Responses sent, by response code and the part of the resolver that answered.
     responses: IntCounterVec,
@@ -123,7 +124,7 @@ impl DnsMetrics {
         let duration = HistogramOpts::new("namestead_dns_request_duration_seconds", duration);
         let size = HistogramOpts::new("namestead_dns_response_size_bytes", "Bytes of DNS message per response.");
         Ok(Self {
-            requests: counters(registry, "requests_total", "Queries received.", &["proto", "type"])?,
+            requests: counters(registry, "requests_total", "Queries received and looked into.", &["proto", "type"])?,
             responses: counters(registry, "responses_total", "Responses sent.", &["rcode", "source"])?,
             duration: add(registry, HistogramVec::new(duration.buckets(DURATION_BUCKETS.to_vec()), &["source"])?)?,
             truncated: add(
@@ -160,15 +161,18 @@ impl DnsMetrics {
         Self::new(&Registry::new()).expect("a fresh registry")
     }
 
-    pub(crate) fn request(&self, via: Via, qtype: u16) {
-        let named = NAMED_TYPES.iter().find(|(number, _)| *number == qtype);
-        self.requests.with_label_values(&[proto(via), named.map_or("other", |(_, name)| *name)]).inc();
+    /// Counts a query. There is no type if there is no one question that can be read.
+    pub(crate) fn request(&self, via: Via, qtype: Option<u16>) {
+        let named = |qtype| NAMED_TYPES.iter().find(|(number, _)| *number == qtype).map_or("other", |(_, name)| *name);
+        self.requests.with_label_values(&[proto(via), qtype.map_or("none", named)]).inc();
     }
 
     pub(crate) fn response(&self, sent: &Sent) {
         let source = source(sent.origin);
         self.responses.with_label_values(&[rcode_label(sent.rcode), source]).inc();
-        self.duration.with_label_values(&[source]).observe(sent.duration_s);
+        if let Some(duration_s) = sent.duration_s {
+            self.duration.with_label_values(&[source]).observe(duration_s);
+        }
         self.response_size.observe(sent.bytes as f64);
         if sent.truncated {
             self.truncated.inc();
@@ -179,11 +183,12 @@ impl DnsMetrics {
     pub(crate) fn datagram_counts(&self) -> DatagramCounts {
         let names = NAMED_TYPES.iter().map(|(_, name)| *name).chain(["other"]);
         let source = source(Origin::Ledger);
-        let responses = [ResponseCode::NoError, ResponseCode::NXDomain]
-            .map(|rcode| self.responses.with_label_values(&[rcode_label(u16::from(rcode)), source]));
+        let responses = |rcode, source| (0, self.responses.with_label_values(&[rcode_label(u16::from(rcode)), source]));
         DatagramCounts {
             requests: names.map(|name| (0, self.requests.with_label_values(&["udp", name]))).collect(),
-            responses: responses.map(|counter| (0, counter)),
+            answers: [ResponseCode::NoError, ResponseCode::NXDomain].map(|rcode| responses(rcode, source)),
+            come_by_tcp: responses(ResponseCode::NoError, self::source(Origin::Policy)),
+            truncated: (0, self.truncated.clone()),
             size: self.response_size.local(),
             duration: self.duration.with_label_values(&[source]).local(),
             guard: GuardCounts::default(),
@@ -218,9 +223,19 @@ impl DnsMetrics {
 pub(crate) struct Sent {
     pub(crate) rcode: u16,
     pub(crate) origin: Origin,
-    pub(crate) duration_s: f64,
+    /// How long it took; nothing for what is no answer to a parsed query.
+    pub(crate) duration_s: Option<f64>,
     pub(crate) bytes: usize,
     pub(crate) truncated: bool,
+}
+
+impl Sent {
+    /// What the header of `message` says, which has no extended code.
+    pub(crate) fn of(message: &[u8], origin: Origin) -> Self {
+        let [flags_0, flags_1] = message.get(2..4).and_then(|flags| flags.try_into().ok()).unwrap_or_default();
+        let rcode = u16::from(flags_1 & 0x0f);
+        Self { rcode, origin, duration_s: None, bytes: message.len(), truncated: flags_0 & 0x02 != 0 }
+    }
 }
 
 /// What one UDP worker counts by itself and adds to the shared counters once per batch, so that workers do not fight
@@ -229,29 +244,40 @@ pub(crate) struct DatagramCounts {
     // In the order of `NAMED_TYPES`, and "other".
     requests: Vec<(u64, IntCounter)>,
     // NOERROR and NXDOMAIN: the fast path says nothing else.
-    responses: [(u64, IntCounter); 2],
+    answers: [(u64, IntCounter); 2],
+    come_by_tcp: (u64, IntCounter),
+    truncated: (u64, IntCounter),
     size: LocalHistogram,
     duration: LocalHistogram,
     pub(crate) guard: GuardCounts,
 }
 
 impl DatagramCounts {
-    /// Counts a query and its answer.
-    pub(crate) fn count(&mut self, composed: &Composed) {
+    /// Counts a query that was answered.
+    pub(crate) fn request(&mut self, composed: &Composed) {
         let other = self.requests.len() - 1;
         let index = NAMED_TYPES.iter().position(|(number, _)| *number == composed.qtype).unwrap_or(other);
         self.requests[index].0 += 1;
-        self.responses[usize::from(composed.rcode == ResponseCode::NXDomain)].0 += 1;
+    }
+
+    /// Counts its answer.
+    pub(crate) fn response(&mut self, composed: &Composed) {
+        self.answers[usize::from(composed.rcode == ResponseCode::NXDomain)].0 += 1;
         self.size.observe(composed.bytes as f64);
+    }
+
+    /// Counts a response of `bytes` that only says "come by TCP".
+    pub(crate) fn come_by_tcp(&mut self, bytes: usize) {
+        self.come_by_tcp.0 += 1;
+        self.truncated.0 += 1;
+        self.size.observe(bytes as f64);
     }
 
     /// Adds everything to the shared counters. All answers since the last time took `elapsed`, and leave now.
     pub(crate) fn flush(&mut self, elapsed: Duration) {
-        let answers: u64 = self.responses.iter().map(|(count, _)| count).sum();
-        if answers == 0 {
-            return;
-        }
-        for (count, counter) in self.requests.iter_mut().chain(&mut self.responses).filter(|(count, _)| *count > 0) {
+        let answers: u64 = self.answers.iter().map(|(count, _)| count).sum();
+        let responses = self.answers.iter_mut().chain([&mut self.come_by_tcp, &mut self.truncated]);
+        for (count, counter) in self.requests.iter_mut().chain(responses).filter(|(count, _)| *count > 0) {
             counter.inc_by(std::mem::take(count));
         }
         (0..answers).for_each(|_| self.duration.observe(elapsed.as_secs_f64()));
@@ -263,6 +289,7 @@ impl DatagramCounts {
 fn rcode_label(rcode: u16) -> &'static str {
     match rcode {
         16 => "BADVERS",
+        23 => "BADCOOKIE",
         low => NAMED_RCODES.get(usize::from(low)).copied().unwrap_or("other"),
     }
 }
@@ -310,15 +337,16 @@ mod tests {
         let registry = Registry::new();
         let metrics = DnsMetrics::new(&registry).expect("a fresh registry");
         for qtype in 0..=u16::MAX {
-            metrics.request(Via::Udp, qtype);
+            metrics.request(Via::Udp, Some(qtype));
         }
+        metrics.request(Via::Udp, None);
         for rcode in 0..4_096 {
-            let sent = Sent { rcode, origin: Origin::Policy, duration_s: 0.1, bytes: 12, truncated: true };
+            let sent = Sent { rcode, origin: Origin::Policy, duration_s: Some(0.1), bytes: 12, truncated: true };
             metrics.response(&sent);
         }
         for family in registry.gather() {
             assert!(family.name().starts_with("namestead_dns_"), "{}", family.name());
-            assert!(family.get_metric().len() <= NAMED_TYPES.len() + 1, "{}", family.name());
+            assert!(family.get_metric().len() <= NAMED_TYPES.len() + 2, "{}", family.name());
         }
         assert!(DnsMetrics::new(&registry).is_err());
     }

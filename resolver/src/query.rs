@@ -25,7 +25,7 @@ pub struct Query {
 }
 
 /// How a question came.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
     /// Over UDP: small answers, forgeable source.
     Datagram,

@@ -28,16 +28,14 @@ mod tests;
 
 pub use key::ZoneKey;
 
-use std::convert::Infallible;
-
 use crate::{
     answer::{Answer, RrSet},
     dname::Dname,
     query::Query,
     rtype,
-    site::Site,
+    site::{Site, Zone},
 };
-use cache::SignatureCache;
+use cache::{Digest, SignatureCache};
 
 /// Signatures begin to hold at the whole hour before the one they are made in, for clients whose clocks are behind.
 const HOUR_S: u64 = 3_600;
@@ -56,6 +54,21 @@ pub struct Signer {
     cache: SignatureCache,
 }
 
+/// An answer with its signatures, some of which are still to be made.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    answer: Answer,
+    /// Where in the answer and authority sections RRSIG records have no signature yet, and what is to be signed.
+    missing: Vec<(usize, Digest)>,
+}
+
+impl Begun {
+    /// How many signatures have to be made.
+    pub(crate) fn missing(&self) -> u32 {
+        u32::try_from(self.missing.len()).unwrap_or(u32::MAX)
+    }
+}
+
 impl Signer {
     /// A signer with an empty cache.
     pub fn new(key: ZoneKey) -> Self {
@@ -69,68 +82,73 @@ impl Signer {
 
     /// Adds to `answer` the signatures that belong in it. `now_s` is the time in Unix seconds.
     pub fn sign_answer(&self, answer: &mut Answer, query: &Query, site: &Site, now_s: u64) {
-        let Ok(()) = self.try_sign_answer(answer, query, (site, now_s), || Ok::<_, Infallible>(()));
+        let empty = Answer::empty(answer.rcode, answer.origin);
+        let begun = self.begin(std::mem::replace(answer, empty), query, site, now_s);
+        *answer = self.finish(begun);
     }
 
-    /// Like [`Signer::sign_answer`], asking `may_sign` before each signature that was not made before. If that refuses,
-    /// `answer` is in pieces; what was signed until then is remembered.
-    pub(crate) fn try_sign_answer<E>(
-        &self,
-        answer: &mut Answer,
-        query: &Query,
-        (site, now_s): (&Site, u64),
-        may_sign: impl Fn() -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Adds what can be added without signing anything: signatures made before.
+    pub(crate) fn begin(&self, mut answer: Answer, query: &Query, site: &Site, now_s: u64) -> Begun {
         for set in answer.answer.iter_mut().chain(&mut answer.authority) {
             set.ttl_s = set.ttl_s.min(MAX_TTL_S);
         }
-        let records = std::mem::take(&mut answer.answer);
+        let (records, authority) = (std::mem::take(&mut answer.answer), std::mem::take(&mut answer.authority));
+        let mut missing = Vec::new();
         for (index, set) in records.iter().enumerate() {
-            let signature = match is_synthesised(set, &records[..index]) {
-                true => None,
-                false => self.sign_ours(set, (site, now_s), &may_sign)?,
-            };
+            let zone = zone_of(set, site).filter(|_| !is_synthesised(set, &records[..index]));
             // A question for signatures gets no records of proof beside them.
             if query.qtype != rtype::RRSIG || set.rtype != rtype::NSEC {
                 answer.answer.push(set.clone());
             }
-            answer.answer.extend(signature);
+            if let Some(apex) = zone {
+                let (rrsig, digest) = self.rrsig_made_before(set, apex, now_s);
+                missing.extend(digest.map(|digest| (answer.answer.len(), digest)));
+                answer.answer.push(rrsig);
+            }
         }
-        for set in std::mem::take(&mut answer.authority) {
+        for set in authority {
             // In this section NS records are referrals: the child's data, not ours.
-            let signature = match set.rtype {
-                rtype::NS => None,
-                _ => self.sign_ours(&set, (site, now_s), &may_sign)?,
-            };
+            let zone = zone_of(&set, site).filter(|_| set.rtype != rtype::NS);
+            let signed = zone.map(|apex| self.rrsig_made_before(&set, apex, now_s));
             answer.authority.push(set);
-            answer.authority.extend(signature);
+            if let Some((rrsig, digest)) = signed {
+                let place = answer.answer.len() + answer.authority.len();
+                missing.extend(digest.map(|digest| (place, digest)));
+                answer.authority.push(rrsig);
+            }
         }
-        Ok(())
+        Begun { answer, missing }
     }
 
-    fn sign_ours<E>(
-        &self,
-        set: &RrSet,
-        (site, now_s): (&Site, u64),
-        may_sign: impl Fn() -> Result<(), E>,
-    ) -> Result<Option<RrSet>, E> {
-        let zone = site.zone_for(&set.owner, set.rtype).filter(|_| set.class == rtype::CLASS_IN);
-        zone.map(|zone| self.try_rrsig(set, zone.apex(), now_s, may_sign)).transpose()
+    /// Makes the signatures that are missing.
+    pub(crate) fn finish(&self, Begun { mut answer, missing }: Begun) -> Answer {
+        let mut missing = missing.into_iter().peekable();
+        for (place, rrsig) in answer.answer.iter_mut().chain(&mut answer.authority).enumerate() {
+            if let Some((_, digest)) = missing.next_if(|(missing, _)| *missing == place) {
+                let signature = self.cache.get_or_insert_with(digest, || self.key.sign_digest(&digest));
+                rrsig.data = vec![[&rrsig.data.concat(), &signature[..]].concat().into()];
+            }
+        }
+        answer
     }
 
     /// The RRSIG of `set`, which belongs to the zone `apex`.
     pub fn rrsig(&self, set: &RrSet, apex: &Dname, now_s: u64) -> RrSet {
-        let Ok(rrsig) = self.try_rrsig(set, apex, now_s, || Ok::<_, Infallible>(()));
-        rrsig
+        let (mut data, digest) = self.to_sign(set, apex, now_s);
+        data.extend_from_slice(&self.cache.get_or_insert_with(digest, || self.key.sign_digest(&digest)));
+        RrSet::one(set.owner.clone(), rtype::RRSIG, set.ttl_s, data)
     }
 
-    fn try_rrsig<E>(
-        &self,
-        set: &RrSet,
-        apex: &Dname,
-        now_s: u64,
-        may_sign: impl Fn() -> Result<(), E>,
-    ) -> Result<RrSet, E> {
+    /// The RRSIG of `set`, without its signature if that was not made before, and then with what is to be signed.
+    fn rrsig_made_before(&self, set: &RrSet, apex: &Dname, now_s: u64) -> (RrSet, Option<Digest>) {
+        let (mut data, digest) = self.to_sign(set, apex, now_s);
+        let found = self.cache.find(&digest);
+        data.extend(found.iter().flatten());
+        (RrSet::one(set.owner.clone(), rtype::RRSIG, set.ttl_s, data), found.is_none().then_some(digest))
+    }
+
+    /// The data of an RRSIG up to its signature, and what that signs.
+    fn to_sign(&self, set: &RrSet, apex: &Dname, now_s: u64) -> (Vec<u8>, Digest) {
         let hour_s = now_s - now_s % HOUR_S;
         let terms = canonical::Terms {
             key_tag: self.key.tag(),
@@ -139,12 +157,16 @@ impl Signer {
             inception: hour_s.wrapping_sub(HOUR_S) as u32,
             expiration: hour_s.wrapping_add(VALIDITY_S) as u32,
         };
-        let mut data = terms.rdata_before_signature(set);
+        let data = terms.rdata_before_signature(set);
         let digest = canonical::digest(&data, set);
-        let sign = || may_sign().map(|()| self.key.sign_digest(&digest));
-        data.extend_from_slice(&self.cache.get_or_try_insert_with(digest, sign)?);
-        Ok(RrSet::one(set.owner.clone(), rtype::RRSIG, set.ttl_s, data))
+        (data, digest)
     }
+}
+
+/// The apex of the zone of ours that `set` belongs to.
+fn zone_of<'s>(set: &RrSet, site: &'s Site) -> Option<&'s Dname> {
+    let zone = site.zone_for(&set.owner, set.rtype).filter(|_| set.class == rtype::CLASS_IN);
+    zone.map(Zone::apex)
 }
 
 /// Whether `set` is a CNAME that was made from a DNAME before it.

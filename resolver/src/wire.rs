@@ -148,7 +148,9 @@ impl Responder {
 
     /// The full path: the response to any datagram, if it deserves one.
     pub async fn full(self, datagram: Vec<u8>, src: SocketAddr, standing: Standing) -> Option<Vec<u8>> {
-        self.handler.datagram(datagram, src, standing).await
+        let (response, sent) = self.handler.clone().datagram(datagram, src, standing).await?;
+        self.handler.metrics.response(&sent);
+        Some(response)
     }
 
     /// What goes back on a TCP connection for one message: mostly one message, for a zone transfer many, each made when

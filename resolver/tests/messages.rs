@@ -227,6 +227,31 @@ fn rfc_6891_sizes_below_512_count_as_512() {
     }
 }
 
+/// Whatever is asked, and whatever the server would like to say: clients get no more than they can take.
+#[test]
+fn rfc_6891_options_give_way_when_there_is_no_room() {
+    let longest = [63, 63, 63, 61].map(|len| "n".repeat(len)).join(".");
+    let with_id = |id_bytes: usize, name: &str| {
+        let config = DnsConfig { server_id: Some("i".repeat(id_bytes)), ..DnsConfig::default() };
+        let asked = ask(name, rtype::A).with(opt(512, 0, 0, b"\0\x03\0\0\0\x0a\0\x08a client"));
+        let response = full_with(&config, asked.bytes()).expect("a response");
+        let options = read(&response).edns.expect("OPT").2;
+        let has = |option: &[u8]| options.windows(option.len()).any(|window| window == option);
+        assert!(response.len() <= 512, "{} bytes", response.len());
+        assert!(has(b"\0\x0a\0\x18a client"), "always a cookie");
+        (
+            response.len(),
+            has(b"\0\x0f\0\x02\0\x14"),
+            has(&[&[0, 3, 0, id_bytes as u8], &[b'i'; 255][..id_bytes]].concat()),
+        )
+    };
+    assert_eq!(with_id(100, &longest), (12 + 259 + 11 + 28 + 41 + 104, false, true), "room for all");
+    assert_eq!(with_id(160, &longest), (12 + 259 + 11 + 28 + 6 + 164, true, true), "no text");
+    assert_eq!(with_id(255, &longest), (12 + 259 + 11 + 28 + 6, true, false), "no name either");
+    // What there is room for stays.
+    assert_eq!(with_id(255, "example.com"), (12 + 17 + 11 + 28 + 41 + 259, false, true));
+}
+
 #[test]
 fn rfc_5001_nsid_is_told_to_who_asks_with_an_empty_option() {
     let wants = |config: &DnsConfig, options: &[u8]| {
@@ -307,4 +332,38 @@ fn rfc_3597_data_of_unknown_types_is_sent_as_it_is() {
     let response = full(ask("alice.p2p", 65_280).bytes()).expect("a response");
     // Owner pointer, type, class, TTL 3,600, length, data.
     assert!(response.ends_with(b"\xc0\x0c\xff\0\0\x01\0\0\x0e\x10\0\x03\xc0\xff\xee"), "{response:02x?}");
+}
+
+/// §5.4: a query without a question is for learning a cookie, or for seeing whether the one at hand is good.
+#[test]
+fn rfc_7873_queries_without_a_question() {
+    let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
+    let responder = Responder::new(&DnsConfig::default(), Arc::new(world()), metrics).expect("a valid configuration");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let say = |options: &[u8]| {
+        let asked = Asked { questions: Vec::new(), ..ask("alice.p2p", rtype::A) }.with(opt(SIZE, 0, 0, options));
+        let standing = responder.standing(&asked.bytes(), CLIENT.ip());
+        let response = runtime.block_on(responder.clone().full(asked.bytes(), CLIENT, standing)).expect("a response");
+        assert_eq!(response[4..12], [0, 0, 0, 0, 0, 0, 0, 1], "nothing but an OPT record");
+        let said = read(&response);
+        (said.rcode, said.edns.expect("OPT").2)
+    };
+    const BADCOOKIE: u16 = 23;
+    let (rcode, cookie) = say(b"\0\x0a\0\x08a client");
+    assert_eq!((rcode, &cookie[..12], cookie.len()), (0, &b"\0\x0a\0\x18a client"[..], 28));
+    assert_eq!(say(&cookie), (0, cookie.clone()));
+    let forged = [&cookie[..27], &[cookie[27] ^ 1]].concat();
+    let (rcode, instead) = say(&forged);
+    assert_eq!((rcode, &instead[..12]), (BADCOOKIE, &cookie[..12]));
+    assert_eq!(say(&instead), (0, instead.clone()), "one that is good");
+    // One that cannot be a cookie, and none.
+    for options in [&b"\0\x0a\0\x07tooshor"[..], b"", b"\0\x03\0\0"] {
+        assert_eq!(say(options), (u16::from(FORMERR), Vec::new()));
+    }
+    // Servers that do not do cookies.
+    let guard = toml::from_str("cookies = 'off'").expect("a section");
+    let asked = Asked { questions: Vec::new(), ..ask("alice.p2p", rtype::A) };
+    let asked = asked.with(opt(SIZE, 0, 0, b"\0\x0a\0\x08a client"));
+    let response = full_with(&DnsConfig { guard, ..DnsConfig::default() }, asked.bytes()).expect("a response");
+    assert_eq!(read(&response).rcode, u16::from(FORMERR));
 }

@@ -399,7 +399,13 @@ fn a_zone_holds_its_apex_and_every_name_and_nothing_hidden() {
         "www.alice.p2p. 3600 in cname alice.p2p.",
     ];
     assert_eq!(shown, expected);
-    assert!(primary.counted("namestead_dns_transfers_total{result=\"whole\",type=\"AXFR\"} 1"));
+    for line in [
+        "namestead_dns_transfers_total{result=\"whole\",type=\"AXFR\"} 1",
+        "namestead_dns_requests_total{proto=\"tcp\",type=\"AXFR\"} 1",
+        "namestead_dns_responses_total{rcode=\"NOERROR\",source=\"ledger\"} 1",
+    ] {
+        assert!(primary.counted(line), "{line}");
+    }
 }
 
 #[test]
@@ -459,6 +465,8 @@ fn who_may_not_gets_nothing() {
     assert_eq!(code(&open, &request("example.", RecordType::AXFR)), ResponseCode::NotAuth, "not ours");
     open.table.set_readiness(Readiness::NotReady { height: 1, target: None });
     assert_eq!(code(&open, &axfr), ResponseCode::ServFail, "not while the ledger is incomplete");
+    assert!(open.counted("namestead_dns_responses_total{rcode=\"NOTAUTH\",source=\"policy\"} 2"));
+    assert!(open.counted("namestead_dns_responses_total{rcode=\"SERVFAIL\",source=\"policy\"} 1"));
 }
 
 #[test]
@@ -650,6 +658,8 @@ mod tsig {
         check(signer("other.", SECRET, sha256.clone()), now(), 17, "BADKEY");
         check(signer("fleet.", b"another secret of some length", sha256.clone()), now(), 16, "BADSIG");
         check(signer("fleet.", SECRET, sha256), now() - 1_000, 18, "BADTIME");
+        assert!(primary.counted("namestead_dns_requests_total{proto=\"tcp\",type=\"AXFR\"} 3"));
+        assert!(primary.counted("namestead_dns_responses_total{rcode=\"NOTAUTH\",source=\"policy\"} 3"));
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub struct GuardConfig {
     pub forward_allow: Vec<IpNet>,
     /// Prefixes for which nothing is forwarded, even if they are also in `forward_allow`.
     pub forward_deny: Vec<IpNet>,
-    /// Prefixes without limits on UDP: neither on the rate nor on the size of answers.
+    /// Prefixes without limits on UDP, neither on the rate nor on the size of answers, and without a share of the
+    /// signatures: they may have all.
     pub exempt: Vec<IpNet>,
     /// UDP answers per second for one IPv4 address or one /64 of IPv6 without a valid cookie; eight times as many for a
     /// /24 or a /56. 0 turns the limit off.
@@ -51,8 +52,8 @@ pub struct GuardConfig {
     pub cookies: Switch,
     /// The longest UDP answer without a valid cookie, in bytes.
     pub udp_bytes_without_cookie: u16,
-    /// New signatures per second for UDP, and as many for connections. One takes about 0.13 ms of a core. 0 means no
-    /// limit.
+    /// New signatures per second for UDP, and as many for connections; a quarter of each for a /24 or a /56. One takes
+    /// about 0.13 ms of a core. 0 means no limit.
     pub signatures_per_second: u32,
 }
 

@@ -3,6 +3,10 @@
 //! A bucket is kept as the time at which it will be full again (the virtual scheduling form of a leaky bucket): time
 //! alone refills it, nothing has to be swept, and a word that nobody has touched is a full bucket. All orderings are
 //! relaxed: a word stands for itself, and no other memory depends on it.
+//!
+//! Tokens can also be reserved that are not there yet. The time at which the bucket will be full then lies further ahead
+//! than an empty bucket needs, and whoever comes next waits for later tokens: a line, first come first served, without a
+//! list of who stands in it.
 
 use std::{
     net::IpAddr,
@@ -11,6 +15,8 @@ use std::{
 
 use foldhash::quality::RandomState;
 use std::hash::BuildHasher;
+
+use crate::query::Transport;
 
 /// Bits of a word that count refusals; the others are nanoseconds.
 const COUNT_BITS: u32 = 4;
@@ -47,6 +53,9 @@ pub(crate) enum Subject {
     NetworkAnswers,
     /// Bytes to one network.
     NetworkBytes,
+    /// Signatures for one network, for datagrams or for connections: a datagram's source can be forged, and must not
+    /// cost those who are connected anything.
+    NetworkSignatures(Transport),
 }
 
 impl Rate {
@@ -54,6 +63,11 @@ impl Rate {
     pub(crate) fn new(per_second: u32, burst: u32) -> Option<Self> {
         let token_ns = 1_000_000_000_u64.checked_div(u64::from(per_second))?.max(1);
         Some(Self { token_ns, full_ns: token_ns * u64::from(burst) })
+    }
+
+    /// How long it takes until `tokens` more are there.
+    pub(crate) fn duration_ns(self, tokens: u32) -> u64 {
+        self.token_ns.saturating_mul(u64::from(tokens))
     }
 }
 
@@ -66,17 +80,27 @@ impl Bucket {
     /// Takes `tokens`, or says in how many nanoseconds there will be enough. A negative number gives tokens back, up to
     /// a full bucket, and always succeeds.
     pub(crate) fn spend(&self, rate: Rate, tokens: i64, now_ns: u64) -> Result<(), u64> {
+        self.charge(rate, tokens, 0, now_ns).map(drop)
+    }
+
+    /// Takes `tokens` that are there now, or will be within `patience_ns`: they are the caller's, who must wait for as
+    /// many nanoseconds as this says. Else nothing is taken, and this says how long the wait would be.
+    pub(crate) fn reserve(&self, rate: Rate, tokens: u32, patience_ns: u64, now_ns: u64) -> Result<u64, u64> {
+        self.charge(rate, i64::from(tokens), patience_ns, now_ns)
+    }
+
+    fn charge(&self, rate: Rate, tokens: i64, patience_ns: u64, now_ns: u64) -> Result<u64, u64> {
         let mut missing_ns = 0;
         let cost_ns = rate.token_ns.saturating_mul(tokens.unsigned_abs());
-        let spent = self.0.fetch_update(Relaxed, Relaxed, |word| {
+        let charged = self.0.fetch_update(Relaxed, Relaxed, |word| {
             // How far from full.
             let used_ns = (word >> COUNT_BITS).saturating_sub(now_ns);
             let used_ns = if tokens < 0 { used_ns.saturating_sub(cost_ns) } else { used_ns.saturating_add(cost_ns) };
             missing_ns = used_ns.saturating_sub(rate.full_ns);
-            let is_granted = tokens <= 0 || missing_ns == 0;
+            let is_granted = tokens <= 0 || missing_ns <= patience_ns;
             is_granted.then(|| pack(now_ns.saturating_add(used_ns), word))
         });
-        spent.map(drop).map_err(|_| missing_ns)
+        charged.map(|_| missing_ns).map_err(|_| missing_ns)
     }
 
     /// Counts a refusal, and says whether it is the last of `every`; then counting begins anew.
@@ -144,6 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn who_reserves_waits_in_line() {
+        let (bucket, rate) = (Bucket::default(), Rate::new(10, 3).expect("a rate"));
+        let (now, tenth, patience) = (100 * SECOND, SECOND / 10, SECOND / 2);
+        assert_eq!(bucket.reserve(rate, 3, patience, now), Ok(0));
+        assert_eq!([1, 2].map(|tokens| bucket.reserve(rate, tokens, patience, now)), [Ok(tenth), Ok(3 * tenth)]);
+        // Three would be there too late, and asking for them takes nothing.
+        assert_eq!(bucket.reserve(rate, 3, patience, now), Err(6 * tenth));
+        assert_eq!(bucket.reserve(rate, 1, patience, now + tenth), Ok(3 * tenth));
+        // Nobody passes those who wait.
+        assert_eq!(bucket.take(rate, now + 4 * tenth), Err(tenth));
+        assert_eq!(bucket.take(rate, now + 5 * tenth), Ok(()));
+        // What is given back shortens the line.
+        assert_eq!(bucket.reserve(rate, 4, patience, now + 5 * tenth), Ok(4 * tenth));
+        assert_eq!(bucket.spend(rate, -4, now + 5 * tenth), Ok(()));
+        assert_eq!(bucket.reserve(rate, 1, patience, now + 5 * tenth), Ok(tenth));
+    }
+
+    #[test]
     fn every_second_refusal_and_every_fifteenth() {
         let bucket = Bucket::default();
         assert_eq!([(); 5].map(|()| bucket.refuse(2)), [false, true, false, true, false]);
@@ -182,21 +224,45 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for and given back: what was granted, less what was given back, is at most a full bucket
-        /// and what time has added.
+        /// Whatever is asked for, waited for and given back: what was granted, less what was given back, is at most a
+        /// full bucket and what time adds until the end of the wait.
         #[test]
         fn no_more_is_granted_than_time_allows(
-            steps in vec((0..SECOND, -2_000..2_000_i64), 1..200), per_second in 1..10_000_u32, burst in 1..5_000_u32,
+            steps in vec((0..SECOND, -2_000..2_000_i64, 0..3 * SECOND), 1..200),
+            per_second in 1..10_000_u32, burst in 1..5_000_u32,
         ) {
             let (bucket, rate) = (Bucket::default(), Rate::new(per_second, burst).expect("a rate"));
             let (begin, mut now, mut granted) = (SECOND, SECOND, 0_i64);
+            for (pause, tokens, patience) in steps {
+                now += pause;
+                let wait = match u32::try_from(tokens) {
+                    Ok(tokens) if patience > SECOND => bucket.reserve(rate, tokens, patience, now),
+                    _ => bucket.spend(rate, tokens, now).map(|()| 0),
+                };
+                if let Ok(wait) = wait {
+                    granted += tokens;
+                    prop_assert!(tokens <= 0 || wait <= patience);
+                    if tokens > 0 {
+                        let time_adds = ((now + wait - begin) / rate.token_ns) as i64 + 1;
+                        prop_assert!(granted <= i64::from(burst) + time_adds, "{granted} granted");
+                    }
+                }
+            }
+        }
+
+        /// First come, first served: no turn comes before that of somebody who came earlier.
+        #[test]
+        fn turns_come_in_order(
+            steps in vec((0..SECOND / 100, 1..5_u32), 1..200), per_second in 1..2_000_u32, burst in 5..50_u32,
+        ) {
+            let (bucket, rate) = (Bucket::default(), Rate::new(per_second, burst).expect("a rate"));
+            let (mut now, mut last) = (SECOND, 0);
             for (pause, tokens) in steps {
                 now += pause;
-                if bucket.spend(rate, tokens, now).is_ok() {
-                    granted += tokens;
+                if let Ok(wait) = bucket.reserve(rate, tokens, 2 * SECOND, now) {
+                    prop_assert!(now + wait >= last && wait <= 2 * SECOND);
+                    last = now + wait;
                 }
-                let time_adds = ((now - begin) / rate.token_ns) as i64 + 1;
-                prop_assert!(granted <= i64::from(burst) + time_adds, "{granted} granted");
             }
         }
     }

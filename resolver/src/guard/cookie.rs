@@ -1,8 +1,8 @@
-//! DNS cookies: what proves that a client is where it says it is (RFC 7873), made so that servers of different make
-//! behind one address understand each other's (RFC 9018, version 1).
+//! DNS cookies: what proves that a client is where it says it is (RFC 7873), in the form of RFC 9018, version 1.
 //!
 //! The secret changes every day without anything being kept: that of a day is derived from one drawn at the start, and
-//! the day before's is still honoured.
+//! the day before's is still honoured. It cannot be set, so that servers behind one address do not honour each other's
+//! cookies, whatever their make; RFC 9018 §5 would have them share one.
 
 use std::{hash::Hasher as _, net::IpAddr};
 

@@ -1,8 +1,14 @@
 //! The bound on amplification, and who is counted.
 
+use std::time::Duration;
+
 use proptest::{collection::vec, prelude::*};
 
-use super::*;
+use super::{
+    signing::{Line, OverBudget, SigningRequest},
+    *,
+};
+use crate::query::Transport;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -93,18 +99,105 @@ fn limits_can_be_turned_off() {
     let (now, standing) = (guard.now(), stranger(&guard, [192, 0, 2, 1]));
     for _ in 0..10_000 {
         assert_eq!(guard.admit(&standing, &now), Admission::Answer);
-        assert!(guard.may_send(&standing, 40, 512, &now) && guard.may_sign(Transport::Datagram).is_ok());
+        assert!(guard.may_send(&standing, 40, 512, &now));
+        assert_eq!(sign(&guard, [192, 0, 2, 1], Transport::Datagram, &now), Ok(Duration::ZERO));
     }
+}
+
+/// One signature, if it may be made within two seconds, or at once for a datagram; and how long it has to wait.
+fn sign(guard: &Guard, src: [u8; 4], transport: Transport, now: &Now) -> Result<Duration, OverBudget> {
+    let patience = Duration::from_secs(if transport == Transport::Stream { 2 } else { 0 });
+    let request = SigningRequest { src: IpAddr::from(src), transport, signatures: 1 };
+    let wait = guard.line_up(Line::Network, &request, patience, now)?;
+    let turn = at(guard, now.ns + wait.as_nanos() as u64);
+    Ok(wait + guard.line_up(Line::Everybody, &request, patience - wait, &turn)?)
 }
 
 #[test]
 fn signatures_are_counted_by_transport() {
     let guard = guard("signatures_per_second = 1");
-    for transport in [Transport::Datagram, Transport::Stream] {
-        let granted = (0..100).filter(|_| guard.may_sign(transport).is_ok()).count();
-        assert!((32..40).contains(&granted), "{granted}");
-        assert!(guard.may_sign(transport).is_err_and(|over| (1..=SECOND).contains(&over.wait_ns)));
+    let now = at(&guard, SECOND);
+    // Loopback has no share: the budget itself.
+    let granted = |transport| (0..100).filter(|_| sign(&guard, [127, 0, 0, 1], transport, &now).is_ok()).count();
+    assert_eq!([Transport::Datagram, Transport::Stream].map(granted), [32, 34]);
+}
+
+/// Two networks for ten seconds, at 100 signatures a second: one asks a thousand times a second, the other twenty times.
+/// How many of their queries are signed, and the longest wait of the other's.
+fn two_networks(transport: Transport) -> ([u32; 2], Duration) {
+    let guard = guard("signatures_per_second = 100");
+    let requests = [[192, 0, 2, 1], [198, 51, 100, 1]];
+    let requests = requests.map(|src| SigningRequest { src: IpAddr::from(src), transport, signatures: 1 });
+    let patience = Duration::from_secs(if transport == Transport::Stream { 2 } else { 0 });
+    let (mut signed, mut longest, mut in_line) = ([0; 2], Duration::ZERO, Vec::new());
+    for ms in 0..10_000 {
+        let now = at(&guard, SECOND + ms * SECOND / 1_000);
+        for (index, request) in requests.iter().enumerate().filter(|(index, _)| *index == 0 || ms % 50 == 0) {
+            if let Ok(wait) = guard.line_up(Line::Network, request, patience, &now) {
+                in_line.push((now.ns + wait.as_nanos() as u64, index, wait));
+            }
+        }
+        for (_, index, waited) in in_line.extract_if(.., |(turn_ns, ..)| *turn_ns <= now.ns) {
+            if let Ok(wait) = guard.line_up(Line::Everybody, &requests[index], patience - waited, &now) {
+                signed[index] += 1;
+                longest = longest.max(if index == 1 { waited + wait } else { Duration::ZERO });
+            }
+        }
     }
+    // Nor does it cost the other kind of transport anything.
+    let unused = if transport == Transport::Stream { Transport::Datagram } else { Transport::Stream };
+    assert_eq!(sign(&guard, [192, 0, 2, 1], unused, &at(&guard, SECOND)), Ok(Duration::ZERO));
+    (signed, longest)
+}
+
+#[test]
+fn a_network_has_its_share_of_the_signatures() {
+    let guard = guard("signatures_per_second = 100");
+    let now = at(&guard, SECOND);
+    let granted = (0..200).filter(|host| sign(&guard, [192, 0, 2, *host], Transport::Datagram, &now).is_ok()).count();
+    assert_eq!(granted, 24);
+    assert_eq!(sign(&guard, [198, 51, 100, 1], Transport::Datagram, &now), Ok(Duration::ZERO));
+    // The same for as long as it goes on: a quarter of the rate, and the other gets what it asks for at once.
+    for transport in [Transport::Datagram, Transport::Stream] {
+        let ([greedy, modest], longest) = two_networks(transport);
+        assert_eq!((modest, longest), (200, Duration::ZERO));
+        assert!((270..=275).contains(&greedy), "{greedy} for {transport:?}");
+    }
+}
+
+#[test]
+fn the_line_for_signatures_is_bounded_and_in_order() {
+    let guard = guard("signatures_per_second = 100000000");
+    let now = at(&guard, SECOND);
+    let line_up = |src, signatures| {
+        let request = SigningRequest { src, transport: Transport::Stream, signatures };
+        let waits =
+            [Line::Network, Line::Everybody].map(|line| guard.line_up(line, &request, Duration::from_secs(2), &now));
+        (waits[0], waits[1])
+    };
+    let near = IpAddr::from([127, 0, 0, 1]);
+    let waits: Vec<_> = (0..10_000).map_while(|_| line_up(near, 1).1.ok()).collect();
+    assert!(waits.is_sorted());
+    // What is there at once, and as many as may wait, however short the wait.
+    assert_eq!(waits.len(), 32 + 4_096);
+    let far = IpAddr::from([192, 0, 2, 1]);
+    assert_eq!((0..10_000).filter(|_| line_up(far, 1).0.is_ok()).count(), 24 + 1_024);
+}
+
+#[tokio::test]
+async fn what_is_refused_costs_nothing() {
+    let guard = guard("signatures_per_second = 1");
+    let request =
+        |src: [u8; 4], signatures| SigningRequest { src: src.into(), transport: Transport::Datagram, signatures };
+    // All that everybody has, but for one.
+    assert_eq!(guard.wait_to_sign(&request([127, 0, 0, 1], 31)).await, Ok(()));
+    for _ in 0..1_000 {
+        assert_eq!(guard.wait_to_sign(&request([192, 0, 2, 1], 20)).await, Err(OverBudget));
+    }
+    assert_eq!(guard.wait_to_sign(&request([192, 0, 2, 1], 1)).await, Ok(()));
+    let network = request([192, 0, 2, 1], 23);
+    assert_eq!(guard.line_up(Line::Network, &network, Duration::ZERO, &guard.now()), Ok(Duration::ZERO));
+    assert_eq!(guard.wait_to_sign(&request([192, 0, 2, 1], 0)).await, Ok(()));
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl GuardMetrics {
             limited: handles(&limited, ["dropped", "slipped", "shortened"]),
             cookies: handles(&cookies, ["fresh", "valid", "invalid", "malformed"]),
             refused: handles(&refused, ["query", "forward"]),
-            unsigned: handles(&unsigned, ["udp", "tcp"]),
+            unsigned: handles(&unsigned, ["udp", "stream"]),
         })
     }
 

@@ -18,7 +18,7 @@ pub(super) const SIGNATURE_BYTES: usize = 64;
 /// Signatures per generation: about 6 MB each, and room for the 32,768 sets that are asked for most.
 const GENERATION: usize = 1 << 15;
 
-type Digest = [u8; DIGEST_BYTES];
+pub(super) type Digest = [u8; DIGEST_BYTES];
 type Signature = [u8; SIGNATURE_BYTES];
 
 /// A bounded map from digests to signatures.
@@ -32,22 +32,19 @@ struct Generations {
 }
 
 impl SignatureCache {
-    /// The signature of `digest`, made by `sign` if it is not there, unless that refuses. Two threads that miss at once
-    /// both sign: signing is deterministic, and not worth holding up everybody else for.
-    pub(super) fn get_or_try_insert_with<E>(
-        &self,
-        digest: Digest,
-        sign: impl FnOnce() -> Result<Signature, E>,
-    ) -> Result<Signature, E> {
-        let found = self.lock().find(&digest);
-        found.map_or_else(
-            || {
-                let signature = sign()?;
-                self.lock().insert(digest, signature);
-                Ok(signature)
-            },
-            Ok,
-        )
+    /// The signature of `digest`, if it was made before and not forgotten.
+    pub(super) fn find(&self, digest: &Digest) -> Option<Signature> {
+        self.lock().find(digest)
+    }
+
+    /// The signature of `digest`, made by `sign` if it is not there. Two threads that miss at once both sign: signing is
+    /// deterministic, and not worth holding up everybody else for.
+    pub(super) fn get_or_insert_with(&self, digest: Digest, sign: impl FnOnce() -> Signature) -> Signature {
+        self.find(&digest).unwrap_or_else(|| {
+            let signature = sign();
+            self.lock().insert(digest, signature);
+            signature
+        })
     }
 
     /// A panic elsewhere leaves the maps whole: each step is one insertion or one swap.
@@ -76,16 +73,7 @@ impl Generations {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
-
-    impl SignatureCache {
-        fn get_or_insert_with(&self, digest: Digest, sign: impl FnOnce() -> Signature) -> Signature {
-            let Ok(signature) = self.get_or_try_insert_with(digest, || Ok::<_, Infallible>(sign()));
-            signature
-        }
-    }
 
     fn digest(number: usize) -> Digest {
         let mut digest = [0; DIGEST_BYTES];

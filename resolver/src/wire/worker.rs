@@ -32,8 +32,9 @@ use super::{
     route::{Control, Route},
 };
 use crate::{
+    answer::Origin,
     guard::{Admission, Now, Standing, scan},
-    metrics::{DatagramCounts, guard::Limited},
+    metrics::{DatagramCounts, Sent, guard::Limited},
     query::MAX_UDP_BYTES,
 };
 
@@ -77,7 +78,7 @@ struct Worker {
     stop: Arc<PipeReader>,
 }
 
-type Response = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
+type Response = Pin<Box<dyn Future<Output = Option<(Vec<u8>, Sent)>> + Send>>;
 
 impl Workers {
     /// Starts one worker for each set of sockets. Must be called within a Tokio runtime, which waits for upstreams.
@@ -214,7 +215,7 @@ impl Worker {
             if let Some(limited) = limited {
                 counts.guard.limited(limited);
                 if limited == Limited::Slipped {
-                    asked.shorten(outbox);
+                    asked.shorten(outbox, counts);
                 }
                 continue;
             }
@@ -225,12 +226,15 @@ impl Worker {
             };
             match composed {
                 Some(composed) => {
-                    counts.count(&composed);
+                    counts.request(&composed);
                     match guard.may_send(&standing, datagram.len(), composed.bytes, &now) {
-                        true => outbox.push(composed.bytes, route),
+                        true => {
+                            counts.response(&composed);
+                            outbox.push(composed.bytes, route);
+                        }
                         false => {
                             counts.guard.limited(Limited::Shortened);
-                            asked.shorten(outbox);
+                            asked.shorten(outbox, counts);
                         }
                     }
                 }
@@ -255,21 +259,22 @@ struct Asked<'d> {
 
 impl Asked<'_> {
     /// Says "come by TCP".
-    fn shorten(&self, outbox: &mut Outbox) {
+    fn shorten(&self, outbox: &mut Outbox, counts: &mut DatagramCounts) {
         let written = outbox.room().and_then(|room| scan::truncated(self.datagram, self.standing.cookie_out(), room));
         if let Some(bytes) = written {
+            counts.come_by_tcp(bytes);
             outbox.push(bytes, self.route);
         }
     }
 
     /// Answers on the full path: now if nothing has to be waited for, else from a task.
     fn answer_in_full(&self, responder: &Responder, socket: &Arc<UdpSocket>, outbox: &mut Outbox, now: &Now) {
-        let full = responder.clone().full(self.datagram.to_vec(), self.src, self.standing);
+        let full = responder.handler().clone().datagram(self.datagram.to_vec(), self.src, self.standing);
         let mut response: Response = Box::pin(full);
         match response.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(None) => {}
-            Poll::Ready(Some(bytes)) => {
-                let settled = settle(responder, self.datagram, &self.standing, bytes, now);
+            Poll::Ready(Some(response)) => {
+                let settled = settle(responder, self.datagram, &self.standing, response, now);
                 let Some(bytes) = settled else { return };
                 match outbox.room().and_then(|room| room.get_mut(..bytes.len())) {
                     Some(room) => {
@@ -286,9 +291,9 @@ impl Asked<'_> {
                 let (standing, route) = (self.standing, self.route);
                 // Polled again at once, this time with a waker.
                 runtime::Handle::current().spawn(async move {
-                    let Some(bytes) = response.await else { return };
+                    let Some(response) = response.await else { return };
                     let now = responder.handler().guard.now();
-                    let settled = settle(&responder, &datagram, &standing, bytes, &now);
+                    let settled = settle(&responder, &datagram, &standing, response, &now);
                     if let (Some(bytes), Some(socket)) = (settled, socket.upgrade()) {
                         send_alone(&socket, &bytes, &route);
                     }
@@ -298,22 +303,25 @@ impl Asked<'_> {
     }
 }
 
-/// The response if its sender may get as many bytes, else "come by TCP"; nothing if the datagram was no query.
+/// The response if its sender may get as many bytes, else "come by TCP"; nothing if the datagram was no query. What is
+/// sent is counted.
 fn settle(
     responder: &Responder,
     datagram: &[u8],
     standing: &Standing,
-    response: Vec<u8>,
+    (response, sent): (Vec<u8>, Sent),
     now: &Now,
 ) -> Option<Vec<u8>> {
     let handler = responder.handler();
     if handler.guard.may_send(standing, datagram.len(), response.len(), now) {
+        handler.metrics.response(&sent);
         return Some(response);
     }
     handler.metrics.guard.limited(Limited::Shortened);
     let mut short = vec![0; usize::from(MAX_UDP_BYTES)];
     let len = scan::truncated(datagram, standing.cookie_out(), &mut short)?;
     short.truncate(len);
+    handler.metrics.response(&Sent::of(&short, Origin::Policy));
     Some(short)
 }
 
