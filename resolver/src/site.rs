@@ -1,6 +1,6 @@
 //! What this server serves and calls itself: its zones, and the records at their top that no owner wrote.
 //!
-//! One suffix is one zone. Its apex has a synthesised SOA, whose serial is the block height, and an NS set; each
+//! One suffix is one zone. Its apex has a synthesised SOA, whose serial is the block height unless a reorganisation needed a larger one, and an NS set; each
 //! ledger name is a node of that zone, not a zone of its own, unless its owner delegates it with NS records. The name
 //! server of a suffix is `ns.nic.<suffix>`: `nic` is a reserved label (protocol §2.4), so no owner can ever hold it. A
 //! suffix that is a real domain can name others, which the parent zone names too ([`Authority`]).

@@ -383,7 +383,10 @@ def fleet_key(directory):
 
 def installed():
     kinds = [kind for kind in (Nsd, Knot, Bind) if shutil.which(kind.daemon, path=PATH)]
-    require(kinds, "neither nsd nor knot is installed\n       try: scripts/setup --test")
+    missing = [kind.daemon for kind in (Nsd, Knot, Bind) if kind not in kinds]
+    if missing:
+        print(f"  not installed, left out: {', '.join(missing)}", flush=True)
+    require(kinds, "none of nsd, knot and bind9 is installed\n       try: scripts/setup --test")
     return kinds
 
 

@@ -1,4 +1,4 @@
-//! Names that are never forwarded: special-use names and the reverse zones of private addresses.
+//! Names that are not forwarded unless a rule opens them: special-use names and the reverse zones of private addresses.
 //!
 //! Sources: RFC 6761 (localhost, invalid, test), RFC 6762 (local), RFC 7686 (onion), RFC 9476 (alt), RFC 8375
 //! (home.arpa), RFC 9462 (resolver.arpa), ICANN's reservation of `internal`, and the reverse zones of RFC 6303 and
