@@ -129,8 +129,7 @@ async fn serve(incoming: Incoming, terms: Terms) -> End {
 
 async fn converse(connection: &Connection, terms: Terms) -> End {
     let Terms { handler, limits, client, pass, mut stop } = terms;
-    let activity = Activity::new(pass, Duration::from_millis(limits.idle_timeout_ms));
-    let limit = Duration::from_millis(limits.write_timeout_ms);
+    let activity = Activity::new(pass, &limits);
     // Bounded by the streams that QUIC allows.
     let mut in_work: JoinSet<Result<(), End>> = JoinSet::new();
     let mut end = None;
@@ -141,12 +140,8 @@ async fn converse(connection: &Connection, terms: Terms) -> End {
         tokio::select! {
             streams = connection.accept_bi(), if end.is_none() => match streams {
                 Ok((send, receive)) => {
-                    let (handler, work) = (handler.clone(), activity.begin());
-                    in_work.spawn(async move {
-                        let done = exchange(&handler, client, limit, send, receive).await;
-                        drop(work);
-                        done
-                    });
+                    let (handler, activity) = (handler.clone(), activity.clone());
+                    in_work.spawn(async move { exchange(&handler, client, &activity, send, receive).await });
                 }
                 Err(ConnectionError::TimedOut) => return End::Idle,
                 Err(ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_)) => return End::Client,
@@ -170,10 +165,13 @@ async fn converse(connection: &Connection, terms: Terms) -> End {
 async fn exchange(
     handler: &Arc<Handler>,
     client: Client,
-    limit: Duration,
+    activity: &Activity,
     mut send: SendStream,
     mut receive: RecvStream,
 ) -> Result<(), End> {
+    let limit = activity.wait_limit();
+    // Until it has said all and taken all, the client is not idle; but only in between is there work for us.
+    let _wait = activity.wait();
     let frame = match timeout(limit, receive.read_to_end(MAX_FRAME_BYTES)).await {
         Ok(Ok(frame)) => frame,
         Ok(Err(quinn::ReadToEndError::TooLong)) => return Err(End::Error),
@@ -189,7 +187,9 @@ async fn exchange(
         debug!(client = %client.addr, "DNS over QUIC used wrongly");
         return Err(End::Error);
     };
+    let work = activity.begin();
     let responses = handler.clone().message(query.to_vec(), client).await;
+    drop(work);
     let messages: Box<dyn Iterator<Item = Vec<u8>> + Send> = match responses {
         // A response is no query either.
         Responses::None => return Err(End::Error),
@@ -197,11 +197,12 @@ async fn exchange(
         Responses::Many(messages) => messages,
     };
     for message in messages {
+        activity.touch();
         if write(&mut send, &message, limit).await? == Written::NotWanted {
             return Ok(());
         }
     }
-    // An error means that the client is gone. Until it has everything the query is in work.
+    // An error means that the client is gone.
     let _ = send.finish();
     let _ = timeout(limit, send.stopped()).await;
     Ok(())
