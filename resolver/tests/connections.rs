@@ -138,6 +138,25 @@ async fn idle_connections_are_closed() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_without_pause_what_deserves_no_answer_is_idle() {
+    let limits = ConnectionsConfig { idle_timeout_ms: 200, ..ConnectionsConfig::default() };
+    let running = Running::start(limited(limits), world()).await;
+    let mut stream = connect(running.addr()).await;
+    let mut response = request("alice.p2p.", RecordType::A);
+    response.metadata.message_type = MessageType::Response;
+    let mut frames = Vec::new();
+    for _ in 0..100 {
+        write_frame(&mut frames, b"").await;
+        write_frame(&mut frames, &response.to_vec().expect("encodes")).await;
+    }
+    // Ends when the server has closed.
+    let babbling = async { while stream.write_all(&frames).await.is_ok() {} };
+    timeout(DEADLINE, babbling).await.expect("in time");
+    counted(&running, &closed("idle", 1)).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_waits_for_an_answer_is_not_idle() {
     let upstream = Upstream::start().await;

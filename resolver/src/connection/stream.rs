@@ -105,6 +105,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             if let (Some(end), false) = (self.ending, works) {
                 return end;
             }
+            // Looked at here as well: of a client that never stops sending there is always something to read first.
+            if !works && self.idle_at <= Instant::now() {
+                return End::Idle;
+            }
             let listens = self.ending.is_none() && self.has_room();
             tokio::select! {
                 biased;
