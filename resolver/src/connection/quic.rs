@@ -5,7 +5,6 @@
 
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
-use hickory_proto::{op::Message, rr::rdata::opt::EdnsCode};
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, ServerConfig,
     TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
@@ -16,6 +15,7 @@ use tracing::debug;
 use super::{DRAIN, Hall, activity::Activity, frames, report, stream::Terms};
 use crate::{
     config::ConnectionsConfig,
+    envelope::Envelope,
     handler::{Client, Handler, Responses, Via},
     metrics::End,
 };
@@ -31,6 +31,9 @@ const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 const SEND_WINDOW: u64 = 1 << 18;
 /// Handshakes that may wait to be looked at.
 const MAX_INCOMING: usize = 256;
+
+/// The EDNS option `edns-tcp-keepalive` (RFC 7828).
+const KEEPALIVE: [u8; 2] = [0, 11];
 
 /// Error codes (RFC 9250 §4.3).
 const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -233,15 +236,22 @@ fn query(frame: &[u8]) -> Option<&[u8]> {
     (is_one && message.starts_with(&[0, 0]) && !asks_for_keepalive(message)).then_some(message)
 }
 
+/// Whether there is the option, as far as the message can be read. Nothing is allocated for what it promises to hold.
 fn asks_for_keepalive(message: &[u8]) -> bool {
-    let edns = Message::from_vec(message).ok().and_then(|message| message.edns);
-    edns.is_some_and(|edns| edns.option(EdnsCode::Keepalive).is_some())
+    let mut options = Envelope::open(message).options.unwrap_or_default();
+    while let Some(([code_0, code_1, len_0, len_1], rest)) = options.split_first_chunk() {
+        if [*code_0, *code_1] == KEEPALIVE {
+            return true;
+        }
+        options = rest.get(usize::from(u16::from_be_bytes([*len_0, *len_1]))..).unwrap_or_default();
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use hickory_proto::{
-        op::{Edns, Query},
+        op::{Edns, Message, Query},
         rr::{Name, RecordType, rdata::opt::EdnsOption},
     };
     use proptest::prelude::*;
@@ -258,10 +268,12 @@ mod tests {
         frame
     }
 
-    fn with_option(code: u16) -> Vec<u8> {
+    fn with_options(codes: &[u16]) -> Vec<u8> {
         frame(|message| {
             let mut edns = Edns::new();
-            edns.options_mut().insert(EdnsOption::Unknown(code, Vec::new()));
+            for code in codes {
+                edns.options_mut().insert(EdnsOption::Unknown(*code, vec![0; usize::from(*code) % 3]));
+            }
             message.set_edns(edns);
         })
     }
@@ -270,8 +282,9 @@ mod tests {
     fn the_rules_of_a_stream() {
         let good = frame(|_| {});
         assert_eq!(query(&good), Some(&good[2..]));
-        assert!(query(&with_option(100)).is_some());
-        assert_eq!(query(&with_option(11)), None, "keepalive is for TCP");
+        assert!(query(&with_options(&[100, 65_001, 12])).is_some());
+        assert_eq!(query(&with_options(&[11])), None, "keepalive is for TCP");
+        assert_eq!(query(&with_options(&[100, 65_001, 11])), None, "keepalive behind others");
         assert_eq!(query(&frame(|message| message.metadata.id = 1)), None);
         assert_eq!(query(&frame(|message| message.metadata.id = 256)), None);
         assert_eq!(query(&[good.clone(), vec![0]].concat()), None);
