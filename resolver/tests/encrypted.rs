@@ -59,7 +59,7 @@ use support::{
 use tempfile::TempDir;
 use tokio::{
     io::AsyncReadExt,
-    net::{TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream, UdpSocket},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -307,7 +307,7 @@ async fn tls_is_a_connection_like_any_other() {
     let upstream = Upstream::start().await;
     let secure = Secure::start(|config| {
         config.upstreams = vec![upstream.addr()];
-        config.connections.idle_timeout_ms = 300;
+        config.connections.idle_timeout_ms = 1_500;
     })
     .await;
     let mut stream = secure.connect_tls().await;
@@ -518,7 +518,7 @@ async fn https_requests_do_not_wait_for_each_other_and_idle_ends_it() {
     let upstream = Upstream::start().await;
     let secure = Secure::start(|config| {
         config.upstreams = vec![upstream.addr()];
-        config.connections.idle_timeout_ms = 300;
+        config.connections.idle_timeout_ms = 1_500;
     })
     .await;
     let mut sender = secure.connect_https().await;
@@ -593,7 +593,7 @@ async fn quic_ends_connections_that_break_its_rules() {
 
 #[tokio::test]
 async fn idle_quic_connections_are_closed_whatever_keeps_them_awake() {
-    let secure = Secure::start(|config| config.connections.idle_timeout_ms = 300).await;
+    let secure = Secure::start(|config| config.connections.idle_timeout_ms = 1_500).await;
     let mut transport = quinn::TransportConfig::default();
     transport.keep_alive_interval(Some(Duration::from_millis(50)));
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(secure.client(&[b"doq"])).expect("TLS 1.3");
@@ -633,6 +633,53 @@ async fn all_transports_share_one_cap() {
         let line = format!("namestead_dns_connections_closed_total{{proto=\"{proto}\",reason=\"evicted\"}} 1");
         counted(&secure.running, &line).await;
     }
+    secure.stop().await;
+}
+
+/// Anybody can send the first packet of a connection in somebody else's name.
+#[tokio::test]
+async fn forged_quic_handshakes_are_few_and_take_nobodys_place() {
+    const FORGED: usize = 10;
+    let secure = Secure::start(|config| config.connections.max_per_client = 5).await;
+    let victim = IpAddr::from([127, 0, 7, 1]);
+    let honest = secure.connect_quic_from(victim).await;
+    assert!(exchange(&honest, &doq_frame(&alice())).await.is_ok());
+    // First packets of real clients, caught on their way.
+    let catcher = UdpSocket::bind((LOOPBACK, 0)).await.expect("a socket");
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(secure.client(&[b"doq"])).expect("TLS 1.3");
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let (mut shaken, mut retried, mut sockets) = (0, 0, Vec::new());
+    for _ in 0..FORGED {
+        let endpoint = quinn::Endpoint::client(SocketAddr::from((LOOPBACK, 0))).expect("a socket");
+        let to = catcher.local_addr().expect("bound");
+        let _connecting = endpoint.connect_with(config.clone(), to, "ns.nic.p2p").expect("valid");
+        let mut packet = [0; 1_500];
+        let mut own = 0;
+        while own == 0 {
+            let (len, src) = timeout(DEADLINE, catcher.recv_from(&mut packet)).await.expect("in time").expect("sent");
+            // Others may be sent again.
+            own = if src == endpoint.local_addr().expect("bound") { len } else { 0 };
+        }
+        let forger = UdpSocket::bind((victim, 0)).await.expect("a socket");
+        forger.send_to(&packet[..own], secure.quic()).await.expect("sent");
+        let mut answer = [0; 1_500];
+        let len = timeout(DEADLINE, forger.recv(&mut answer)).await.expect("in time").expect("received");
+        // Types of long headers (RFC 9000 §17.2), without the fixed bit, which may vary (RFC 9287).
+        match (answer[0] >> 4) & 0b1011 {
+            0b1000 => shaken += 1,
+            0b1011 => {
+                assert!(len < 200, "a retry is short");
+                retried += 1;
+            }
+            other => panic!("{other:04b}"),
+        }
+        sockets.push(forger);
+    }
+    assert_eq!((shaken, retried), (3, FORGED - 3), "three, and the honest one");
+    // That one is still there, and there is room for others that prove where they are.
+    assert!(exchange(&honest, &doq_frame(&alice())).await.is_ok());
+    let another = secure.connect_quic_from(victim).await;
+    assert!(exchange(&another, &doq_frame(&alice())).await.is_ok());
     secure.stop().await;
 }
 

@@ -5,6 +5,9 @@
 //! has its share, a new connection takes the place of the one (of the same network, in the second case) that has been
 //! idle the longest. If none is idle, the one that has been busy the longest goes, but not before [`BUSY_LIMIT`]: no
 //! honest query takes so long. If none has been, the new one is refused.
+//!
+//! Over QUIC anybody can begin a connection in somebody else's name. Such a one gets in without proof of its address only
+//! while there are few, and never in the place of another.
 
 use std::{
     collections::HashMap,
@@ -23,6 +26,11 @@ use crate::config::ConnectionsConfig;
 
 /// For how long a connection that is busy need not make room: longer than forwarding, the slowest work, may take.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+/// A client that has not proved its address is let in while its network, and the server, have fewer connections than
+/// this: each costs a signature, and handshakes that nobody asked for go to whoever has the address.
+const UNPROVEN_PER_CLIENT: usize = 4;
+const UNPROVEN: usize = 32;
 
 /// Counts connections of all kinds.
 pub(crate) struct Gate {
@@ -68,7 +76,6 @@ impl Gate {
     /// Lets a connection from `ip` in, if need be in the place of another, which is told to leave.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Pass> {
         let network = self.network(ip);
-        let seat = Arc::new(Seat { network, state: AtomicU64::new(self.now_ms() << 1), leave: Notify::new() });
         let mut inside = self.lock();
         if inside.of(&network) >= self.limits.max_per_client {
             inside.evict(self.now_ms(), |seat| seat.network == network)?;
@@ -76,16 +83,25 @@ impl Gate {
         if inside.seats.len() >= self.limits.max {
             inside.evict(self.now_ms(), |_| true)?;
         }
+        Some(self.seat(&mut inside, network))
+    }
+
+    /// Lets a connection in that claims to come from `ip`. `None` if it has to prove that.
+    pub(crate) fn enter_unproven(self: &Arc<Self>, ip: IpAddr) -> Option<Pass> {
+        let network = self.network(ip);
+        let mut inside = self.lock();
+        let is_one_of_few = inside.of(&network) < self.limits.max_per_client.min(UNPROVEN_PER_CLIENT)
+            && inside.seats.len() < self.limits.max.min(UNPROVEN);
+        is_one_of_few.then(|| self.seat(&mut inside, network))
+    }
+
+    fn seat(self: &Arc<Self>, inside: &mut Inside, network: IpNet) -> Pass {
+        let seat = Arc::new(Seat { network, state: AtomicU64::new(self.now_ms() << 1), leave: Notify::new() });
         let id = inside.next_id;
         inside.next_id += 1;
         inside.seats.insert(id, seat.clone());
         *inside.per_network.entry(network).or_default() += 1;
-        Some(Pass { gate: self.clone(), id, seat })
-    }
-
-    /// Whether clients should have to prove their addresses, where that can be asked.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.lock().seats.len() > self.limits.max / 2
+        Pass { gate: self.clone(), id, seat }
     }
 
     fn network(&self, ip: IpAddr) -> IpNet {
@@ -244,6 +260,25 @@ mod tests {
         fourth.busy();
         set_busy_since(&passes[0], 3 * limit_ms);
         assert!(gate.enter(ip("198.51.100.1")).is_none(), "all have work that may still take its time");
+    }
+
+    #[tokio::test]
+    async fn who_has_proved_nothing_takes_nobodys_place() {
+        let many = gate(1_000, 1_000);
+        let strangers: Vec<Pass> =
+            (0..UNPROVEN_PER_CLIENT).map(|_| many.enter_unproven(ip("192.0.2.1")).expect("few")).collect();
+        assert!(many.enter_unproven(ip("192.0.2.2")).is_none(), "its network has its share");
+        let _elsewhere: Vec<Pass> = (UNPROVEN_PER_CLIENT..UNPROVEN)
+            .map(|i| many.enter_unproven(ip(&format!("198.51.{i}.1"))).expect("few"))
+            .collect();
+        assert!(many.enter_unproven(ip("203.0.113.1")).is_none(), "there are many by now");
+        let _proven = many.enter(ip("192.0.2.1")).expect("there is room");
+        assert!(!is_evicted(&strangers[0]).await);
+        for small in [gate(1, 3), gate(3, 1)] {
+            let first = small.enter_unproven(ip("192.0.2.1")).expect("the first");
+            assert!(small.enter_unproven(ip("192.0.2.1")).is_none());
+            assert!(!is_evicted(&first).await);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! DNS over QUIC (RFC 9250): one query per stream, each message with its length before it.
 //!
-//! Streams, windows and idle time are capped; while more than half of the connections allowed are open, new clients have
-//! to prove their address first (RFC 9000 §8.1.2). Whoever breaks the rules of RFC 9250 is disconnected, as it asks.
+//! Streams, windows and idle time are capped; unless there are few connections, new clients have to prove their address
+//! first (RFC 9000 §8.1.2). Whoever breaks the rules of RFC 9250 is disconnected, as it asks.
 
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use quinn::{
 use tokio::{task::JoinSet, time::timeout};
 use tracing::debug;
 
-use super::{DRAIN, Hall, activity::Activity, frames, report, stream::Terms};
+use super::{Admission, DRAIN, HANDSHAKE, Hall, activity::Activity, frames, report, stream::Terms};
 use crate::{
     config::ConnectionsConfig,
     envelope::Envelope,
@@ -95,22 +95,22 @@ pub(super) async fn accept(endpoint: Endpoint, hall: Arc<Hall>) {
 
 fn admit(incoming: Incoming, hall: &Arc<Hall>, open: &mut JoinSet<()>) {
     let client = Client { addr: incoming.remote_address(), via: Via::Quic };
-    if hall.gate.is_half_full() && !incoming.remote_address_validated() && incoming.may_retry() {
+    let admission = match incoming.remote_address_validated() {
+        true => hall.admit(client),
+        false => hall.admit_unproven(client),
+    };
+    match admission {
+        Admission::In(terms) => drop(open.spawn(hall.clone().counted(Via::Quic, serve(incoming, *terms)))),
         // The client comes again, with the proof.
-        drop(incoming.retry());
-        return;
-    }
-    match hall.admit(client) {
-        Some(terms) => drop(open.spawn(hall.clone().counted(Via::Quic, serve(incoming, terms)))),
-        None => incoming.refuse(),
+        Admission::Unproven => drop(incoming.retry()),
+        Admission::Refused => incoming.refuse(),
     }
 }
 
 async fn serve(incoming: Incoming, terms: Terms) -> End {
-    let limit = Duration::from_millis(terms.limits.idle_timeout_ms);
     let connected = async { incoming.accept()?.await };
     let connection = tokio::select! {
-        connected = timeout(limit, connected) => match connected {
+        connected = timeout(HANDSHAKE, connected) => match connected {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 debug!(client = %terms.client.addr, %error, "no QUIC handshake");
