@@ -7,6 +7,8 @@
 //!                   └───────→ quic
 //! ```
 //!
+//! Connections of clients that may neither ask nor fetch zones are closed before anything is read from them.
+//!
 //! A stopped server accepts nothing, reads no further queries, and gives what is in work [`DRAIN`] to finish.
 
 mod activity;
@@ -16,7 +18,13 @@ mod https;
 mod quic;
 mod stream;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -157,6 +165,9 @@ impl Connections {
 impl Hall {
     /// Lets a connection in if there is room.
     fn admit(&self, client: Client) -> Admission {
+        if !self.serves(client.addr.ip()) {
+            return self.refuse(client, "may not ask");
+        }
         self.gate
             .enter(client.addr.ip())
             .map_or_else(|| self.refuse(client, "no room"), |pass| self.terms(client, pass))
@@ -164,7 +175,15 @@ impl Hall {
 
     /// Lets a connection in whose client has not proved its address, if it need not.
     fn admit_unproven(&self, client: Client) -> Admission {
+        if !self.serves(client.addr.ip()) {
+            return self.refuse(client, "may not ask");
+        }
         self.gate.enter_unproven(client.addr.ip()).map_or(Admission::Unproven, |pass| self.terms(client, pass))
+    }
+
+    /// Whether there is anything for a client there: whoever gets only refusals gets neither a place nor a handshake.
+    fn serves(&self, ip: IpAddr) -> bool {
+        self.handler.guard.may_ask(ip) || self.handler.transfers.may_come_from(ip)
     }
 
     fn terms(&self, client: Client, pass: Pass) -> Admission {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{Message, MessageType},
+    op::{Message, MessageType, ResponseCode},
     rr::RecordType,
 };
 use resolver::{DnsConfig, SharedTable, config::ConnectionsConfig};
@@ -236,6 +236,23 @@ async fn a_client_network_has_its_share_and_busy_connections_stay() {
     upstream.answer(second).await;
     for stream in [&mut one, &mut two] {
         assert_eq!(read_frame(stream).await.answers.len(), 1);
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_neither_ask_nor_fetch_zones_gets_no_connection() {
+    let mut denying = config();
+    denying.guard.deny = vec!["127.0.0.0/30".parse().expect("a prefix")];
+    denying.transfer.allow = vec!["127.0.0.2".to_owned()];
+    let running = Running::start(denying, world()).await;
+    assert!(is_closed(&mut connect(running.addr()).await).await);
+    counted(&running, &closed("refused", 1)).await;
+    // A secondary may come, although other questions are refused; and so may everybody else.
+    for (local, code) in [([127, 0, 0, 2], ResponseCode::Refused), ([127, 0, 0, 4], ResponseCode::NoError)] {
+        let mut stream = connect_from(local, running.addr()).await;
+        ask(&mut stream, "alice.p2p.").await;
+        assert_eq!(read_frame(&mut stream).await.metadata.response_code, code);
     }
     running.stop().await;
 }
