@@ -2,11 +2,12 @@
 //!
 //! It is made at first use as two files, `dns-ca.key` (mode 0600) and `dns-ca.crt`, and stays. Name constraints
 //! (RFC 5280 §4.2.1.10) keep it to the names and addresses of this server: whoever trusts it trusts it for nothing else.
-//! The certificates it signs are never written: each start makes one, and each [`LEAF_DAYS`]/3 days another.
+//! The certificates it signs are never written: each start makes one, and another follows when [`RENEW_DAYS`] are left.
 
 use std::{
     io,
     net::IpAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -35,11 +36,13 @@ const CERTIFICATE_FILE: &str = "dns-ca.crt";
 /// The longest file read: both take well below 2,000 bytes.
 const MAX_FILE_BYTES: u64 = 16_384;
 /// How long the authority is valid: it has to be given to each client by hand.
-const AUTHORITY_DAYS: u64 = 3_650;
+const AUTHORITY_DAYS: u32 = 3_650;
 /// How long what it signs is valid.
-pub(super) const LEAF_DAYS: u64 = 30;
+const LEAF_DAYS: u32 = 30;
+/// How long that is still valid when another is made.
+const RENEW_DAYS: u32 = 20;
 /// Certificates begin earlier than they are made, for clients whose clocks are slow.
-const BEFORE_DAYS: u64 = 1;
+const BEFORE_DAYS: u32 = 1;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a certificate has to be good for.
@@ -51,6 +54,21 @@ pub(super) struct Subjects {
     pub(super) names: Vec<String>,
     /// Its addresses.
     pub(super) addresses: Vec<IpAddr>,
+}
+
+/// A certificate that the authority has signed.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub(super) certified: CertifiedKey,
+    /// The time in which no other is needed.
+    fresh: RangeInclusive<SystemTime>,
+}
+
+impl Leaf {
+    /// Whether this certificate will do, now and for a while.
+    pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
+        self.fresh.contains(&now)
+    }
 }
 
 /// The authority.
@@ -68,7 +86,7 @@ impl Authority {
         let key = load_key(&key_file, &file)?;
         let found = match file::read(&file, MAX_FILE_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = params(&key, subjects).and_then(|params| params.self_signed(&key));
+                let made = params(&key, subjects, SystemTime::now()).and_then(|params| params.self_signed(&key));
                 let made = made.map_err(|error| CertificateError::NotMade(error.to_string()))?;
                 settle(file::create(&file, made.pem().as_bytes(), file::PUBLIC), &file)?;
                 // What counts is what the file says now.
@@ -83,20 +101,28 @@ impl Authority {
     }
 
     /// A new key with a certificate that every client accepts that trusts this authority: refused if it would not.
-    pub(super) fn issue(&self, subjects: &Subjects) -> Result<CertifiedKey, CertificateError> {
+    pub(super) fn issue(&self, subjects: &Subjects, now: SystemTime) -> Result<Leaf, CertificateError> {
         let not_made = |error: rcgen::Error| CertificateError::NotMade(error.to_string());
         let key = KeyPair::generate().map_err(not_made)?;
         // Only the issuer's name and key are taken from here, and they follow from its key.
-        let issuer = params(&self.key, subjects).and_then(|params| params.self_signed(&self.key)).map_err(not_made)?;
-        let leaf = leaf(subjects).and_then(|leaf| leaf.signed_by(&key, &issuer, &self.key)).map_err(not_made)?;
-        self.accepts(leaf.der(), subjects)?;
+        let issuer =
+            params(&self.key, subjects, now).and_then(|params| params.self_signed(&self.key)).map_err(not_made)?;
+        let leaf = leaf(subjects, now).and_then(|leaf| leaf.signed_by(&key, &issuer, &self.key)).map_err(not_made)?;
+        self.accepts(leaf.der(), subjects, now)?;
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        CertifiedKey::from_der(vec![leaf.der().clone()], private, &ring::default_provider())
-            .map_err(|error| CertificateError::NotMade(error.to_string()))
+        let certified = CertifiedKey::from_der(vec![leaf.der().clone()], private, &ring::default_provider())
+            .map_err(|error| CertificateError::NotMade(error.to_string()))?;
+        let fresh = now - DAY * BEFORE_DAYS..=now + DAY * (LEAF_DAYS - RENEW_DAYS);
+        Ok(Leaf { certified, fresh })
     }
 
     /// Whether a client that trusts the authority accepts the certificate for all subjects: by the code that clients use.
-    fn accepts(&self, leaf: &CertificateDer<'static>, subjects: &Subjects) -> Result<(), CertificateError> {
+    fn accepts(
+        &self,
+        leaf: &CertificateDer<'static>,
+        subjects: &Subjects,
+        now: SystemTime,
+    ) -> Result<(), CertificateError> {
         let damaged = |error: String| CertificateError::Damaged(self.file.clone(), error);
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).map_err(|error| damaged(error.to_string()))?;
@@ -104,8 +130,9 @@ impl Authority {
         let verifier: Arc<WebPkiServerVerifier> = verifier.build().map_err(|error| damaged(error.to_string()))?;
         let names = subjects.names.iter().filter_map(|name| ServerName::try_from(name.as_str()).ok());
         let addresses = subjects.addresses.iter().map(|address| ServerName::from(*address));
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
         for subject in names.chain(addresses) {
-            if let Err(error) = verifier.verify_server_cert(leaf, &[], &subject, &[], UnixTime::now()) {
+            if let Err(error) = verifier.verify_server_cert(leaf, &[], &subject, &[], now) {
                 let (file, subject) = (self.file.clone(), subject.to_str().into_owned());
                 return Err(CertificateError::NotCovered { file, subject, error: error.to_string() });
             }
@@ -140,7 +167,7 @@ fn settle(created: io::Result<()>, path: &Path) -> Result<(), CertificateError> 
     }
 }
 
-fn params(key: &KeyPair, subjects: &Subjects) -> Result<CertificateParams, rcgen::Error> {
+fn params(key: &KeyPair, subjects: &Subjects, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     // Two authorities must not have one name, or clients that trust both get confused.
     let id: String = Sha256::digest(key.public_key_der()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
@@ -156,11 +183,11 @@ fn params(key: &KeyPair, subjects: &Subjects) -> Result<CertificateParams, rcgen
     });
     params.name_constraints =
         Some(NameConstraints { permitted_subtrees: names.chain(addresses).collect(), excluded_subtrees: Vec::new() });
-    valid_for(&mut params, AUTHORITY_DAYS);
+    valid_for(&mut params, now, AUTHORITY_DAYS);
     Ok(params)
 }
 
-fn leaf(subjects: &Subjects) -> Result<CertificateParams, rcgen::Error> {
+fn leaf(subjects: &Subjects, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "Namestead DNS");
@@ -172,16 +199,15 @@ fn leaf(subjects: &Subjects) -> Result<CertificateParams, rcgen::Error> {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    valid_for(&mut params, LEAF_DAYS);
+    valid_for(&mut params, now, LEAF_DAYS);
     Ok(params)
 }
 
-fn valid_for(params: &mut CertificateParams, days: u64) {
-    let days = u32::try_from(days).unwrap_or(u32::MAX);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+fn valid_for(params: &mut CertificateParams, now: SystemTime, days: u32) {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     // Whole seconds: certificates have no others.
     let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(since.as_secs());
-    params.not_before = now - DAY * BEFORE_DAYS as u32;
+    params.not_before = now - DAY * BEFORE_DAYS;
     params.not_after = now + DAY * days;
 }
 
@@ -214,7 +240,10 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).expect("reads").count(), 2, "nothing left beside");
         // A start that was killed between the two files is finished by the next one.
         fs::remove_file(&first.file).expect("removed");
-        Authority::load_or_create(dir.path(), &ours()).expect("made").issue(&ours()).expect("accepted");
+        Authority::load_or_create(dir.path(), &ours())
+            .expect("made")
+            .issue(&ours(), SystemTime::now())
+            .expect("accepted");
     }
 
     #[test]
@@ -222,7 +251,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let authority = Authority::load_or_create(dir.path(), &ours()).expect("made");
         let check = |names: &[&str], addresses: &[&str], refused: Option<&str>| match (
-            authority.issue(&subjects(names, addresses)),
+            authority.issue(&subjects(names, addresses), SystemTime::now()),
             refused,
         ) {
             (Ok(_), None) => {}
@@ -260,7 +289,7 @@ mod tests {
         // Another key than that of the certificate.
         fs::write(&key, KeyPair::generate().expect("random").serialize_pem()).expect("writes");
         let other = Authority::load_or_create(dir.path(), &ours()).expect("both can be read");
-        assert!(matches!(other.issue(&ours()), Err(CertificateError::NotCovered { .. })));
+        assert!(matches!(other.issue(&ours(), SystemTime::now()), Err(CertificateError::NotCovered { .. })));
         fs::write(&certificate, b"nothing").expect("writes");
         let error = Authority::load_or_create(dir.path(), &ours()).map(|_| ()).expect_err("damaged");
         assert!(matches!(&error, CertificateError::Damaged(path, _) if *path == certificate), "{error}");
