@@ -192,9 +192,8 @@ impl std::fmt::Debug for Certificate {
 /// What a certificate of the local authority is for: the names of this server, and every address that it listens on or
 /// announces, of plain DNS as well, since that is where clients discover the encrypted ones (RFC 9462 §4.2).
 fn subjects(config: &DnsConfig) -> Subjects {
-    let suffixes: Vec<String> =
-        config.suffixes.iter().map(|suffix| suffix.trim_end_matches('.').to_ascii_lowercase()).collect();
-    let mut names: Vec<String> = suffixes.iter().map(|suffix| format!("ns.nic.{suffix}")).collect();
+    let suffixes = config.suffixes.iter().map(|suffix| suffix.trim_end_matches('.').to_ascii_lowercase());
+    let mut names: Vec<String> = suffixes.map(|suffix| format!("ns.nic.{suffix}")).collect();
     names.extend(config.tls.server_name.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()));
     names.sort();
     names.dedup();
@@ -206,7 +205,7 @@ fn subjects(config: &DnsConfig) -> Subjects {
     addresses.retain(|address| !address.is_unspecified());
     addresses.sort();
     addresses.dedup();
-    Subjects { suffixes, names, addresses }
+    Subjects { names, addresses }
 }
 
 #[cfg(test)]

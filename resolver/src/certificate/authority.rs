@@ -1,7 +1,8 @@
 //! A certificate authority of this node's own, for those who have no certificate from elsewhere.
 //!
 //! It is made at first use as two files, `dns-ca.key` (mode 0600) and `dns-ca.crt`, and stays. Name constraints
-//! (RFC 5280 §4.2.1.10) keep it to the names and addresses of this server: whoever trusts it trusts it for nothing else.
+//! (RFC 5280 §4.2.1.10) keep it to the names and addresses of this server, not to all of its suffixes, most of whose names
+//! belong to others: whoever trusts it trusts it for nothing else, even if its key is stolen.
 //! The certificates it signs are never written: each start makes one, and another follows when [`RENEW_DAYS`] are left.
 
 use std::{
@@ -48,8 +49,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// What a certificate has to be good for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Subjects {
-    /// Suffixes below which the authority may sign names.
-    pub(super) suffixes: Vec<String>,
     /// Names of this server.
     pub(super) names: Vec<String>,
     /// Its addresses.
@@ -175,8 +174,8 @@ fn params(key: &KeyPair, subjects: &Subjects, now: SystemTime) -> Result<Certifi
     params.distinguished_name.push(DnType::CommonName, format!("Namestead node {id}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let names = subjects.suffixes.iter().chain(&subjects.names);
-    let names = names.map(|name| GeneralSubtree::DnsName(name.trim_end_matches('.').to_owned()));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let names = subjects.names.iter().map(|name| GeneralSubtree::DnsName(name.trim_end_matches('.').to_owned()));
     let addresses = subjects.addresses.iter().map(|address| {
         let bits = if address.is_ipv4() { 32 } else { 128 };
         GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(*address, bits))
@@ -219,7 +218,6 @@ mod tests {
 
     fn subjects(names: &[&str], addresses: &[&str]) -> Subjects {
         Subjects {
-            suffixes: vec!["p2p".to_owned(), "p2p.alt".to_owned()],
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             addresses: addresses.iter().map(|address| address.parse().expect("an address")).collect(),
         }
@@ -259,7 +257,9 @@ mod tests {
             (got, _) => panic!("{names:?} {addresses:?}: {got:?}"),
         };
         check(&["ns.nic.p2p", "dns.example.org"], &["127.0.0.1", "2001:db8::53"], None);
-        check(&["other.p2p", "a.b.p2p.alt"], &[], None);
+        check(&["other.p2p"], &[], Some("other.p2p"));
+        check(&["nic.p2p"], &[], Some("nic.p2p"));
+        check(&["ns.nic.p2p.alt"], &[], Some("ns.nic.p2p.alt"));
         check(&["example.com"], &[], Some("example.com"));
         check(&["example.org"], &[], Some("example.org"));
         check(&["xp2p"], &[], Some("xp2p"));
@@ -269,6 +269,17 @@ mod tests {
         check(&[], &["2001:db8::54"], Some("2001:db8::54"));
         // One bad name spoils the whole certificate.
         check(&["ns.nic.p2p", "example.com"], &[], Some("ns.nic.p2p"));
+    }
+
+    #[test]
+    fn an_authority_for_whole_suffixes_is_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let wide = subjects(&["p2p", "p2p.alt"], &["127.0.0.1"]);
+        let made = Authority::load_or_create(dir.path(), &wide).expect("made");
+        let ours = subjects(&["ns.nic.p2p", "ns.nic.p2p.alt"], &["127.0.0.1"]);
+        let loaded = Authority::load_or_create(dir.path(), &ours).expect("loaded");
+        assert_eq!(loaded.certificate, made.certificate);
+        loaded.issue(&ours, SystemTime::now()).expect("accepted");
     }
 
     #[test]
