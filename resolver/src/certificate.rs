@@ -12,7 +12,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -26,13 +26,14 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::{info, warn};
 
 use crate::config::DnsConfig;
-use authority::{Authority, LEAF_DAYS, Subjects};
+use authority::{Authority, Leaf, Subjects};
 use given::Given;
 
 /// How often files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
-/// How often the local authority signs a new certificate.
-const RENEW_INTERVAL: Duration = Duration::from_secs(LEAF_DAYS / 3 * 86_400);
+/// How often the clock is looked at, to see whether the local authority has to sign a new certificate. Timers would not
+/// do: they stand still while the machine sleeps, and do not notice that the clock is set.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +83,14 @@ pub struct Certificate {
 
 enum Source {
     Given(Given),
-    Local(Box<Authority>, Subjects),
+    Local(Box<Local>),
+}
+
+struct Local {
+    authority: Authority,
+    subjects: Subjects,
+    /// What it signed last.
+    leaf: Leaf,
 }
 
 /// The certificate that handshakes take now.
@@ -103,14 +111,15 @@ impl Certificate {
             _ => {
                 let subjects = subjects(config);
                 let authority = Authority::load_or_create(folder, &subjects)?;
-                let first = authority.issue(&subjects)?;
+                let leaf = authority.issue(&subjects, SystemTime::now())?;
                 info!(
                     ca = %authority.file.display(),
                     names = ?subjects.names,
                     addresses = ?subjects.addresses,
                     "dns certificate signed by this node's own authority, which clients have to trust"
                 );
-                (Source::Local(Box::new(authority), subjects), first)
+                let first = leaf.certified.clone();
+                (Source::Local(Box::new(Local { authority, subjects, leaf })), first)
             }
         };
         Ok(Some(Self { source, current: Arc::new(Current(ArcSwap::from_pointee(first))) }))
@@ -131,20 +140,20 @@ impl Certificate {
     pub(crate) async fn keep_fresh(mut self) {
         let period = match &self.source {
             Source::Given(_) => LOOK_INTERVAL,
-            Source::Local(..) => RENEW_INTERVAL,
+            Source::Local(_) => CLOCK_INTERVAL,
         };
         let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.refresh();
+            self.refresh(SystemTime::now());
         }
     }
 
-    fn refresh(&mut self) {
+    fn refresh(&mut self, now: SystemTime) {
         let fresh = match &mut self.source {
             Source::Given(given) => given.changed(),
-            Source::Local(authority, subjects) => authority.issue(subjects).map(Some),
+            Source::Local(local) => local.renewed(now),
         };
         match fresh {
             Ok(None) => {}
@@ -154,6 +163,17 @@ impl Certificate {
             }
             Err(error) => warn!(%error, "dns certificate not renewed, the old one is used"),
         }
+    }
+}
+
+impl Local {
+    /// Another certificate, if the last one is not for this time, or not for much longer.
+    fn renewed(&mut self, now: SystemTime) -> Result<Option<CertifiedKey>, CertificateError> {
+        if self.leaf.is_fresh(now) {
+            return Ok(None);
+        }
+        self.leaf = self.authority.issue(&self.subjects, now)?;
+        Ok(Some(self.leaf.certified.clone()))
     }
 }
 
@@ -172,9 +192,8 @@ impl std::fmt::Debug for Certificate {
 /// What a certificate of the local authority is for: the names of this server, and every address that it listens on or
 /// announces, of plain DNS as well, since that is where clients discover the encrypted ones (RFC 9462 §4.2).
 fn subjects(config: &DnsConfig) -> Subjects {
-    let suffixes: Vec<String> =
-        config.suffixes.iter().map(|suffix| suffix.trim_end_matches('.').to_ascii_lowercase()).collect();
-    let mut names: Vec<String> = suffixes.iter().map(|suffix| format!("ns.nic.{suffix}")).collect();
+    let suffixes = config.suffixes.iter().map(|suffix| suffix.trim_end_matches('.').to_ascii_lowercase());
+    let mut names: Vec<String> = suffixes.map(|suffix| format!("ns.nic.{suffix}")).collect();
     names.extend(config.tls.server_name.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()));
     names.sort();
     names.dedup();
@@ -186,7 +205,7 @@ fn subjects(config: &DnsConfig) -> Subjects {
     addresses.retain(|address| !address.is_unspecified());
     addresses.sort();
     addresses.dedup();
-    Subjects { suffixes, names, addresses }
+    Subjects { names, addresses }
 }
 
 #[cfg(test)]
@@ -223,8 +242,16 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let mut local = Certificate::obtain(&config(TlsConfig::default()), dir.path()).expect("made").expect("needed");
         let first = local.current.0.load_full();
-        local.refresh();
-        assert_ne!(local.current.0.load().cert, first.cert);
+        let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+        let mut last = first;
+        // It is valid from a day before it was made, and renewed after ten days. Clocks go backwards, too.
+        for (days, is_renewed) in [(0, false), (9, false), (11, true), (20, false), (22, true), (21, false), (19, true)]
+        {
+            local.refresh(now + days * day);
+            let current = local.current.0.load_full();
+            assert_eq!(current.cert != last.cert, is_renewed, "after {days} days");
+            last = current;
+        }
 
         let pair = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).expect("made");
         let (crt, key) = (dir.path().join("crt"), dir.path().join("key"));
@@ -237,11 +264,11 @@ mod tests {
         let mut given = Certificate::obtain(&config(tls), dir.path()).expect("read").expect("needed");
         let first = given.current.0.load_full();
         std::fs::write(&crt, "nonsense").expect("writes");
-        given.refresh();
+        given.refresh(now);
         assert_eq!(given.current.0.load().cert, first.cert);
         let longer = pair("another.example");
         write(&longer);
-        given.refresh();
+        given.refresh(now);
         assert_eq!(given.current.0.load().cert[0], *longer.cert.der());
     }
 }

@@ -246,6 +246,11 @@ impl DnsConfig {
         self.suffixes.iter().map(|text| suffix(text)).collect()
     }
 
+    /// Whether any question is forwarded: to general upstreams, or to those of a rule.
+    pub(crate) fn forwards(&self) -> bool {
+        !self.upstreams.is_empty() || self.forward.rules.iter().any(|rule| !rule.upstreams.is_empty())
+    }
+
     /// The upstreams, parsed.
     pub(crate) fn targets(&self) -> Result<Vec<Target>, ConfigError> {
         let target =

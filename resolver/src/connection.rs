@@ -7,6 +7,8 @@
 //!                   └───────→ quic
 //! ```
 //!
+//! Connections of clients that may neither ask nor fetch zones are closed before anything is read from them.
+//!
 //! A stopped server accepts nothing, reads no further queries, and gives what is in work [`DRAIN`] to finish.
 
 mod activity;
@@ -16,7 +18,13 @@ mod https;
 mod quic;
 mod stream;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -33,12 +41,14 @@ use crate::{
     metrics::End,
 };
 
-use gate::Gate;
+use gate::{Gate, Pass};
 pub(crate) use quic::endpoint as open_quic;
 use stream::{Terms, converse};
 
 /// How long queries in work may take when the server stops. A node gives each of its parts two seconds.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long a handshake may take: a few round trips, whatever else is configured.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long to rest when the system has no file descriptor or no memory for another connection.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -54,6 +64,14 @@ struct Hall {
     handler: Arc<Handler>,
     gate: Arc<Gate>,
     stop: Stop,
+}
+
+/// What becomes of a new connection.
+enum Admission {
+    In(Box<Terms>),
+    /// The client has to prove its address first.
+    Unproven,
+    Refused,
 }
 
 /// Tells when to stop.
@@ -119,12 +137,12 @@ impl Connections {
     ) {
         let hall = self.hall.clone();
         self.listeners.spawn(accept(listener, hall.stop.clone(), move |socket, addr| {
-            let terms = hall.admit(Client { addr, via })?;
+            let Admission::In(terms) = hall.admit(Client { addr, via }) else { return None };
             // One answer, one packet: nothing is gained by waiting for more.
             if let Err(error) = socket.set_nodelay(true) {
                 debug!(client = %addr, %error, "no TCP_NODELAY");
             }
-            Some(hall.clone().counted(via, converse(socket, terms)))
+            Some(hall.clone().counted(via, converse(socket, *terms)))
         }));
     }
 
@@ -146,14 +164,38 @@ impl Connections {
 
 impl Hall {
     /// Lets a connection in if there is room.
-    fn admit(&self, client: Client) -> Option<Terms> {
-        let Some(pass) = self.gate.enter(client.addr.ip()) else {
-            debug!(client = %client.addr, via = ?client.via, "connection refused: no room");
-            self.handler.metrics.connections.refused(client.via);
-            return None;
-        };
+    fn admit(&self, client: Client) -> Admission {
+        if !self.serves(client.addr.ip()) {
+            return self.refuse(client, "may not ask");
+        }
+        self.gate
+            .enter(client.addr.ip())
+            .map_or_else(|| self.refuse(client, "no room"), |pass| self.terms(client, pass))
+    }
+
+    /// Lets a connection in whose client has not proved its address, if it need not.
+    fn admit_unproven(&self, client: Client) -> Admission {
+        if !self.serves(client.addr.ip()) {
+            return self.refuse(client, "may not ask");
+        }
+        self.gate.enter_unproven(client.addr.ip()).map_or(Admission::Unproven, |pass| self.terms(client, pass))
+    }
+
+    /// Whether there is anything for a client there: whoever gets only refusals gets neither a place nor a handshake.
+    fn serves(&self, ip: IpAddr) -> bool {
+        self.handler.guard.may_ask(ip) || self.handler.transfers.may_come_from(ip)
+    }
+
+    fn terms(&self, client: Client, pass: Pass) -> Admission {
         let limits = self.gate.limits().clone();
-        Some(Terms { handler: self.handler.clone(), limits, client, pass, stop: self.stop.clone() })
+        let terms = Terms { handler: self.handler.clone(), limits, client, pass, stop: self.stop.clone() };
+        Admission::In(Box::new(terms))
+    }
+
+    fn refuse(&self, client: Client, reason: &str) -> Admission {
+        debug!(client = %client.addr, via = ?client.via, reason, "connection refused");
+        self.handler.metrics.connections.refused(client.via);
+        Admission::Refused
     }
 
     async fn counted(self: Arc<Self>, via: Via, serving: impl Future<Output = End>) {
@@ -164,9 +206,8 @@ impl Hall {
 
 /// Makes a TLS connection, unless the client is slow or others need its place.
 async fn shake_hands(tls: &TlsAcceptor, socket: TcpStream, terms: &Terms) -> Result<TlsStream<TcpStream>, End> {
-    let limit = Duration::from_millis(terms.limits.idle_timeout_ms);
     tokio::select! {
-        shaken = timeout(limit, tls.accept(socket)) => match shaken {
+        shaken = timeout(HANDSHAKE, tls.accept(socket)) => match shaken {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(error)) => {
                 debug!(client = %terms.client.addr, %error, "no TLS handshake");

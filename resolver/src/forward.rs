@@ -107,7 +107,7 @@ impl Forwarder {
     pub fn with_clock(config: &DnsConfig, metrics: Arc<DnsMetrics>, clock: Clock) -> Result<Self, ConfigError> {
         let forward = &config.forward;
         let routes = Builder::new(config, metrics.clone(), clock.clone())?.routes(config)?;
-        let is_enabled = routes.default.is_some() || routes.rules.values().any(Option::is_some);
+        let is_enabled = config.forwards();
         Ok(Self {
             inner: Arc::new(Inner {
                 routes,

@@ -141,15 +141,16 @@ impl Resolver {
             &config.announced(),
             &config.tls.https_path,
         ));
-        let gauges = tokio::spawn(keep_gauges(source.clone(), metrics.clone()));
-        let responder = Responder::with_site(config, site, source, metrics, equipment.zone_key)?;
+        let responder = Responder::with_site(config, site, source.clone(), metrics.clone(), equipment.zone_key)?;
         let mut resolver = Self {
             connections: Connections::new(responder.handler().clone(), config.connections.clone()),
             workers: None,
             addrs: Addrs::default(),
-            tasks: vec![gauges],
+            tasks: Vec::new(),
             _notifiers: notify::spawn(responder.handler(), &config.transfer).map_err(ConfigError::from)?,
         };
+        // From here on a failure ends it, with all the rest.
+        resolver.tasks.push(tokio::spawn(keep_gauges(source, metrics)));
         resolver.serve_encrypted(&mut sockets, config, equipment.certificate)?;
         resolver.addrs.plain = sockets.plain_addrs()?;
         for socket in sockets.tcp {

@@ -174,12 +174,17 @@ impl Transfers {
         self.keys.iter().find(|key| key.name == *name)
     }
 
-    fn allows(&self, ip: IpAddr, signing: Option<&Signing>) -> bool {
+    /// Whether somebody there may fetch zones, with a key if need be.
+    pub(crate) fn may_come_from(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let from_there = self.networks.is_empty() || self.networks.iter().any(|net| net.contains(&ip));
+        self.config.is_enabled() && from_there
+    }
+
+    fn allows(&self, ip: IpAddr, signing: Option<&Signing>) -> bool {
         let holds_key = self.allowed_keys.is_empty()
             || signing.is_some_and(|signing| self.allowed_keys.contains(signing.key_name()));
-        self.config.is_enabled() && from_there && holds_key
+        self.may_come_from(ip) && holds_key
     }
 }
 

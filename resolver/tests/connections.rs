@@ -8,7 +8,7 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{Message, MessageType},
+    op::{Message, MessageType, ResponseCode},
     rr::RecordType,
 };
 use resolver::{DnsConfig, SharedTable, config::ConnectionsConfig};
@@ -138,6 +138,25 @@ async fn idle_connections_are_closed() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_without_pause_what_deserves_no_answer_is_idle() {
+    let limits = ConnectionsConfig { idle_timeout_ms: 200, ..ConnectionsConfig::default() };
+    let running = Running::start(limited(limits), world()).await;
+    let mut stream = connect(running.addr()).await;
+    let mut response = request("alice.p2p.", RecordType::A);
+    response.metadata.message_type = MessageType::Response;
+    let mut frames = Vec::new();
+    for _ in 0..100 {
+        write_frame(&mut frames, b"").await;
+        write_frame(&mut frames, &response.to_vec().expect("encodes")).await;
+    }
+    // Ends when the server has closed.
+    let babbling = async { while stream.write_all(&frames).await.is_ok() {} };
+    timeout(DEADLINE, babbling).await.expect("in time");
+    counted(&running, &closed("idle", 1)).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_waits_for_an_answer_is_not_idle() {
     let upstream = Upstream::start().await;
@@ -217,6 +236,23 @@ async fn a_client_network_has_its_share_and_busy_connections_stay() {
     upstream.answer(second).await;
     for stream in [&mut one, &mut two] {
         assert_eq!(read_frame(stream).await.answers.len(), 1);
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_neither_ask_nor_fetch_zones_gets_no_connection() {
+    let mut denying = config();
+    denying.guard.deny = vec!["127.0.0.0/30".parse().expect("a prefix")];
+    denying.transfer.allow = vec!["127.0.0.2".to_owned()];
+    let running = Running::start(denying, world()).await;
+    assert!(is_closed(&mut connect(running.addr()).await).await);
+    counted(&running, &closed("refused", 1)).await;
+    // A secondary may come, although other questions are refused; and so may everybody else.
+    for (local, code) in [([127, 0, 0, 2], ResponseCode::Refused), ([127, 0, 0, 4], ResponseCode::NoError)] {
+        let mut stream = connect_from(local, running.addr()).await;
+        ask(&mut stream, "alice.p2p.").await;
+        assert_eq!(read_frame(&mut stream).await.metadata.response_code, code);
     }
     running.stop().await;
 }

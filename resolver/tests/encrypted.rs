@@ -3,9 +3,12 @@
 mod support;
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::Pin,
     sync::Arc,
-    time::Duration,
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -28,8 +31,12 @@ use hickory_proto::{
         },
     },
 };
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, client::conn::http2};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::{
+    Request, Response,
+    body::{Body, Frame},
+    client::conn::http2,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use resolver::{
     DnsConfig, SharedTable,
@@ -50,7 +57,11 @@ use support::{
     table,
 };
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpSocket, TcpStream, UdpSocket},
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -107,8 +118,20 @@ impl Secure {
     }
 
     async fn try_tls(&self, addr: SocketAddr, name: &str, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+        self.try_tls_from(LOOPBACK, addr, name, alpn).await
+    }
+
+    async fn try_tls_from(
+        &self,
+        local: IpAddr,
+        addr: SocketAddr,
+        name: &str,
+        alpn: &[&[u8]],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let connector = TlsConnector::from(Arc::new(self.client(alpn)));
-        let socket = TcpStream::connect(addr).await.expect("connected");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from((local, 0))).expect("a loopback address");
+        let socket = socket.connect(addr).await.expect("connected");
         socket.set_nodelay(true).expect("a TCP socket");
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         timeout(DEADLINE, connector.connect(name, socket)).await.expect("in time")
@@ -119,15 +142,27 @@ impl Secure {
     }
 
     async fn connect_https(&self) -> http2::SendRequest<Full<Bytes>> {
-        let socket = self.try_tls(self.https(), "127.0.0.1", &[b"h2"]).await.expect("trusted");
+        self.connect_https_from(LOOPBACK).await
+    }
+
+    async fn connect_https_from<B>(&self, local: IpAddr) -> http2::SendRequest<B>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let socket = self.try_tls_from(local, self.https(), "127.0.0.1", &[b"h2"]).await.expect("trusted");
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.expect("HTTP/2");
         tokio::spawn(connection);
         sender
     }
 
     async fn connect_quic(&self) -> quinn::Connection {
+        self.connect_quic_from(LOOPBACK).await
+    }
+
+    async fn connect_quic_from(&self, local: IpAddr) -> quinn::Connection {
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(self.client(&[b"doq"])).expect("TLS 1.3");
-        let endpoint = quinn::Endpoint::client(SocketAddr::from((LOOPBACK, 0))).expect("a socket");
+        let endpoint = quinn::Endpoint::client(SocketAddr::from((local, 0))).expect("a socket");
         let config = quinn::ClientConfig::new(Arc::new(crypto));
         let connecting = endpoint.connect_with(config, self.quic(), "ns.nic.p2p").expect("valid");
         timeout(DEADLINE, connecting).await.expect("in time").expect("trusted")
@@ -135,6 +170,18 @@ impl Secure {
 
     async fn stop(self) {
         self.running.stop().await;
+    }
+}
+
+/// A body of which nothing comes.
+struct Never;
+
+impl Body for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
     }
 }
 
@@ -260,7 +307,7 @@ async fn tls_is_a_connection_like_any_other() {
     let upstream = Upstream::start().await;
     let secure = Secure::start(|config| {
         config.upstreams = vec![upstream.addr()];
-        config.connections.idle_timeout_ms = 300;
+        config.connections.idle_timeout_ms = 1_500;
     })
     .await;
     let mut stream = secure.connect_tls().await;
@@ -394,11 +441,84 @@ async fn https_says_what_is_wrong_with_a_request() {
 }
 
 #[tokio::test]
+async fn a_refused_request_is_answered_before_its_body_has_come() {
+    let secure = Secure::start(|_| {}).await;
+    let mut sender = secure.connect_https_from(LOOPBACK).await;
+    let started = Instant::now();
+    for (path, media_type, status) in [("/", "application/dns-message", 404), ("/dns-query", "text/html", 415)] {
+        let request = Request::post(format!("https://127.0.0.1{path}")).header("content-type", media_type);
+        let response = sender.send_request(request.body(Never).expect("a request"));
+        assert_eq!(timeout(DEADLINE, response).await.expect("in time").expect("answered").status().as_u16(), status);
+    }
+    assert!(started.elapsed() < Duration::from_millis(config().connections.write_timeout_ms));
+    secure.stop().await;
+}
+
+/// Whoever begins queries and never ends them has to make room like anybody who says nothing.
+#[tokio::test]
+async fn half_queries_keep_no_place() {
+    let secure = Secure::start(|config| {
+        config.connections = ConnectionsConfig { max: 8, max_per_client: 4, ..ConnectionsConfig::default() };
+    })
+    .await;
+    let (mut senders, mut streams) = (Vec::new(), Vec::new());
+    for local in [1, 2].map(|net| IpAddr::from([127, 0, net, 1])) {
+        for _ in 0..2 {
+            let mut sender = secure.connect_https_from(local).await;
+            let half = tokio::spawn(sender.send_request(post(Vec::new()).map(|_| Either::Left(Never))));
+            // Once a later request is answered the server knows of the earlier one.
+            let whole = sender.send_request(post(bytes(&alice())).map(Either::Right));
+            assert_eq!(timeout(DEADLINE, whole).await.expect("in time").expect("answered").status(), 200);
+            senders.push((sender, half));
+            let connection = secure.connect_quic_from(local).await;
+            let (mut half, receive) = connection.open_bi().await.expect("a stream");
+            half.write_all(&doq_frame(&alice())[..5]).await.expect("written");
+            assert!(exchange(&connection, &doq_frame(&alice())).await.is_ok());
+            streams.push((connection, half, receive));
+        }
+    }
+    let open = |proto: &str| format!("namestead_dns_connections{{proto=\"{proto}\"}} 4");
+    counted(&secure.running, &open("https")).await;
+    counted(&secure.running, &open("quic")).await;
+    // Newcomers of another network, of all kinds, and one of a network that has its share.
+    let mut plain = TcpStream::connect(secure.running.addr()).await.expect("connected");
+    write_frame(&mut plain, &bytes(&alice())).await;
+    assert_eq!(addresses(&read_frame(&mut plain).await), ["192.0.2.1"]);
+    let mut tls = secure.connect_tls().await;
+    assert!(frame_len(&mut tls, &alice()).await > 0);
+    let mut https = secure.connect_https().await;
+    assert_eq!(https.send_request(post(bytes(&alice()))).await.expect("answered").status(), 200);
+    let quic = secure.connect_quic_from(IpAddr::from([127, 0, 2, 2])).await;
+    assert!(exchange(&quic, &doq_frame(&alice())).await.is_ok());
+    for (proto, count) in [("https", 3), ("quic", 1)] {
+        let line = format!("namestead_dns_connections_closed_total{{proto=\"{proto}\",reason=\"evicted\"}} {count}");
+        counted(&secure.running, &line).await;
+    }
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_is_read_to_its_end() {
+    let secure = Secure::start(|config| config.connections.idle_timeout_ms = 1_000).await;
+    let connection = secure.connect_quic().await;
+    let frame = doq_frame(&alice());
+    let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
+    // Longer than the connection may be idle, shorter than a query may take.
+    for part in frame.chunks(frame.len() / 4) {
+        send.write_all(part).await.expect("written");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    send.finish().expect("finished");
+    assert!(timeout(DEADLINE, receive.read_to_end(70_000)).await.expect("in time").is_ok());
+    secure.stop().await;
+}
+
+#[tokio::test]
 async fn https_requests_do_not_wait_for_each_other_and_idle_ends_it() {
     let upstream = Upstream::start().await;
     let secure = Secure::start(|config| {
         config.upstreams = vec![upstream.addr()];
-        config.connections.idle_timeout_ms = 300;
+        config.connections.idle_timeout_ms = 1_500;
     })
     .await;
     let mut sender = secure.connect_https().await;
@@ -473,7 +593,7 @@ async fn quic_ends_connections_that_break_its_rules() {
 
 #[tokio::test]
 async fn idle_quic_connections_are_closed_whatever_keeps_them_awake() {
-    let secure = Secure::start(|config| config.connections.idle_timeout_ms = 300).await;
+    let secure = Secure::start(|config| config.connections.idle_timeout_ms = 1_500).await;
     let mut transport = quinn::TransportConfig::default();
     transport.keep_alive_interval(Some(Duration::from_millis(50)));
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(secure.client(&[b"doq"])).expect("TLS 1.3");
@@ -513,6 +633,53 @@ async fn all_transports_share_one_cap() {
         let line = format!("namestead_dns_connections_closed_total{{proto=\"{proto}\",reason=\"evicted\"}} 1");
         counted(&secure.running, &line).await;
     }
+    secure.stop().await;
+}
+
+/// Anybody can send the first packet of a connection in somebody else's name.
+#[tokio::test]
+async fn forged_quic_handshakes_are_few_and_take_nobodys_place() {
+    const FORGED: usize = 10;
+    let secure = Secure::start(|config| config.connections.max_per_client = 5).await;
+    let victim = IpAddr::from([127, 0, 7, 1]);
+    let honest = secure.connect_quic_from(victim).await;
+    assert!(exchange(&honest, &doq_frame(&alice())).await.is_ok());
+    // First packets of real clients, caught on their way.
+    let catcher = UdpSocket::bind((LOOPBACK, 0)).await.expect("a socket");
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(secure.client(&[b"doq"])).expect("TLS 1.3");
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let (mut shaken, mut retried, mut sockets) = (0, 0, Vec::new());
+    for _ in 0..FORGED {
+        let endpoint = quinn::Endpoint::client(SocketAddr::from((LOOPBACK, 0))).expect("a socket");
+        let to = catcher.local_addr().expect("bound");
+        let _connecting = endpoint.connect_with(config.clone(), to, "ns.nic.p2p").expect("valid");
+        let mut packet = [0; 1_500];
+        let mut own = 0;
+        while own == 0 {
+            let (len, src) = timeout(DEADLINE, catcher.recv_from(&mut packet)).await.expect("in time").expect("sent");
+            // Others may be sent again.
+            own = if src == endpoint.local_addr().expect("bound") { len } else { 0 };
+        }
+        let forger = UdpSocket::bind((victim, 0)).await.expect("a socket");
+        forger.send_to(&packet[..own], secure.quic()).await.expect("sent");
+        let mut answer = [0; 1_500];
+        let len = timeout(DEADLINE, forger.recv(&mut answer)).await.expect("in time").expect("received");
+        // Types of long headers (RFC 9000 §17.2), without the fixed bit, which may vary (RFC 9287).
+        match (answer[0] >> 4) & 0b1011 {
+            0b1000 => shaken += 1,
+            0b1011 => {
+                assert!(len < 200, "a retry is short");
+                retried += 1;
+            }
+            other => panic!("{other:04b}"),
+        }
+        sockets.push(forger);
+    }
+    assert_eq!((shaken, retried), (3, FORGED - 3), "three, and the honest one");
+    // That one is still there, and there is room for others that prove where they are.
+    assert!(exchange(&honest, &doq_frame(&alice())).await.is_ok());
+    let another = secure.connect_quic_from(victim).await;
+    assert!(exchange(&another, &doq_frame(&alice())).await.is_ok());
     secure.stop().await;
 }
 

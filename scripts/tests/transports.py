@@ -86,20 +86,23 @@ def check_http(port, ca):
 def check_authority(directory, ca, key):
     """openssl accepts what the authority signs for our names, and refuses what it signs for others."""
     seen = tool("openssl", "x509", "-in", str(ca), "-noout", "-text")
-    for word in ("X509v3 Name Constraints: critical", "DNS:p2p", "IP:127.0.0.1/255.255.255.255", "CA:TRUE, pathlen:0"):
+    for word in ("X509v3 Name Constraints: critical", "DNS:ns.nic.p2p", "IP:127.0.0.1/255.255.255.255",
+                 "CA:TRUE, pathlen:0", "TLS Web Server Authentication"):
         require(word in seen, f"{word} is not in the authority's certificate: {seen}")
-    results = []
-    for name in ("DNS:some.p2p", "DNS:example.com", "IP:192.0.2.1"):
+    ours, others = ("DNS:ns.nic.p2p", "IP:127.0.0.1"), ("DNS:some.p2p", "DNS:example.com", "IP:192.0.2.1")
+    results = {}
+    for name in ours + others:
         leaf, extensions = directory / "leaf", directory / "extensions"
         extensions.write_text(f"subjectAltName={name}\nextendedKeyUsage=serverAuth\n")
         tool("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=leaf",
              "-keyout", f"{leaf}.key", "-out", f"{leaf}.csr")
         tool("openssl", "x509", "-req", "-in", f"{leaf}.csr", "-CA", str(ca), "-CAkey", str(key), "-set_serial", "7",
              "-days", "1", "-extfile", str(extensions), "-out", f"{leaf}.crt")
-        results.append(tool("openssl", "verify", "-CAfile", str(ca), f"{leaf}.crt"))
-    require("leaf.crt: OK" in results[0], f"openssl refuses a name of ours: {results[0]}")
-    for seen in results[1:]:
-        require("permitted subtree violation" in seen, f"openssl accepts what is not ours: {seen}")
+        results[name] = tool("openssl", "verify", "-purpose", "sslserver", "-CAfile", str(ca), f"{leaf}.crt")
+    for name in ours:
+        require("leaf.crt: OK" in results[name], f"openssl refuses {name}, which is ours: {results[name]}")
+    for name in others:
+        require("permitted subtree violation" in results[name], f"openssl accepts {name}: {results[name]}")
 
 
 def check_discovery(ports):

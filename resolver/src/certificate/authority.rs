@@ -1,12 +1,14 @@
 //! A certificate authority of this node's own, for those who have no certificate from elsewhere.
 //!
 //! It is made at first use as two files, `dns-ca.key` (mode 0600) and `dns-ca.crt`, and stays. Name constraints
-//! (RFC 5280 §4.2.1.10) keep it to the names and addresses of this server: whoever trusts it trusts it for nothing else.
-//! The certificates it signs are never written: each start makes one, and each [`LEAF_DAYS`]/3 days another.
+//! (RFC 5280 §4.2.1.10) keep it to the names and addresses of this server, not to all of its suffixes, most of whose names
+//! belong to others: whoever trusts it trusts it for nothing else, even if its key is stolen.
+//! The certificates it signs are never written: each start makes one, and another follows when [`RENEW_DAYS`] are left.
 
 use std::{
     io,
     net::IpAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -35,22 +37,37 @@ const CERTIFICATE_FILE: &str = "dns-ca.crt";
 /// The longest file read: both take well below 2,000 bytes.
 const MAX_FILE_BYTES: u64 = 16_384;
 /// How long the authority is valid: it has to be given to each client by hand.
-const AUTHORITY_DAYS: u64 = 3_650;
+const AUTHORITY_DAYS: u32 = 3_650;
 /// How long what it signs is valid.
-pub(super) const LEAF_DAYS: u64 = 30;
+const LEAF_DAYS: u32 = 30;
+/// How long that is still valid when another is made.
+const RENEW_DAYS: u32 = 20;
 /// Certificates begin earlier than they are made, for clients whose clocks are slow.
-const BEFORE_DAYS: u64 = 1;
+const BEFORE_DAYS: u32 = 1;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a certificate has to be good for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Subjects {
-    /// Suffixes below which the authority may sign names.
-    pub(super) suffixes: Vec<String>,
     /// Names of this server.
     pub(super) names: Vec<String>,
     /// Its addresses.
     pub(super) addresses: Vec<IpAddr>,
+}
+
+/// A certificate that the authority has signed.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub(super) certified: CertifiedKey,
+    /// The time in which no other is needed.
+    fresh: RangeInclusive<SystemTime>,
+}
+
+impl Leaf {
+    /// Whether this certificate will do, now and for a while.
+    pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
+        self.fresh.contains(&now)
+    }
 }
 
 /// The authority.
@@ -68,7 +85,7 @@ impl Authority {
         let key = load_key(&key_file, &file)?;
         let found = match file::read(&file, MAX_FILE_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = params(&key, subjects).and_then(|params| params.self_signed(&key));
+                let made = params(&key, subjects, SystemTime::now()).and_then(|params| params.self_signed(&key));
                 let made = made.map_err(|error| CertificateError::NotMade(error.to_string()))?;
                 settle(file::create(&file, made.pem().as_bytes(), file::PUBLIC), &file)?;
                 // What counts is what the file says now.
@@ -83,20 +100,28 @@ impl Authority {
     }
 
     /// A new key with a certificate that every client accepts that trusts this authority: refused if it would not.
-    pub(super) fn issue(&self, subjects: &Subjects) -> Result<CertifiedKey, CertificateError> {
+    pub(super) fn issue(&self, subjects: &Subjects, now: SystemTime) -> Result<Leaf, CertificateError> {
         let not_made = |error: rcgen::Error| CertificateError::NotMade(error.to_string());
         let key = KeyPair::generate().map_err(not_made)?;
         // Only the issuer's name and key are taken from here, and they follow from its key.
-        let issuer = params(&self.key, subjects).and_then(|params| params.self_signed(&self.key)).map_err(not_made)?;
-        let leaf = leaf(subjects).and_then(|leaf| leaf.signed_by(&key, &issuer, &self.key)).map_err(not_made)?;
-        self.accepts(leaf.der(), subjects)?;
+        let issuer =
+            params(&self.key, subjects, now).and_then(|params| params.self_signed(&self.key)).map_err(not_made)?;
+        let leaf = leaf(subjects, now).and_then(|leaf| leaf.signed_by(&key, &issuer, &self.key)).map_err(not_made)?;
+        self.accepts(leaf.der(), subjects, now)?;
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        CertifiedKey::from_der(vec![leaf.der().clone()], private, &ring::default_provider())
-            .map_err(|error| CertificateError::NotMade(error.to_string()))
+        let certified = CertifiedKey::from_der(vec![leaf.der().clone()], private, &ring::default_provider())
+            .map_err(|error| CertificateError::NotMade(error.to_string()))?;
+        let fresh = now - DAY * BEFORE_DAYS..=now + DAY * (LEAF_DAYS - RENEW_DAYS);
+        Ok(Leaf { certified, fresh })
     }
 
     /// Whether a client that trusts the authority accepts the certificate for all subjects: by the code that clients use.
-    fn accepts(&self, leaf: &CertificateDer<'static>, subjects: &Subjects) -> Result<(), CertificateError> {
+    fn accepts(
+        &self,
+        leaf: &CertificateDer<'static>,
+        subjects: &Subjects,
+        now: SystemTime,
+    ) -> Result<(), CertificateError> {
         let damaged = |error: String| CertificateError::Damaged(self.file.clone(), error);
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).map_err(|error| damaged(error.to_string()))?;
@@ -104,8 +129,9 @@ impl Authority {
         let verifier: Arc<WebPkiServerVerifier> = verifier.build().map_err(|error| damaged(error.to_string()))?;
         let names = subjects.names.iter().filter_map(|name| ServerName::try_from(name.as_str()).ok());
         let addresses = subjects.addresses.iter().map(|address| ServerName::from(*address));
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
         for subject in names.chain(addresses) {
-            if let Err(error) = verifier.verify_server_cert(leaf, &[], &subject, &[], UnixTime::now()) {
+            if let Err(error) = verifier.verify_server_cert(leaf, &[], &subject, &[], now) {
                 let (file, subject) = (self.file.clone(), subject.to_str().into_owned());
                 return Err(CertificateError::NotCovered { file, subject, error: error.to_string() });
             }
@@ -140,7 +166,7 @@ fn settle(created: io::Result<()>, path: &Path) -> Result<(), CertificateError> 
     }
 }
 
-fn params(key: &KeyPair, subjects: &Subjects) -> Result<CertificateParams, rcgen::Error> {
+fn params(key: &KeyPair, subjects: &Subjects, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     // Two authorities must not have one name, or clients that trust both get confused.
     let id: String = Sha256::digest(key.public_key_der()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
@@ -148,19 +174,19 @@ fn params(key: &KeyPair, subjects: &Subjects) -> Result<CertificateParams, rcgen
     params.distinguished_name.push(DnType::CommonName, format!("Namestead node {id}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let names = subjects.suffixes.iter().chain(&subjects.names);
-    let names = names.map(|name| GeneralSubtree::DnsName(name.trim_end_matches('.').to_owned()));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let names = subjects.names.iter().map(|name| GeneralSubtree::DnsName(name.trim_end_matches('.').to_owned()));
     let addresses = subjects.addresses.iter().map(|address| {
         let bits = if address.is_ipv4() { 32 } else { 128 };
         GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(*address, bits))
     });
     params.name_constraints =
         Some(NameConstraints { permitted_subtrees: names.chain(addresses).collect(), excluded_subtrees: Vec::new() });
-    valid_for(&mut params, AUTHORITY_DAYS);
+    valid_for(&mut params, now, AUTHORITY_DAYS);
     Ok(params)
 }
 
-fn leaf(subjects: &Subjects) -> Result<CertificateParams, rcgen::Error> {
+fn leaf(subjects: &Subjects, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "Namestead DNS");
@@ -172,16 +198,15 @@ fn leaf(subjects: &Subjects) -> Result<CertificateParams, rcgen::Error> {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    valid_for(&mut params, LEAF_DAYS);
+    valid_for(&mut params, now, LEAF_DAYS);
     Ok(params)
 }
 
-fn valid_for(params: &mut CertificateParams, days: u64) {
-    let days = u32::try_from(days).unwrap_or(u32::MAX);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+fn valid_for(params: &mut CertificateParams, now: SystemTime, days: u32) {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     // Whole seconds: certificates have no others.
     let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(since.as_secs());
-    params.not_before = now - DAY * BEFORE_DAYS as u32;
+    params.not_before = now - DAY * BEFORE_DAYS;
     params.not_after = now + DAY * days;
 }
 
@@ -193,7 +218,6 @@ mod tests {
 
     fn subjects(names: &[&str], addresses: &[&str]) -> Subjects {
         Subjects {
-            suffixes: vec!["p2p".to_owned(), "p2p.alt".to_owned()],
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             addresses: addresses.iter().map(|address| address.parse().expect("an address")).collect(),
         }
@@ -214,7 +238,10 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).expect("reads").count(), 2, "nothing left beside");
         // A start that was killed between the two files is finished by the next one.
         fs::remove_file(&first.file).expect("removed");
-        Authority::load_or_create(dir.path(), &ours()).expect("made").issue(&ours()).expect("accepted");
+        Authority::load_or_create(dir.path(), &ours())
+            .expect("made")
+            .issue(&ours(), SystemTime::now())
+            .expect("accepted");
     }
 
     #[test]
@@ -222,7 +249,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let authority = Authority::load_or_create(dir.path(), &ours()).expect("made");
         let check = |names: &[&str], addresses: &[&str], refused: Option<&str>| match (
-            authority.issue(&subjects(names, addresses)),
+            authority.issue(&subjects(names, addresses), SystemTime::now()),
             refused,
         ) {
             (Ok(_), None) => {}
@@ -230,7 +257,9 @@ mod tests {
             (got, _) => panic!("{names:?} {addresses:?}: {got:?}"),
         };
         check(&["ns.nic.p2p", "dns.example.org"], &["127.0.0.1", "2001:db8::53"], None);
-        check(&["other.p2p", "a.b.p2p.alt"], &[], None);
+        check(&["other.p2p"], &[], Some("other.p2p"));
+        check(&["nic.p2p"], &[], Some("nic.p2p"));
+        check(&["ns.nic.p2p.alt"], &[], Some("ns.nic.p2p.alt"));
         check(&["example.com"], &[], Some("example.com"));
         check(&["example.org"], &[], Some("example.org"));
         check(&["xp2p"], &[], Some("xp2p"));
@@ -240,6 +269,17 @@ mod tests {
         check(&[], &["2001:db8::54"], Some("2001:db8::54"));
         // One bad name spoils the whole certificate.
         check(&["ns.nic.p2p", "example.com"], &[], Some("ns.nic.p2p"));
+    }
+
+    #[test]
+    fn an_authority_for_whole_suffixes_is_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let wide = subjects(&["p2p", "p2p.alt"], &["127.0.0.1"]);
+        let made = Authority::load_or_create(dir.path(), &wide).expect("made");
+        let ours = subjects(&["ns.nic.p2p", "ns.nic.p2p.alt"], &["127.0.0.1"]);
+        let loaded = Authority::load_or_create(dir.path(), &ours).expect("loaded");
+        assert_eq!(loaded.certificate, made.certificate);
+        loaded.issue(&ours, SystemTime::now()).expect("accepted");
     }
 
     #[test]
@@ -260,7 +300,7 @@ mod tests {
         // Another key than that of the certificate.
         fs::write(&key, KeyPair::generate().expect("random").serialize_pem()).expect("writes");
         let other = Authority::load_or_create(dir.path(), &ours()).expect("both can be read");
-        assert!(matches!(other.issue(&ours()), Err(CertificateError::NotCovered { .. })));
+        assert!(matches!(other.issue(&ours(), SystemTime::now()), Err(CertificateError::NotCovered { .. })));
         fs::write(&certificate, b"nothing").expect("writes");
         let error = Authority::load_or_create(dir.path(), &ours()).map(|_| ()).expect_err("damaged");
         assert!(matches!(&error, CertificateError::Damaged(path, _) if *path == certificate), "{error}");

@@ -46,8 +46,13 @@ impl Given {
             return Ok(None);
         }
         // If one has been replaced and the other not yet, the next look finds the second change.
-        self.seen = look;
-        self.read().map(Some)
+        let before = std::mem::replace(&mut self.seen, look);
+        let read = self.read();
+        if let Err(CertificateError::Io(..)) = read {
+            // Nothing has been seen of them: too many open files, say. The next look tries again.
+            self.seen = before;
+        }
+        read.map(Some)
     }
 
     fn look(&self) -> [Option<Look>; 2] {
@@ -108,6 +113,12 @@ mod tests {
         fs::write(&key, second.1 + "\n").expect("writes");
         let taken = given.changed().expect("they fit").expect("changed");
         assert_ne!(taken.cert, loaded.cert);
+        // What cannot be read is tried again even if it looks the same.
+        fs::remove_file(&key).expect("removed");
+        fs::create_dir(&key).expect("made");
+        for _ in 0..2 {
+            assert!(matches!(given.changed(), Err(CertificateError::Io(..))));
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionsConfig {
-    /// The most connections at a time. Another one takes the place of the one that has been idle the longest, and is
-    /// refused if none is idle.
+    /// The most connections at a time. Another one takes the place of the one that has been idle the longest; if none is
+    /// idle, of one that has been busy for more than five seconds; and is refused if there is none either.
     pub max: usize,
     /// The most connections from one client network at a time, with the same rule among its own.
     pub max_per_client: usize,
@@ -26,7 +26,8 @@ pub struct ConnectionsConfig {
     pub max_in_work: usize,
     /// A connection on which nothing has been answered for so long is closed, in milliseconds.
     pub idle_timeout_ms: u64,
-    /// A client that does not take an answer within so long is cut off, in milliseconds.
+    /// A client that does not take an answer, or over HTTPS and QUIC say all of a query, within so long is cut off, in
+    /// milliseconds.
     pub write_timeout_ms: u64,
 }
 
@@ -69,7 +70,7 @@ impl Default for ConnectionsConfig {
             max: 512,
             max_per_client: 128,
             client_prefix_v4: 24,
-            client_prefix_v6: 64,
+            client_prefix_v6: 56,
             max_in_work: 64,
             idle_timeout_ms: 10_000,
             write_timeout_ms: 10_000,

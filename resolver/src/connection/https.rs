@@ -2,7 +2,8 @@
 //!
 //! Streams, headers, bodies and what waits to be sent are capped; requests beyond the streams allowed wait at the client.
 //! HTTP/2 hides from us who reads how slowly: a client that takes nothing can hold no more than its streams, and the
-//! connection is closed once nothing has been asked for the idle time, whatever is still to be sent.
+//! connection is closed once nothing has been answered for the idle time, whatever is still to be sent. A request counts
+//! as work once its message is there: bodies that do not come keep no connection from making room for others.
 
 mod request;
 
@@ -39,7 +40,10 @@ const SEND_BUFFER_BYTES: usize = 65_536;
 /// Bytes that one request, and all of a connection, may send ahead.
 const STREAM_WINDOW: u32 = 65_535;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
-/// How long responses may take to leave when the connection ends.
+/// How much of the body of a refused request is read before it is answered, and for how long.
+const REFUSED_BYTES: usize = 65_536;
+const REFUSED_PATIENCE: Duration = Duration::from_millis(300);
+/// How long responses may take to leave when the connection ends, unless others wait for its place.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What all requests of one connection share.
@@ -47,7 +51,6 @@ struct Desk {
     handler: Arc<Handler>,
     client: Client,
     path: Arc<str>,
-    body_limit: Duration,
     activity: Activity,
 }
 
@@ -58,16 +61,11 @@ pub(super) async fn converse(
     path: Arc<str>,
 ) -> End {
     let Terms { handler, limits, client, pass, mut stop } = terms;
-    let activity = Activity::new(pass, Duration::from_millis(limits.idle_timeout_ms));
-    let body_limit = Duration::from_millis(limits.write_timeout_ms);
-    let desk = Arc::new(Desk { handler, client, path, body_limit, activity: activity.clone() });
+    let activity = Activity::new(pass, &limits);
+    let desk = Arc::new(Desk { handler, client, path, activity: activity.clone() });
     let service = service_fn(move |request| {
-        let (desk, work) = (desk.clone(), desk.activity.begin());
-        async move {
-            let response = desk.respond(request).await;
-            drop(work);
-            Ok::<_, Infallible>(response)
-        }
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(desk.respond(request).await) }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -96,6 +94,8 @@ pub(super) async fn converse(
     };
     match end {
         End::Stopped => drain.await,
+        // Its place has been given away: what can be sent at once is.
+        End::Evicted => drop(timeout(Duration::ZERO, drain).await),
         _ => drop(timeout(GOODBYE, drain).await),
     }
     end
@@ -115,13 +115,16 @@ impl Desk {
             Ok(Some(message)) => message,
             Ok(None) => self.body(body).await?,
             Err(refusal) => {
-                // A stream that is answered before its body has come ends in RST_STREAM, which curl reports instead of
-                // the answer.
-                let _ = self.body(body).await;
+                // An answer before the body has come is followed by RST_STREAM(NO_ERROR). That is right (RFC 9113 §8.1),
+                // but curl takes it for a failure; so what comes soon is read first.
+                let _ = timeout(REFUSED_PATIENCE, discard(body)).await;
                 return Err(refusal);
             }
         };
-        match self.handler.clone().message(message, self.client).await {
+        let work = self.activity.begin();
+        let responses = self.handler.clone().message(message, self.client).await;
+        drop(work);
+        match responses {
             Responses::One(message) => Ok(message),
             Responses::None => Err(Refusal::NoQuery),
             Responses::Many(_) => Err(Refusal::Transfer),
@@ -129,12 +132,24 @@ impl Desk {
     }
 
     async fn body(&self, body: Incoming) -> Result<Vec<u8>, Refusal> {
+        let _wait = self.activity.wait();
         let limited = Limited::new(body, MAX_MESSAGE_BYTES).collect();
-        match timeout(self.body_limit, limited).await {
+        match timeout(self.activity.wait_limit(), limited).await {
             Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::TooLong),
             Ok(Err(_)) => Err(Refusal::Unreadable),
             Err(_) => Err(Refusal::TooSlow),
+        }
+    }
+}
+
+/// Reads a body and keeps nothing of it, up to [`REFUSED_BYTES`].
+async fn discard(mut body: Incoming) {
+    let mut left = REFUSED_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
         }
     }
 }

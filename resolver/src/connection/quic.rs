@@ -1,11 +1,10 @@
 //! DNS over QUIC (RFC 9250): one query per stream, each message with its length before it.
 //!
-//! Streams, windows and idle time are capped; while more than half of the connections allowed are open, new clients have
-//! to prove their address first (RFC 9000 §8.1.2). Whoever breaks the rules of RFC 9250 is disconnected, as it asks.
+//! Streams, windows and idle time are capped; unless there are few connections, new clients have to prove their address
+//! first (RFC 9000 §8.1.2). Whoever breaks the rules of RFC 9250 is disconnected, as it asks.
 
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
-use hickory_proto::{op::Message, rr::rdata::opt::EdnsCode};
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, ServerConfig,
     TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
@@ -13,9 +12,10 @@ use quinn::{
 use tokio::{task::JoinSet, time::timeout};
 use tracing::debug;
 
-use super::{DRAIN, Hall, activity::Activity, frames, report, stream::Terms};
+use super::{Admission, DRAIN, HANDSHAKE, Hall, activity::Activity, frames, report, stream::Terms};
 use crate::{
     config::ConnectionsConfig,
+    envelope::Envelope,
     handler::{Client, Handler, Responses, Via},
     metrics::End,
 };
@@ -31,6 +31,9 @@ const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 const SEND_WINDOW: u64 = 1 << 18;
 /// Handshakes that may wait to be looked at.
 const MAX_INCOMING: usize = 256;
+
+/// The EDNS option `edns-tcp-keepalive` (RFC 7828).
+const KEEPALIVE: [u8; 2] = [0, 11];
 
 /// Error codes (RFC 9250 §4.3).
 const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -92,22 +95,22 @@ pub(super) async fn accept(endpoint: Endpoint, hall: Arc<Hall>) {
 
 fn admit(incoming: Incoming, hall: &Arc<Hall>, open: &mut JoinSet<()>) {
     let client = Client { addr: incoming.remote_address(), via: Via::Quic };
-    if hall.gate.is_half_full() && !incoming.remote_address_validated() && incoming.may_retry() {
+    let admission = match incoming.remote_address_validated() {
+        true => hall.admit(client),
+        false => hall.admit_unproven(client),
+    };
+    match admission {
+        Admission::In(terms) => drop(open.spawn(hall.clone().counted(Via::Quic, serve(incoming, *terms)))),
         // The client comes again, with the proof.
-        drop(incoming.retry());
-        return;
-    }
-    match hall.admit(client) {
-        Some(terms) => drop(open.spawn(hall.clone().counted(Via::Quic, serve(incoming, terms)))),
-        None => incoming.refuse(),
+        Admission::Unproven => drop(incoming.retry()),
+        Admission::Refused => incoming.refuse(),
     }
 }
 
 async fn serve(incoming: Incoming, terms: Terms) -> End {
-    let limit = Duration::from_millis(terms.limits.idle_timeout_ms);
     let connected = async { incoming.accept()?.await };
     let connection = tokio::select! {
-        connected = timeout(limit, connected) => match connected {
+        connected = timeout(HANDSHAKE, connected) => match connected {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 debug!(client = %terms.client.addr, %error, "no QUIC handshake");
@@ -129,8 +132,7 @@ async fn serve(incoming: Incoming, terms: Terms) -> End {
 
 async fn converse(connection: &Connection, terms: Terms) -> End {
     let Terms { handler, limits, client, pass, mut stop } = terms;
-    let activity = Activity::new(pass, Duration::from_millis(limits.idle_timeout_ms));
-    let limit = Duration::from_millis(limits.write_timeout_ms);
+    let activity = Activity::new(pass, &limits);
     // Bounded by the streams that QUIC allows.
     let mut in_work: JoinSet<Result<(), End>> = JoinSet::new();
     let mut end = None;
@@ -141,12 +143,8 @@ async fn converse(connection: &Connection, terms: Terms) -> End {
         tokio::select! {
             streams = connection.accept_bi(), if end.is_none() => match streams {
                 Ok((send, receive)) => {
-                    let (handler, work) = (handler.clone(), activity.begin());
-                    in_work.spawn(async move {
-                        let done = exchange(&handler, client, limit, send, receive).await;
-                        drop(work);
-                        done
-                    });
+                    let (handler, activity) = (handler.clone(), activity.clone());
+                    in_work.spawn(async move { exchange(&handler, client, &activity, send, receive).await });
                 }
                 Err(ConnectionError::TimedOut) => return End::Idle,
                 Err(ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_)) => return End::Client,
@@ -170,10 +168,13 @@ async fn converse(connection: &Connection, terms: Terms) -> End {
 async fn exchange(
     handler: &Arc<Handler>,
     client: Client,
-    limit: Duration,
+    activity: &Activity,
     mut send: SendStream,
     mut receive: RecvStream,
 ) -> Result<(), End> {
+    let limit = activity.wait_limit();
+    // Until it has said all and taken all, the client is not idle; but only in between is there work for us.
+    let _wait = activity.wait();
     let frame = match timeout(limit, receive.read_to_end(MAX_FRAME_BYTES)).await {
         Ok(Ok(frame)) => frame,
         Ok(Err(quinn::ReadToEndError::TooLong)) => return Err(End::Error),
@@ -189,7 +190,9 @@ async fn exchange(
         debug!(client = %client.addr, "DNS over QUIC used wrongly");
         return Err(End::Error);
     };
+    let work = activity.begin();
     let responses = handler.clone().message(query.to_vec(), client).await;
+    drop(work);
     let messages: Box<dyn Iterator<Item = Vec<u8>> + Send> = match responses {
         // A response is no query either.
         Responses::None => return Err(End::Error),
@@ -197,11 +200,12 @@ async fn exchange(
         Responses::Many(messages) => messages,
     };
     for message in messages {
+        activity.touch();
         if write(&mut send, &message, limit).await? == Written::NotWanted {
             return Ok(());
         }
     }
-    // An error means that the client is gone. Until it has everything the query is in work.
+    // An error means that the client is gone.
     let _ = send.finish();
     let _ = timeout(limit, send.stopped()).await;
     Ok(())
@@ -232,15 +236,22 @@ fn query(frame: &[u8]) -> Option<&[u8]> {
     (is_one && message.starts_with(&[0, 0]) && !asks_for_keepalive(message)).then_some(message)
 }
 
+/// Whether there is the option, as far as the message can be read. Nothing is allocated for what it promises to hold.
 fn asks_for_keepalive(message: &[u8]) -> bool {
-    let edns = Message::from_vec(message).ok().and_then(|message| message.edns);
-    edns.is_some_and(|edns| edns.option(EdnsCode::Keepalive).is_some())
+    let mut options = Envelope::open(message).options.unwrap_or_default();
+    while let Some(([code_0, code_1, len_0, len_1], rest)) = options.split_first_chunk() {
+        if [*code_0, *code_1] == KEEPALIVE {
+            return true;
+        }
+        options = rest.get(usize::from(u16::from_be_bytes([*len_0, *len_1]))..).unwrap_or_default();
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use hickory_proto::{
-        op::{Edns, Query},
+        op::{Edns, Message, Query},
         rr::{Name, RecordType, rdata::opt::EdnsOption},
     };
     use proptest::prelude::*;
@@ -257,10 +268,12 @@ mod tests {
         frame
     }
 
-    fn with_option(code: u16) -> Vec<u8> {
+    fn with_options(codes: &[u16]) -> Vec<u8> {
         frame(|message| {
             let mut edns = Edns::new();
-            edns.options_mut().insert(EdnsOption::Unknown(code, Vec::new()));
+            for code in codes {
+                edns.options_mut().insert(EdnsOption::Unknown(*code, vec![0; usize::from(*code) % 3]));
+            }
             message.set_edns(edns);
         })
     }
@@ -269,8 +282,9 @@ mod tests {
     fn the_rules_of_a_stream() {
         let good = frame(|_| {});
         assert_eq!(query(&good), Some(&good[2..]));
-        assert!(query(&with_option(100)).is_some());
-        assert_eq!(query(&with_option(11)), None, "keepalive is for TCP");
+        assert!(query(&with_options(&[100, 65_001, 12])).is_some());
+        assert_eq!(query(&with_options(&[11])), None, "keepalive is for TCP");
+        assert_eq!(query(&with_options(&[100, 65_001, 11])), None, "keepalive behind others");
         assert_eq!(query(&frame(|message| message.metadata.id = 1)), None);
         assert_eq!(query(&frame(|message| message.metadata.id = 256)), None);
         assert_eq!(query(&[good.clone(), vec![0]].concat()), None);

@@ -38,7 +38,7 @@ use crate::{
 const MAX_WORK_BYTES: usize = 1 << 16;
 /// Bytes of answers that are collected before they are sent.
 const OUT_BYTES: usize = 1 << 14;
-/// How long saying goodbye may take.
+/// How long saying goodbye may take, unless others wait for the place.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 type Transfer = Box<dyn Iterator<Item = Vec<u8>> + Send>;
@@ -67,10 +67,13 @@ pub(crate) async fn converse(socket: impl AsyncRead + AsyncWrite + Unpin, terms:
     };
     conversation.touch();
     let end = conversation.run().await;
-    if !matches!(end, End::Slow | End::Error) {
-        // The client may be gone already.
-        let _ = timeout(GOODBYE, conversation.socket.shutdown()).await;
-    }
+    let goodbye = match end {
+        End::Slow | End::Error => return end,
+        End::Evicted => Duration::ZERO,
+        _ => GOODBYE,
+    };
+    // The client may be gone already.
+    let _ = timeout(goodbye, conversation.socket.shutdown()).await;
     end
 }
 
@@ -101,6 +104,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             let works = !self.in_work.is_empty() || !self.transfers.is_empty();
             if let (Some(end), false) = (self.ending, works) {
                 return end;
+            }
+            // Looked at here as well: of a client that never stops sending there is always something to read first.
+            if !works && self.idle_at <= Instant::now() {
+                return End::Idle;
             }
             let listens = self.ending.is_none() && self.has_room();
             tokio::select! {

@@ -48,7 +48,7 @@ pub(crate) fn log(config: &DnsConfig, listeners: &[SocketAddr]) {
 impl Exposure {
     fn of(config: &DnsConfig) -> Self {
         let guard = &config.guard;
-        let forwards = !config.upstreams.is_empty();
+        let forwards = config.forwards();
         let rate_limit = match guard.rate_limit {
             0 => "off".to_owned(),
             rate => format!("{rate} a second, slip {}", guard.slip),
@@ -138,6 +138,10 @@ mod tests {
         check("[guard]\nexempt = ['0.0.0.0/1']", "exempt");
         check("[guard]\nsignatures_per_second = 0", "signatures_per_second");
         check("upstreams = ['9.9.9.9']\n[guard]\nforward_allow = ['::/0']", "open resolver");
+        let rule = "[[forward.rules]]\nsuffix = 'example.org'\nupstreams = ['9.9.9.9']";
+        check(&format!("{rule}\n[guard]\nforward_allow = ['0.0.0.0/0']"), "open resolver");
+        assert_ne!(exposure(rule).forwarding, "off");
+        assert_eq!(exposure("[[forward.rules]]\nsuffix = 'example.org'\nupstreams = []").forwarding, "off");
         assert_eq!(exposure("[guard]\nforward_allow = ['::/0']").warnings, Vec::<&str>::new(), "nothing is forwarded");
     }
 }

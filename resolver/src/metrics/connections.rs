@@ -24,7 +24,7 @@ pub(crate) enum End {
     Slow,
     /// It was the idlest one when another client came and there was no room.
     Evicted,
-    /// There was no room for it.
+    /// There was no room for it, or its client may not ask.
     Refused,
     /// No handshake was made, or not in time.
     Handshake,
