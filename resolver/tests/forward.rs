@@ -19,7 +19,7 @@ use hickory_proto::{
 use prometheus::{Registry, TextEncoder};
 use proptest::prelude::*;
 use resolver::{
-    DnsConfig, DnsMetrics,
+    DnsConfig, DnsMetrics, HostsPaths,
     answer::{Answer, EdeCode, Origin},
     config::{ForwardConfig, Rule},
     dname::Dname,
@@ -517,6 +517,10 @@ struct Whole(Responder);
 
 impl Whole {
     fn new(upstreams: &[String], forward: ForwardConfig) -> Self {
+        Self::of(&config(upstreams, forward))
+    }
+
+    fn of(config: &DnsConfig) -> Self {
         let names = table(&[
             (
                 "alice",
@@ -524,9 +528,14 @@ impl Whole {
                 "@ A 198.51.100.99\nout CNAME www.example\nonion CNAME x.onion\nlan CNAME nas.home.arpa\nback CNAME back.example",
             ),
             ("home", ACTIVE, "@ A 192.168.1.1"),
+            (
+                "evil",
+                ACTIVE,
+                "rule CNAME nas.corp.example\nallowed CNAME allowed.example\nfile CNAME nas.lan\nhome CNAME home.p2p",
+            ),
         ]);
         let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
-        Self(Responder::new(&config(upstreams, forward), Arc::new(names), metrics).expect("a responder"))
+        Self(Responder::new(config, Arc::new(names), metrics).expect("a responder"))
     }
 
     async fn send(&self, message: &Message) -> Message {
@@ -616,6 +625,47 @@ async fn local_addresses_of_ledger_names_can_be_withheld() {
     assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 0));
     let ede = answer.edns.and_then(|edns| edns.option(15.into()).cloned());
     assert!(matches!(ede, Some(EdnsOption::Unknown(15, data)) if data.starts_with(&[0, 15])));
+}
+
+#[tokio::test]
+async fn withheld_local_addresses_do_not_come_back_along_aliases() {
+    let fake = Fake::plain(address([192, 168, 7, 7], 60)).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("hosts");
+    std::fs::write(&path, "192.168.7.8 nas.lan own.p2p\n").expect("written");
+    let config = |private_ledger_addresses| DnsConfig {
+        hosts: HostsPaths(vec![path.clone()]),
+        ..config(
+            &[plain(&fake)],
+            ForwardConfig {
+                private_ledger_addresses,
+                rules: vec![rule("corp.example", &[plain(&fake)])],
+                rebinding_allow: vec!["allowed.example".to_owned()],
+                ..defaults()
+            },
+        )
+    };
+    let (open, closed) = (Whole::of(&config(true)), Whole::of(&config(false)));
+    for (name, end) in [
+        ("rule.evil.p2p.", "nas.corp.example. 192.168.7.7"),
+        ("allowed.evil.p2p.", "allowed.example. 192.168.7.7"),
+        ("file.evil.p2p.", "nas.lan. 192.168.7.8"),
+        ("home.evil.p2p.", "home.p2p. 192.168.1.1"),
+    ] {
+        let given = shown(&open.ask(name).await);
+        assert_eq!(given.last().map(String::as_str), Some(end), "{name}");
+        let answer = closed.ask(name).await;
+        assert_eq!((answer.metadata.response_code, shown(&answer)), (ResponseCode::NoError, Vec::new()), "{name}");
+    }
+    // What counts is the name that was asked for, and a file is the operator's own word.
+    for (name, address) in [
+        ("nas.corp.example.", "192.168.7.7"),
+        ("allowed.example.", "192.168.7.7"),
+        ("nas.lan.", "192.168.7.8"),
+        ("own.p2p.", "192.168.7.8"),
+    ] {
+        assert_eq!(shown(&closed.ask(name).await), [format!("{name} {address}")]);
+    }
 }
 
 #[tokio::test]
