@@ -669,6 +669,27 @@ async fn withheld_local_addresses_do_not_come_back_along_aliases() {
 }
 
 #[tokio::test]
+async fn exceptions_hold_for_aliases_into_the_ledger() {
+    let script = answers(|name, _| vec![record(name, 5, 60, &target("home.p2p"))]);
+    let fake = Fake::plain(script).await;
+    for private_ledger_addresses in [true, false] {
+        let forward = ForwardConfig {
+            private_ledger_addresses,
+            // Its upstream is in the local network.
+            rules: vec![rule("home.example", &[plain(&fake)])],
+            rebinding_allow: vec!["allowed.example".to_owned()],
+            ..defaults()
+        };
+        let whole = Whole::new(&[plain(&fake)], forward);
+        for name in ["nas.home.example.", "allowed.example."] {
+            let expected = [format!("{name} home.p2p."), "home.p2p. 192.168.1.1".to_owned()];
+            assert_eq!(shown(&whole.ask(name).await), expected);
+        }
+        assert_eq!(shown(&whole.ask("evil.example.").await), [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn bits_are_passed_on() {
     let script: Script = Arc::new(|question, over| {
         let mut validated = Message::from_vec(&address(PUBLIC, 60)(question, over)[0]).expect("a message");
