@@ -114,11 +114,13 @@ impl Cache {
         Found::Stale { answer: kept.stale(), recently_failed: kept.recheck_ms.load(Ordering::Relaxed) > now_ms }
     }
 
-    /// Keeps an answer, if it may be kept.
+    /// Keeps an answer if it may be kept, and in any case nothing older: what is known to have changed is neither fresh
+    /// nor good enough for when upstreams fail.
     pub(super) fn keep(&self, question: &Question, answer: &Answer, now_ms: u64) {
         let Some(entries) = &self.entries else { return };
         let (ttl_s, weight) = (lifetime_s(answer), weight(question, answer));
         if ttl_s == 0 || weight > MAX_ENTRY_BYTES {
+            entries.remove(question);
             return;
         }
         let recheck_ms = AtomicU64::new(0);
@@ -302,6 +304,20 @@ mod tests {
         let asked = question("failed.example");
         cache.keep(&asked, &Answer::empty(ResponseCode::ServFail, Origin::Upstream), 0);
         assert_eq!(cache.find(&asked, 5_000), Found::Nothing);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_ends_what_was_kept() {
+        let mut huge = positive(&[60]);
+        huge.answer[0].data = (0..400u32).map(|i| i.to_be_bytes().to_vec().into()).collect();
+        for newer in [positive(&[0]), Answer::empty(ResponseCode::NXDomain, Origin::Upstream), huge] {
+            let cache = Cache::new(MIB, 3_600);
+            let asked = question("a.example");
+            cache.keep(&asked, &positive(&[100]), 0);
+            cache.keep(&asked, &newer, 95_000);
+            // Neither fetched before its end again and again, nor served beyond it.
+            assert_eq!([95_000, 100_000].map(|now_ms| cache.find(&asked, now_ms)), [Found::Nothing, Found::Nothing]);
+        }
     }
 
     #[test]
