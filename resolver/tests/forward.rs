@@ -7,8 +7,13 @@ mod support {
 }
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -23,7 +28,7 @@ use resolver::{
     answer::{Answer, EdeCode, Origin},
     config::{ForwardConfig, Rule},
     dname::Dname,
-    forward::{Clock, Forwarder, Question},
+    forward::{Clock, Forwarder, MAX_RESENDS, Question},
     rtype,
     wire::Responder,
 };
@@ -31,7 +36,7 @@ use support::{
     upstream::{Authority, Fake, HOST, Kind, Over, Script, address, answers, encode, record, reply, silence, target},
     world::{ACTIVE, table},
 };
-use tokio::time::timeout;
+use tokio::{net::UdpSocket, task::JoinSet, time::timeout};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const PUBLIC: [u8; 4] = [198, 51, 100, 7];
@@ -354,6 +359,47 @@ async fn nobody_there() {
     assert_eq!((answer.rcode, code(&answer)), (ResponseCode::ServFail, Some(EdeCode::NoReachableAuthority)));
 }
 
+#[tokio::test]
+async fn lost_datagrams_are_sent_again() {
+    for (lost, within_ms) in [(1, 1_000), (2, 1_500)] {
+        let (seen, answering) = (AtomicUsize::new(0), address(PUBLIC, 60));
+        let script: Script = Arc::new(move |question, over| match seen.fetch_add(1, Ordering::Relaxed) < lost {
+            true => Vec::new(),
+            false => answering(question, over),
+        });
+        let fake = Fake::plain(script).await;
+        let setup = Setup::new(&[plain(&fake)], defaults());
+        let began = Instant::now();
+        assert_eq!(addresses(&setup.ask("a.example").await), [&PUBLIC[..]]);
+        assert!(began.elapsed() < Duration::from_millis(within_ms), "{lost} {:?}", began.elapsed());
+        assert_eq!(fake.asked().len(), lost + 1);
+    }
+}
+
+#[tokio::test]
+async fn silence_does_not_eat_sockets() {
+    const CLIENTS: usize = 200;
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let setup = Arc::new(Setup::new(&[silent.local_addr().expect("bound").to_string()], defaults()));
+    let mut clients = JoinSet::new();
+    for i in 0..CLIENTS {
+        let setup = setup.clone();
+        clients.spawn(async move { setup.ask(&format!("a{i}.example")).await });
+    }
+    // All are open until the last question is given up: each port is a socket.
+    let (mut ports, mut buffer) = (HashSet::new(), [0; 512]);
+    while !clients.is_empty() {
+        tokio::select! {
+            received = silent.recv_from(&mut buffer) => drop(ports.insert(received.expect("received").1)),
+            answer = clients.join_next() => {
+                let answer = answer.expect("not empty").expect("no panic");
+                assert_eq!(code(&answer), Some(EdeCode::NoReachableAuthority));
+            }
+        }
+    }
+    assert!((CLIENTS + 1..=CLIENTS + MAX_RESENDS + 1).contains(&ports.len()), "{}", ports.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_question_is_asked_once() {
     // One message: the only question is let through.
@@ -365,7 +411,7 @@ async fn the_same_question_is_asked_once() {
     });
     let fake = Fake::start(Kind::Plain, script, None).await;
     let setup = Arc::new(Setup::new(&[format!("tcp://{}", fake.addr)], defaults()));
-    let mut clients = tokio::task::JoinSet::new();
+    let mut clients = JoinSet::new();
     for _ in 0..50 {
         let setup = setup.clone();
         clients.spawn(async move { setup.ask("a.example").await });
