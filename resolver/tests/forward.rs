@@ -36,7 +36,11 @@ use support::{
     upstream::{Authority, Fake, HOST, Kind, Over, Script, address, answers, encode, record, reply, silence, target},
     world::{ACTIVE, table},
 };
-use tokio::{net::UdpSocket, task::JoinSet, time::timeout};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    task::JoinSet,
+    time::timeout,
+};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const PUBLIC: [u8; 4] = [198, 51, 100, 7];
@@ -159,6 +163,33 @@ async fn a_lost_connection_is_opened_again() {
         assert_eq!(addresses(&answer), [&PUBLIC[..]], "{scheme} {answer:?}");
         drop(again);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_not_called_by_everybody() {
+    const CLIENTS: usize = 50;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = format!("tcp://{}", listener.local_addr().expect("bound"));
+    let setup = Arc::new(Setup::new(&[upstream], defaults()));
+    let mut clients = JoinSet::new();
+    for i in 0..CLIENTS {
+        let setup = setup.clone();
+        clients.spawn(async move { setup.ask(&format!("a{i}.example")).await });
+    }
+    let mut accepted = 0;
+    while !clients.is_empty() {
+        tokio::select! {
+            connection = listener.accept() => {
+                drop(connection.expect("accepted"));
+                accepted += 1;
+            }
+            answer = clients.join_next() => {
+                let answer = answer.expect("not empty").expect("no panic");
+                assert_eq!(answer.rcode, ResponseCode::ServFail);
+            }
+        }
+    }
+    assert!((1..=CLIENTS / 5).contains(&accepted), "{accepted}");
 }
 
 #[tokio::test]

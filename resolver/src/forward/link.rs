@@ -184,6 +184,7 @@ impl Link {
     }
 
     async fn ask_on_connection(self: &Arc<Self>, request: &DnsRequest) -> Result<Message, LinkError> {
+        let mut is_last = false;
         loop {
             let began = Instant::now();
             let (connection, generation, is_new) = self.connection().await?;
@@ -202,10 +203,12 @@ impl Link {
                     if !(matches!(error, NetError::Timeout) && self.answered_since(began).await) {
                         self.discard(generation).await;
                     }
-                    // A kept connection may just have been closed by the server; a new one has no excuse.
-                    if is_new || matches!(error, NetError::Timeout) {
+                    // A kept connection may just have been closed by the server; a new one has no excuse, nor has a
+                    // second one, even if another question opened it: else each would open one of its own.
+                    if is_new || is_last || matches!(error, NetError::Timeout) {
                         return Err(error.into());
                     }
+                    is_last = true;
                 }
             }
         }
