@@ -249,6 +249,7 @@ impl Inner {
     fn read(&self, question: &Question, response: &Response, route: &Route) -> Answer {
         let is_ours = |name: &Dname| self.routes.ours.iter().any(|zone| name.is_within(zone));
         let mut answer = scrub::scrub(question, &response.message, is_ours);
+        cache::limit_absence(&mut answer);
         answer.authentic =
             response.is_trusted && response.message.metadata.authentic_data && answer.elsewhere.is_none();
         let is_guarded = self.settings.rebinding_guard && !route.may_be_local;

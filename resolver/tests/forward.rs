@@ -471,6 +471,34 @@ async fn answers_are_kept_for_their_ttl() {
 }
 
 #[tokio::test]
+async fn an_absence_is_passed_on_for_as_long_as_it_is_kept() {
+    for (minimum, kept_s) in [(300u32, 300), (900, 900), (86_400, 3_600)] {
+        let script: Script = Arc::new(move |question, _| {
+            let mut response = reply(question);
+            response.metadata.response_code = ResponseCode::NXDomain;
+            let soa = [target("ns.example"), target("host.example"), vec![0; 16], minimum.to_be_bytes().to_vec()];
+            let ttl_s = minimum.max(900);
+            // Covers SOA; algorithm 13, one label.
+            let signature = [&[0, 6, 13, 1][..], &[0; 14], &target("example"), &[7; 64]].concat();
+            response.authorities =
+                vec![record("example.", 6, ttl_s, &soa.concat()), record("example.", 46, ttl_s, &signature)];
+            response.set_edns(Edns::new());
+            vec![encode(&response)]
+        });
+        let fake = Fake::plain(script).await;
+        let setup = Setup::new(&[plain(&fake)], defaults());
+        let asked = Question { dnssec_ok: true, ..question("a.example") };
+        for (advance_s, ttl_s) in [(0, kept_s), (100, kept_s - 100)] {
+            setup.clock.advance_s(advance_s);
+            let answer = timeout(DEADLINE, setup.forwarder.ask(&asked)).await.expect("in time");
+            let ttls: Vec<_> = answer.authority.iter().map(|set| (set.rtype, set.ttl_s)).collect();
+            assert_eq!(ttls, [(rtype::SOA, ttl_s), (rtype::RRSIG, ttl_s)], "{minimum}");
+        }
+        assert_eq!(fake.asked().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn what_is_still_wanted_is_fetched_before_it_expires() {
     let fake = Fake::plain(address(PUBLIC, 100)).await;
     let setup = Setup::new(&[plain(&fake)], defaults());

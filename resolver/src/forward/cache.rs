@@ -178,18 +178,31 @@ fn lifetime_s(answer: &Answer) -> u32 {
         return if nobody_answered { UNREACHABLE_TTL_S } else { FAILURE_TTL_S };
     }
     let smallest = answer.answer.iter().chain(&answer.authority).map(|set| set.ttl_s).min();
-    let soa = answer.authority.iter().find(|set| set.rtype == rtype::SOA);
     let is_blocked = code == Some(EdeCode::Blocked);
-    match (smallest, soa) {
+    match (smallest, absence_ttl_s(answer)) {
         (None, _) if is_blocked => BLOCKED_TTL_S,
         // An absence without SOA does not say for how long (RFC 2308 §5).
         (None, _) => 0,
-        (Some(ttl_s), Some(soa)) => ttl_s.min(minimum(soa)).min(MAX_NEGATIVE_TTL_S),
+        (Some(ttl_s), Some(absence_ttl_s)) => ttl_s.min(absence_ttl_s),
         (Some(_), None) if answer.rcode == ResponseCode::NXDomain => 0,
         // An alias to nothing, or one that ends where others are to be asked.
         (Some(_), None) if answer.elsewhere.is_none() && ends_in_alias(answer) => 0,
         (Some(ttl_s), None) => ttl_s.min(MAX_TTL_S),
     }
+}
+
+/// Gives what proves an absence the TTL of that absence: others who cache it go by the TTL of the SOA (RFC 2308 §5), and
+/// by those of proofs (RFC 9077 §3).
+pub(super) fn limit_absence(answer: &mut Answer) {
+    if let Some(ttl_s) = absence_ttl_s(answer) {
+        answer.authority.iter_mut().for_each(|set| set.ttl_s = set.ttl_s.min(ttl_s));
+    }
+}
+
+/// For how long something is absent, if the answer says that it is.
+fn absence_ttl_s(answer: &Answer) -> Option<u32> {
+    let soa = answer.authority.iter().find(|set| set.rtype == rtype::SOA)?;
+    Some(soa.ttl_s.min(minimum(soa)).min(MAX_NEGATIVE_TTL_S))
 }
 
 fn ends_in_alias(answer: &Answer) -> bool {
