@@ -148,6 +148,8 @@ impl Kept {
 
     fn stale(&self) -> Answer {
         let mut answer = self.with_ttls(|_| STALE_TTL_S);
+        // It was validated once; its signatures may have expired since.
+        answer.authentic = false;
         let (code, text) = match answer.rcode {
             ResponseCode::NXDomain => (EdeCode::StaleNxdomain, "no upstream answered; the name did not exist before"),
             _ => (EdeCode::StaleAnswer, "no upstream answered; this is what was known before"),
@@ -295,13 +297,15 @@ mod tests {
     #[test]
     fn stale_answers_have_their_own_ttl_reason_and_end() {
         let cache = Cache::new(MIB, 3_600);
-        for (answer, code) in [
+        for (mut answer, code) in [
             (positive(&[60, 400]), EdeCode::StaleAnswer),
             (negative(ResponseCode::NXDomain, 60, 60), EdeCode::StaleNxdomain),
         ] {
             let asked = question("a.example");
+            answer.authentic = true;
             cache.keep(&asked, &answer, 0);
             let Found::Stale { answer, recently_failed: false } = cache.find(&asked, 60_000) else { panic!("stale") };
+            assert!(!answer.authentic, "signatures may have expired since");
             assert!(answer.answer.iter().chain(&answer.authority).all(|set| set.ttl_s == 30));
             assert_eq!(answer.ede.map(|ede| ede.code), Some(code));
             cache.postpone(&asked, 70_000);
