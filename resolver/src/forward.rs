@@ -50,6 +50,7 @@ pub use crate::metrics::forwarding::ForwardMetrics;
 pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
 pub use clock::Clock;
 pub use flight::MAX_FLIGHTS;
+pub(crate) use system::would_reach;
 pub use target::{Protocol, Server, Target, TargetError};
 
 /// The most attempts that wait for a response, each at one upstream. Over UDP each holds a socket for up to two seconds.
