@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::guard::{GuardConfig, GuardConfigError},
     dname::{Dname, DnameError},
-    forward::{Target, TargetError},
+    forward::{Target, TargetError, would_reach},
     hosts::HostsError,
     site::{Site, Zone},
 };
@@ -204,7 +204,7 @@ impl Default for DnsConfig {
 }
 
 impl DnsConfig {
-    /// Checks everything that can be checked without opening a socket.
+    /// Checks everything that can be checked without listening.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.lists_are_short()?;
         if !(1..=MAX_UDP_WORKERS).contains(&self.udp_workers) {
@@ -258,7 +258,7 @@ impl DnsConfig {
         self.upstreams.iter().map(target).collect()
     }
 
-    /// No upstream is one of the addresses listened on.
+    /// No upstream is one of the addresses listened on, or one of this machine's if all are.
     fn no_circle(&self) -> Result<(), ConfigError> {
         let mut targets = self.targets()?;
         for rule in &self.forward.rules {
@@ -269,7 +269,7 @@ impl DnsConfig {
             // Ourselves are left out there.
             Target::System => None,
         });
-        match servers.flat_map(|server| server.addresses()).find(|address| self.listen.contains(address)) {
+        match servers.flat_map(|server| server.addresses()).find(|address| would_reach(**address, &self.listen)) {
             Some(address) => Err(ConfigError::Circle(*address)),
             None => Ok(()),
         }
@@ -380,6 +380,11 @@ mod tests {
             "listen = ['127.0.0.1:53']\nupstreams = ['127.0.0.1']",
             Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
         );
+        check(
+            "listen = ['0.0.0.0:53']\nupstreams = ['127.0.0.1']",
+            Err("dns.upstreams: 127.0.0.1:53 is also in dns.listen, so questions would be forwarded in a circle"),
+        );
+        check("listen = ['0.0.0.0:53']\nupstreams = ['192.0.2.1', '127.0.0.1:5353']", Ok(()));
         check("upstreams = ['system', 'tls://9.9.9.9#dns.quad9.net']", Ok(()));
         check(
             "listen = ['127.0.0.1:53']\n[forward]\nrules = [{ suffix = 'lan', upstreams = ['tcp://127.0.0.1'] }]",

@@ -11,8 +11,9 @@
 //! - Of what comes back only the answer to the question is kept, unless it leads into the local network.
 //! - What was known is served again when upstreams fail (RFC 8767).
 //!
-//! Bounded: [`MAX_FLIGHTS`] questions under way, [`MAX_ATTEMPTS`] messages waiting for a response, [`MAX_CLIENTS`]
-//! clients waiting, [`TOTAL`] for each question, and the cache in bytes. Whatever happens, there is an [`Answer`].
+//! Bounded: [`MAX_FLIGHTS`] questions under way, [`MAX_ATTEMPTS`] attempts waiting for a response and [`MAX_RESENDS`]
+//! datagrams sent again, [`MAX_CLIENTS`] clients waiting, [`TOTAL`] for each question, and the cache in bytes. Whatever
+//! happens, there is an [`Answer`].
 
 mod cache;
 mod clock;
@@ -49,10 +50,17 @@ pub use crate::metrics::forwarding::ForwardMetrics;
 pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
 pub use clock::Clock;
 pub use flight::MAX_FLIGHTS;
+pub(crate) use system::would_reach;
 pub use target::{Protocol, Server, Target, TargetError};
 
-/// The most messages that wait for a response. Each may hold a socket for up to two seconds.
-pub const MAX_ATTEMPTS: usize = 512;
+/// The most attempts that wait for a response, each at one upstream. Over UDP each holds a socket for up to two seconds.
+///
+/// Together with [`MAX_RESENDS`] these are 384 sockets. Of the usual limit of 1,024 open files, clients' connections may
+/// take 512 and peers 80.
+pub const MAX_ATTEMPTS: usize = 320;
+/// The most questions that are being sent again over UDP because a datagram may have been lost. Each holds one more
+/// socket. When all are silent it is not datagrams that were lost, and sending again is of no use.
+pub const MAX_RESENDS: usize = 64;
 /// The most clients that wait for answers; each is a task of a few kilobytes.
 pub const MAX_CLIENTS: usize = 4_096;
 /// The most answers that are being prefetched: clients come first.
@@ -242,6 +250,7 @@ impl Inner {
     fn read(&self, question: &Question, response: &Response, route: &Route) -> Answer {
         let is_ours = |name: &Dname| self.routes.ours.iter().any(|zone| name.is_within(zone));
         let mut answer = scrub::scrub(question, &response.message, is_ours);
+        cache::limit_absence(&mut answer);
         answer.authentic =
             response.is_trusted && response.message.metadata.authentic_data && answer.elsewhere.is_none();
         let is_guarded = self.settings.rebinding_guard && !route.may_be_local;
@@ -304,7 +313,8 @@ impl Builder {
         let tls = needs_tls.then(|| tls::client(forward.ca_file.as_deref())).transpose()?;
         let attempts = Arc::new(Semaphore::new(MAX_ATTEMPTS));
         let case_randomization = forward.case_randomization;
-        let context = Arc::new(Context { metrics, tls, case_randomization, clock, attempts });
+        let resends = Arc::new(Semaphore::new(MAX_RESENDS));
+        let context = Arc::new(Context { metrics, tls, case_randomization, clock, attempts, resends });
         Ok(Self { context, known: HashMap::new() })
     }
 

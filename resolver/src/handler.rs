@@ -59,7 +59,7 @@ pub(crate) struct Handler {
     pub(crate) signer: Option<Signer>,
     pub(crate) hosts: Option<HostsFiles>,
     pub(crate) guard: Guard,
-    /// Whether answers from the ledger must not lead into the local network.
+    /// Whether answers about names of the ledger must not lead into the local network.
     pub(crate) ledger_guard: bool,
     /// How long connections may be idle, in units of 100 ms (RFC 7828).
     pub(crate) keepalive: u16,
@@ -268,10 +268,7 @@ impl Handler {
             Verdict::Local(answer) if answer.origin == Origin::Special && self.is_opened(query, request) => {
                 self.ask(&query.name, query, request).await
             }
-            Verdict::Local(answer) => match self.local(answer, query, request.src().ip()).await {
-                Ok(answer) => self.complete(answer, query, request).await,
-                Err(reply) => Err(reply),
-            },
+            Verdict::Local(answer) => self.local(answer, query, request).await,
             Verdict::Elsewhere => self.forward_or_refuse(query, request).await,
         };
         let mut reply = match outcome {
@@ -317,12 +314,27 @@ impl Handler {
         }))
     }
 
-    /// What we answer by ourselves, as it may be seen outside.
-    async fn local(&self, mut answer: Answer, query: &Query, src: IpAddr) -> Result<Answer, Unsigned> {
-        if self.ledger_guard && answer.origin == Origin::Ledger {
+    /// What we answer by ourselves, to the end of its aliases, as it may be seen outside. Where an alias leads is up to
+    /// the owner of the name, so the answer is looked at as a whole, whoever gave its parts.
+    async fn local(&self, mut answer: Answer, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
+        let may_be_local = self.may_be_local(&query.name, answer.origin);
+        // Before it is signed, too: what is withheld needs no signatures.
+        if !may_be_local && rebinding::withhold(&mut answer) {
+            return Ok(answer);
+        }
+        let answer = self.signed(answer, query, request.src().ip()).await?;
+        let mut answer = self.complete(answer, query, request).await?;
+        if !may_be_local {
             rebinding::withhold(&mut answer);
         }
-        self.signed(answer, query, src).await
+        Ok(answer)
+    }
+
+    /// Whether what we say about a name that was asked for may lead into the local network. Names of others are the
+    /// forwarder's affair, and what a HOSTS file says about the name itself is the operator's word.
+    fn may_be_local(&self, asked: &Dname, origin: Origin) -> bool {
+        let is_in_file = || self.hosts.as_ref().is_some_and(|files| files.load().find(asked).is_some());
+        !self.ledger_guard || self.site.zone_of(asked).is_none() || (origin == Origin::Hosts && is_in_file())
     }
 
     /// Follows an alias that leads out of our zones, for clients that want it: stub resolvers do not do it themselves.
@@ -370,7 +382,7 @@ impl Handler {
         let ours = Query { name: end, ..query.clone() };
         if let Verdict::Local(rest) = self.verdict(&ours) {
             let rest = Answer { elsewhere: None, ..rest };
-            answer = join(answer, self.local(rest, &ours, request.src().ip()).await?);
+            answer = join(answer, self.signed(rest, &ours, request.src().ip()).await?);
             self.forwarder.guard(&query.name, &mut answer);
         }
         Ok(answer)

@@ -7,8 +7,13 @@ mod support {
 }
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -19,11 +24,11 @@ use hickory_proto::{
 use prometheus::{Registry, TextEncoder};
 use proptest::prelude::*;
 use resolver::{
-    DnsConfig, DnsMetrics,
+    DnsConfig, DnsMetrics, HostsPaths,
     answer::{Answer, EdeCode, Origin},
     config::{ForwardConfig, Rule},
     dname::Dname,
-    forward::{Clock, Forwarder, Question},
+    forward::{Clock, Forwarder, MAX_RESENDS, Question},
     rtype,
     wire::Responder,
 };
@@ -31,7 +36,11 @@ use support::{
     upstream::{Authority, Fake, HOST, Kind, Over, Script, address, answers, encode, record, reply, silence, target},
     world::{ACTIVE, table},
 };
-use tokio::time::timeout;
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    task::JoinSet,
+    time::timeout,
+};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const PUBLIC: [u8; 4] = [198, 51, 100, 7];
@@ -154,6 +163,33 @@ async fn a_lost_connection_is_opened_again() {
         assert_eq!(addresses(&answer), [&PUBLIC[..]], "{scheme} {answer:?}");
         drop(again);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_not_called_by_everybody() {
+    const CLIENTS: usize = 50;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = format!("tcp://{}", listener.local_addr().expect("bound"));
+    let setup = Arc::new(Setup::new(&[upstream], defaults()));
+    let mut clients = JoinSet::new();
+    for i in 0..CLIENTS {
+        let setup = setup.clone();
+        clients.spawn(async move { setup.ask(&format!("a{i}.example")).await });
+    }
+    let mut accepted = 0;
+    while !clients.is_empty() {
+        tokio::select! {
+            connection = listener.accept() => {
+                drop(connection.expect("accepted"));
+                accepted += 1;
+            }
+            answer = clients.join_next() => {
+                let answer = answer.expect("not empty").expect("no panic");
+                assert_eq!(answer.rcode, ResponseCode::ServFail);
+            }
+        }
+    }
+    assert!((1..=CLIENTS / 5).contains(&accepted), "{accepted}");
 }
 
 #[tokio::test]
@@ -354,6 +390,47 @@ async fn nobody_there() {
     assert_eq!((answer.rcode, code(&answer)), (ResponseCode::ServFail, Some(EdeCode::NoReachableAuthority)));
 }
 
+#[tokio::test]
+async fn lost_datagrams_are_sent_again() {
+    for (lost, within_ms) in [(1, 1_000), (2, 1_500)] {
+        let (seen, answering) = (AtomicUsize::new(0), address(PUBLIC, 60));
+        let script: Script = Arc::new(move |question, over| match seen.fetch_add(1, Ordering::Relaxed) < lost {
+            true => Vec::new(),
+            false => answering(question, over),
+        });
+        let fake = Fake::plain(script).await;
+        let setup = Setup::new(&[plain(&fake)], defaults());
+        let began = Instant::now();
+        assert_eq!(addresses(&setup.ask("a.example").await), [&PUBLIC[..]]);
+        assert!(began.elapsed() < Duration::from_millis(within_ms), "{lost} {:?}", began.elapsed());
+        assert_eq!(fake.asked().len(), lost + 1);
+    }
+}
+
+#[tokio::test]
+async fn silence_does_not_eat_sockets() {
+    const CLIENTS: usize = 200;
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let setup = Arc::new(Setup::new(&[silent.local_addr().expect("bound").to_string()], defaults()));
+    let mut clients = JoinSet::new();
+    for i in 0..CLIENTS {
+        let setup = setup.clone();
+        clients.spawn(async move { setup.ask(&format!("a{i}.example")).await });
+    }
+    // All are open until the last question is given up: each port is a socket.
+    let (mut ports, mut buffer) = (HashSet::new(), [0; 512]);
+    while !clients.is_empty() {
+        tokio::select! {
+            received = silent.recv_from(&mut buffer) => drop(ports.insert(received.expect("received").1)),
+            answer = clients.join_next() => {
+                let answer = answer.expect("not empty").expect("no panic");
+                assert_eq!(code(&answer), Some(EdeCode::NoReachableAuthority));
+            }
+        }
+    }
+    assert!((CLIENTS + 1..=CLIENTS + MAX_RESENDS + 1).contains(&ports.len()), "{}", ports.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_question_is_asked_once() {
     // One message: the only question is let through.
@@ -366,7 +443,7 @@ async fn the_same_question_is_asked_once() {
     });
     let fake = Fake::start(Kind::Plain, script, None).await;
     let setup = Arc::new(Setup::new(&[format!("tcp://{}", fake.addr)], defaults()));
-    let mut clients = tokio::task::JoinSet::new();
+    let mut clients = JoinSet::new();
     for _ in 0..50 {
         let setup = setup.clone();
         clients.spawn(async move { setup.ask("a.example").await });
@@ -392,6 +469,34 @@ async fn answers_are_kept_for_their_ttl() {
     assert!(metrics.contains("forward_lookups_total{result=\"hit\"} 2"), "{metrics}");
     assert!(metrics.contains("forward_lookups_total{result=\"miss\"} 2"), "{metrics}");
     assert!(metrics.contains("forward_cache_entries 1") && !metrics.contains("forward_cache_bytes 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_absence_is_passed_on_for_as_long_as_it_is_kept() {
+    for (minimum, kept_s) in [(300u32, 300), (900, 900), (86_400, 3_600)] {
+        let script: Script = Arc::new(move |question, _| {
+            let mut response = reply(question);
+            response.metadata.response_code = ResponseCode::NXDomain;
+            let soa = [target("ns.example"), target("host.example"), vec![0; 16], minimum.to_be_bytes().to_vec()];
+            let ttl_s = minimum.max(900);
+            // Covers SOA; algorithm 13, one label.
+            let signature = [&[0, 6, 13, 1][..], &[0; 14], &target("example"), &[7; 64]].concat();
+            response.authorities =
+                vec![record("example.", 6, ttl_s, &soa.concat()), record("example.", 46, ttl_s, &signature)];
+            response.set_edns(Edns::new());
+            vec![encode(&response)]
+        });
+        let fake = Fake::plain(script).await;
+        let setup = Setup::new(&[plain(&fake)], defaults());
+        let asked = Question { dnssec_ok: true, ..question("a.example") };
+        for (advance_s, ttl_s) in [(0, kept_s), (100, kept_s - 100)] {
+            setup.clock.advance_s(advance_s);
+            let answer = timeout(DEADLINE, setup.forwarder.ask(&asked)).await.expect("in time");
+            let ttls: Vec<_> = answer.authority.iter().map(|set| (set.rtype, set.ttl_s)).collect();
+            assert_eq!(ttls, [(rtype::SOA, ttl_s), (rtype::RRSIG, ttl_s)], "{minimum}");
+        }
+        assert_eq!(fake.asked().len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -518,6 +623,10 @@ struct Whole(Responder);
 
 impl Whole {
     fn new(upstreams: &[String], forward: ForwardConfig) -> Self {
+        Self::of(&config(upstreams, forward))
+    }
+
+    fn of(config: &DnsConfig) -> Self {
         let names = table(&[
             (
                 "alice",
@@ -525,9 +634,14 @@ impl Whole {
                 "@ A 198.51.100.99\nout CNAME www.example\nonion CNAME x.onion\nlan CNAME nas.home.arpa\nback CNAME back.example",
             ),
             ("home", ACTIVE, "@ A 192.168.1.1"),
+            (
+                "evil",
+                ACTIVE,
+                "rule CNAME nas.corp.example\nallowed CNAME allowed.example\nfile CNAME nas.lan\nhome CNAME home.p2p",
+            ),
         ]);
         let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
-        Self(Responder::new(&config(upstreams, forward), Arc::new(names), metrics).expect("a responder"))
+        Self(Responder::new(config, Arc::new(names), metrics).expect("a responder"))
     }
 
     async fn send(&self, message: &Message) -> Message {
@@ -617,6 +731,68 @@ async fn local_addresses_of_ledger_names_can_be_withheld() {
     assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 0));
     let ede = answer.edns.and_then(|edns| edns.option(15.into()).cloned());
     assert!(matches!(ede, Some(EdnsOption::Unknown(15, data)) if data.starts_with(&[0, 15])));
+}
+
+#[tokio::test]
+async fn withheld_local_addresses_do_not_come_back_along_aliases() {
+    let fake = Fake::plain(address([192, 168, 7, 7], 60)).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("hosts");
+    std::fs::write(&path, "192.168.7.8 nas.lan own.p2p\n").expect("written");
+    let config = |private_ledger_addresses| DnsConfig {
+        hosts: HostsPaths(vec![path.clone()]),
+        ..config(
+            &[plain(&fake)],
+            ForwardConfig {
+                private_ledger_addresses,
+                rules: vec![rule("corp.example", &[plain(&fake)])],
+                rebinding_allow: vec!["allowed.example".to_owned()],
+                ..defaults()
+            },
+        )
+    };
+    let (open, closed) = (Whole::of(&config(true)), Whole::of(&config(false)));
+    for (name, end) in [
+        ("rule.evil.p2p.", "nas.corp.example. 192.168.7.7"),
+        ("allowed.evil.p2p.", "allowed.example. 192.168.7.7"),
+        ("file.evil.p2p.", "nas.lan. 192.168.7.8"),
+        ("home.evil.p2p.", "home.p2p. 192.168.1.1"),
+    ] {
+        let given = shown(&open.ask(name).await);
+        assert_eq!(given.last().map(String::as_str), Some(end), "{name}");
+        let answer = closed.ask(name).await;
+        assert_eq!((answer.metadata.response_code, shown(&answer)), (ResponseCode::NoError, Vec::new()), "{name}");
+    }
+    // What counts is the name that was asked for, and a file is the operator's own word.
+    for (name, address) in [
+        ("nas.corp.example.", "192.168.7.7"),
+        ("allowed.example.", "192.168.7.7"),
+        ("nas.lan.", "192.168.7.8"),
+        ("own.p2p.", "192.168.7.8"),
+    ] {
+        assert_eq!(shown(&closed.ask(name).await), [format!("{name} {address}")]);
+    }
+}
+
+#[tokio::test]
+async fn exceptions_hold_for_aliases_into_the_ledger() {
+    let script = answers(|name, _| vec![record(name, 5, 60, &target("home.p2p"))]);
+    let fake = Fake::plain(script).await;
+    for private_ledger_addresses in [true, false] {
+        let forward = ForwardConfig {
+            private_ledger_addresses,
+            // Its upstream is in the local network.
+            rules: vec![rule("home.example", &[plain(&fake)])],
+            rebinding_allow: vec!["allowed.example".to_owned()],
+            ..defaults()
+        };
+        let whole = Whole::new(&[plain(&fake)], forward);
+        for name in ["nas.home.example.", "allowed.example."] {
+            let expected = [format!("{name} home.p2p."), "home.p2p. 192.168.1.1".to_owned()];
+            assert_eq!(shown(&whole.ask(name).await), expected);
+        }
+        assert_eq!(shown(&whole.ask("evil.example.").await), [""; 0]);
+    }
 }
 
 #[tokio::test]

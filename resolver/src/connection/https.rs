@@ -5,12 +5,13 @@
 //! connection is closed once nothing has been answered for the idle time, whatever is still to be sent. A request counts
 //! as work once its message is there: bodies that do not come keep no connection from making room for others.
 
+mod outgoing;
 mod request;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::{
     Request, Response,
     body::Incoming,
@@ -31,12 +32,15 @@ use crate::{
     metrics::End,
 };
 
+use outgoing::{Held, Outgoing, Unsent};
 use request::{MAX_MESSAGE_BYTES, MEDIA_TYPE, Refusal};
 
 /// Bytes of all headers of a request: a `GET` has its message there, in base64.
 const MAX_HEADER_BYTES: u32 = 16_384;
-/// Bytes of one response that wait to be sent.
-const SEND_BUFFER_BYTES: usize = 65_536;
+/// Bytes of one response that HTTP/2 has taken over and not sent.
+const SEND_BUFFER_BYTES: usize = 4_096;
+/// Bytes of all responses of a connection that wait for their client to let them come.
+const MAX_UNSENT_BYTES: usize = 262_144;
 /// Bytes that one request, and all of a connection, may send ahead.
 const STREAM_WINDOW: u32 = 65_535;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
@@ -52,6 +56,7 @@ struct Desk {
     client: Client,
     path: Arc<str>,
     activity: Activity,
+    unsent: Unsent,
 }
 
 /// Serves one connection until it ends, and says why it did.
@@ -62,10 +67,12 @@ pub(super) async fn converse(
 ) -> End {
     let Terms { handler, limits, client, pass, mut stop } = terms;
     let activity = Activity::new(pass, &limits);
-    let desk = Arc::new(Desk { handler, client, path, activity: activity.clone() });
+    let desk = Arc::new(Desk { handler, client, path, activity: activity.clone(), unsent: Unsent::default() });
     let service = service_fn(move |request| {
         let desk = desk.clone();
-        async move { Ok::<_, Infallible>(desk.respond(request).await) }
+        // Several kilobytes, which must not stay with the stream until its client has taken the response.
+        let answering = Box::pin(async move { desk.respond(request).await });
+        async move { Ok::<_, Infallible>(answering.await) }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -102,11 +109,12 @@ pub(super) async fn converse(
 }
 
 impl Desk {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        match self.answer(request).await {
-            Ok(message) => answered(message),
-            Err(refusal) => refused(refusal),
-        }
+    async fn respond(&self, request: Request<Incoming>) -> Response<Outgoing> {
+        let response = match self.answer(request).await {
+            Ok(message) => self.unsent.admit(message.len(), MAX_UNSENT_BYTES).map(|held| answered(message, held)),
+            Err(refusal) => Err(refusal),
+        };
+        response.unwrap_or_else(refused)
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
@@ -122,7 +130,8 @@ impl Desk {
             }
         };
         let work = self.activity.begin();
-        let responses = self.handler.clone().message(message, self.client).await;
+        // In a place of its own for the same reason: a request whose body does not come must not hold this either.
+        let responses = Box::pin(self.handler.clone().message(message, self.client)).await;
         drop(work);
         match responses {
             Responses::One(message) => Ok(message),
@@ -154,9 +163,9 @@ async fn discard(mut body: Incoming) {
     }
 }
 
-fn answered(message: Vec<u8>) -> Response<Full<Bytes>> {
+fn answered(message: Vec<u8>, held: Held) -> Response<Outgoing> {
     let max_age_s = request::max_age_s(&message);
-    let mut response = Response::new(Full::from(message));
+    let mut response = Response::new(Outgoing::new(message, Some(held)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     if let Ok(value) = HeaderValue::try_from(format!("max-age={max_age_s}")) {
@@ -165,8 +174,8 @@ fn answered(message: Vec<u8>) -> Response<Full<Bytes>> {
     response
 }
 
-fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{refusal}\n")));
+fn refused(refusal: Refusal) -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::new(format!("{refusal}\n"), None));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -114,11 +114,13 @@ impl Cache {
         Found::Stale { answer: kept.stale(), recently_failed: kept.recheck_ms.load(Ordering::Relaxed) > now_ms }
     }
 
-    /// Keeps an answer, if it may be kept.
+    /// Keeps an answer if it may be kept, and in any case nothing older: what is known to have changed is neither fresh
+    /// nor good enough for when upstreams fail.
     pub(super) fn keep(&self, question: &Question, answer: &Answer, now_ms: u64) {
         let Some(entries) = &self.entries else { return };
         let (ttl_s, weight) = (lifetime_s(answer), weight(question, answer));
         if ttl_s == 0 || weight > MAX_ENTRY_BYTES {
+            entries.remove(question);
             return;
         }
         let recheck_ms = AtomicU64::new(0);
@@ -146,6 +148,8 @@ impl Kept {
 
     fn stale(&self) -> Answer {
         let mut answer = self.with_ttls(|_| STALE_TTL_S);
+        // It was validated once; its signatures may have expired since.
+        answer.authentic = false;
         let (code, text) = match answer.rcode {
             ResponseCode::NXDomain => (EdeCode::StaleNxdomain, "no upstream answered; the name did not exist before"),
             _ => (EdeCode::StaleAnswer, "no upstream answered; this is what was known before"),
@@ -176,18 +180,31 @@ fn lifetime_s(answer: &Answer) -> u32 {
         return if nobody_answered { UNREACHABLE_TTL_S } else { FAILURE_TTL_S };
     }
     let smallest = answer.answer.iter().chain(&answer.authority).map(|set| set.ttl_s).min();
-    let soa = answer.authority.iter().find(|set| set.rtype == rtype::SOA);
     let is_blocked = code == Some(EdeCode::Blocked);
-    match (smallest, soa) {
+    match (smallest, absence_ttl_s(answer)) {
         (None, _) if is_blocked => BLOCKED_TTL_S,
         // An absence without SOA does not say for how long (RFC 2308 §5).
         (None, _) => 0,
-        (Some(ttl_s), Some(soa)) => ttl_s.min(minimum(soa)).min(MAX_NEGATIVE_TTL_S),
+        (Some(ttl_s), Some(absence_ttl_s)) => ttl_s.min(absence_ttl_s),
         (Some(_), None) if answer.rcode == ResponseCode::NXDomain => 0,
         // An alias to nothing, or one that ends where others are to be asked.
         (Some(_), None) if answer.elsewhere.is_none() && ends_in_alias(answer) => 0,
         (Some(ttl_s), None) => ttl_s.min(MAX_TTL_S),
     }
+}
+
+/// Gives what proves an absence the TTL of that absence: others who cache it go by the TTL of the SOA (RFC 2308 §5), and
+/// by those of proofs (RFC 9077 §3).
+pub(super) fn limit_absence(answer: &mut Answer) {
+    if let Some(ttl_s) = absence_ttl_s(answer) {
+        answer.authority.iter_mut().for_each(|set| set.ttl_s = set.ttl_s.min(ttl_s));
+    }
+}
+
+/// For how long something is absent, if the answer says that it is.
+fn absence_ttl_s(answer: &Answer) -> Option<u32> {
+    let soa = answer.authority.iter().find(|set| set.rtype == rtype::SOA)?;
+    Some(soa.ttl_s.min(minimum(soa)).min(MAX_NEGATIVE_TTL_S))
 }
 
 fn ends_in_alias(answer: &Answer) -> bool {
@@ -280,13 +297,15 @@ mod tests {
     #[test]
     fn stale_answers_have_their_own_ttl_reason_and_end() {
         let cache = Cache::new(MIB, 3_600);
-        for (answer, code) in [
+        for (mut answer, code) in [
             (positive(&[60, 400]), EdeCode::StaleAnswer),
             (negative(ResponseCode::NXDomain, 60, 60), EdeCode::StaleNxdomain),
         ] {
             let asked = question("a.example");
+            answer.authentic = true;
             cache.keep(&asked, &answer, 0);
             let Found::Stale { answer, recently_failed: false } = cache.find(&asked, 60_000) else { panic!("stale") };
+            assert!(!answer.authentic, "signatures may have expired since");
             assert!(answer.answer.iter().chain(&answer.authority).all(|set| set.ttl_s == 30));
             assert_eq!(answer.ede.map(|ede| ede.code), Some(code));
             cache.postpone(&asked, 70_000);
@@ -302,6 +321,20 @@ mod tests {
         let asked = question("failed.example");
         cache.keep(&asked, &Answer::empty(ResponseCode::ServFail, Origin::Upstream), 0);
         assert_eq!(cache.find(&asked, 5_000), Found::Nothing);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_ends_what_was_kept() {
+        let mut huge = positive(&[60]);
+        huge.answer[0].data = (0..400u32).map(|i| i.to_be_bytes().to_vec().into()).collect();
+        for newer in [positive(&[0]), Answer::empty(ResponseCode::NXDomain, Origin::Upstream), huge] {
+            let cache = Cache::new(MIB, 3_600);
+            let asked = question("a.example");
+            cache.keep(&asked, &positive(&[100]), 0);
+            cache.keep(&asked, &newer, 95_000);
+            // Neither fetched before its end again and again, nor served beyond it.
+            assert_eq!([95_000, 100_000].map(|now_ms| cache.find(&asked, now_ms)), [Found::Nothing, Found::Nothing]);
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::Question;
 use crate::answer::Answer;
 
-/// The most different questions on their way. Each holds a socket or more, so this stays well below the usual limit
-/// of 1,024 open files.
+/// The most different questions on their way. Each is at least one attempt; what [`MAX_ATTEMPTS`](super::MAX_ATTEMPTS)
+/// allows beyond is for asking second upstreams.
 pub const MAX_FLIGHTS: usize = 256;
 
 /// All flights.

@@ -1,10 +1,15 @@
 //! The way to one server: a fresh socket for each question over UDP, one kept connection for everything else.
 //!
+//! A datagram may be lost: without an answer the question is sent again after [`RESEND`], and once more after that, each
+//! time from another socket while those before stay open. How many sockets this may take is bounded for all servers
+//! together.
+//!
 //! A kept connection is opened by the first question that needs it, shared by all, closed after [`IDLE`] without
 //! questions, and opened anew when it turns out to be dead. Every response must repeat the question.
 
 use std::{
-    io,
+    future, io,
+    net::SocketAddr,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -23,12 +28,12 @@ use hickory_net::{
     xfer::{DnsClientStream, DnsExchange, DnsRequestSender, FirstAnswer},
 };
 use hickory_proto::{
-    op::{DnsRequest, DnsRequestOptions, Edns, Message, MessageType, OpCode, Query},
+    op::{DnsRequest, DnsRequestOptions, DnsResponse, Edns, Message, MessageType, OpCode, Query},
     rr::{DNSClass, Name, RecordType},
 };
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, Semaphore},
     time::{sleep, timeout},
 };
 use tracing::debug;
@@ -40,6 +45,8 @@ use super::{
 
 /// How long one attempt may take, connecting included.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(2);
+/// After how long without an answer a datagram is sent again.
+const RESEND: Duration = Duration::from_millis(333);
 /// How long opening a connection to one address may take: less than an attempt, so that the next address has its turn.
 const CONNECT: Duration = Duration::from_millis(1_200);
 /// A connection without questions is closed after that: shorter than what servers allow, so that they rarely close it
@@ -56,6 +63,7 @@ type Provider = TokioRuntimeProvider;
 pub(super) struct Link {
     server: Server,
     tls: Option<Arc<ClientConfig>>,
+    resends: Arc<Semaphore>,
     kept: Mutex<Kept>,
     // Cleared when the server turns out not to repeat letter case.
     repeats_case: AtomicBool,
@@ -103,8 +111,13 @@ enum Connection {
 }
 
 impl Link {
-    /// A link to `server`; `tls` is for encrypted ones. Nothing is sent yet.
-    pub(super) fn new(server: Server, case_randomization: bool, tls: Option<Arc<ClientConfig>>) -> Arc<Self> {
+    /// A link to `server`; `tls` is for encrypted ones, `resends` bounds what is sent again. Nothing is sent yet.
+    pub(super) fn new(
+        server: Server,
+        case_randomization: bool,
+        tls: Option<Arc<ClientConfig>>,
+        resends: Arc<Semaphore>,
+    ) -> Arc<Self> {
         let tls = tls.map(|config| match server.protocol() {
             Protocol::Tls => {
                 let mut config = (*config).clone();
@@ -114,7 +127,7 @@ impl Link {
             _ => config,
         });
         let repeats_case = AtomicBool::new(case_randomization);
-        Arc::new(Self { server, tls, kept: Mutex::default(), repeats_case })
+        Arc::new(Self { server, tls, resends, kept: Mutex::default(), repeats_case })
     }
 
     /// One question, one answer, in [`ATTEMPT`].
@@ -131,9 +144,12 @@ impl Link {
     async fn ask_by_datagram(self: &Arc<Self>, question: &Question) -> Result<Message, LinkError> {
         let request = self.request(question, self.repeats_case.load(Ordering::Relaxed));
         let Some(&address) = self.server.addresses().first() else { return Err(LinkError::Timeout) };
-        // Its own random port and id for each question; other ids, senders and questions are skipped, not believed.
-        let mut socket = UdpClientStream::builder(address, Provider::new()).with_timeout(Some(ATTEMPT)).build();
-        match socket.send_message(request.clone()).first_answer().await {
+        let outcome = tokio::select! {
+            outcome = send(address, &request) => outcome,
+            outcome = self.send_again(RESEND, address, &request) => outcome,
+            outcome = self.send_again(RESEND * 2, address, &request) => outcome,
+        };
+        match outcome {
             Ok(response) if !response.metadata.truncation => {
                 let message = response.into_message();
                 if answers(&message, question) { Ok(message) } else { Err(LinkError::Mismatch) }
@@ -153,7 +169,22 @@ impl Link {
         }
     }
 
+    /// Sends a question again after `wait`; without end if too many are already.
+    async fn send_again(
+        &self,
+        wait: Duration,
+        address: SocketAddr,
+        request: &DnsRequest,
+    ) -> Result<DnsResponse, NetError> {
+        sleep(wait).await;
+        match self.resends.try_acquire() {
+            Ok(_permit) => send(address, request).await,
+            Err(_) => future::pending().await,
+        }
+    }
+
     async fn ask_on_connection(self: &Arc<Self>, request: &DnsRequest) -> Result<Message, LinkError> {
+        let mut is_last = false;
         loop {
             let began = Instant::now();
             let (connection, generation, is_new) = self.connection().await?;
@@ -172,10 +203,12 @@ impl Link {
                     if !(matches!(error, NetError::Timeout) && self.answered_since(began).await) {
                         self.discard(generation).await;
                     }
-                    // A kept connection may just have been closed by the server; a new one has no excuse.
-                    if is_new || matches!(error, NetError::Timeout) {
+                    // A kept connection may just have been closed by the server; a new one has no excuse, nor has a
+                    // second one, even if another question opened it: else each would open one of its own.
+                    if is_new || is_last || matches!(error, NetError::Timeout) {
                         return Err(error.into());
                     }
+                    is_last = true;
                 }
             }
         }
@@ -264,8 +297,16 @@ impl Connection {
             Self::Https(mut stream) => stream.send_message(request).first_answer().await,
             Self::Quic(mut stream) => stream.send_message(request).first_answer().await,
         };
-        response.map(hickory_proto::op::DnsResponse::into_message)
+        response.map(DnsResponse::into_message)
     }
+}
+
+/// One datagram, from a random port of its own. Other ids, senders and questions are skipped, not believed.
+async fn send(address: SocketAddr, request: &DnsRequest) -> Result<DnsResponse, NetError> {
+    let builder = UdpClientStream::builder(address, Provider::new()).with_timeout(Some(ATTEMPT));
+    // It counts the first one, too. Sending again is our affair: each time takes a socket.
+    let mut socket = builder.with_max_retries(1).build();
+    socket.send_message(request.clone()).first_answer().await
 }
 
 fn exchange<S: DnsClientStream>(multiplexer: DnsMultiplexer<S>) -> DnsExchange<Provider> {

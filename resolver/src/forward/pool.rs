@@ -69,9 +69,8 @@ impl Pool {
         let (mut asked, mut under_way) = (0, 0);
         let mut failure = PoolError::Unreachable;
         let mut refusal = None;
-        let mut wants_another = true;
         loop {
-            if wants_another && let Some(upstream) = upstreams.get(asked) {
+            if let Some(upstream) = upstreams.get(asked) {
                 match self.start(upstream.clone(), question, sender.clone()) {
                     Ok(()) => (asked, under_way) = (asked + 1, under_way + 1),
                     // What is under way may still answer.
@@ -86,13 +85,9 @@ impl Pool {
             let patience = last.health().patience();
             let outcome = tokio::select! {
                 outcome = outcomes.recv() => outcome,
-                () = sleep(patience), if asked < upstreams.len() => {
-                    wants_another = true;
-                    continue;
-                }
+                () = sleep(patience), if asked < upstreams.len() => continue,
             };
             under_way -= 1;
-            wants_another = true;
             match outcome {
                 Some((upstream, Ok(message))) => {
                     let response = Response { is_trusted: upstream.server().is_trusted(), message };

@@ -63,13 +63,18 @@ impl Routes {
         }
     }
 
-    /// Whether answers about `name` may lead into the local network.
+    /// Whether an answer to whoever asked for `name` may lead into the local network, wherever its parts come from: by an
+    /// exception, or because those who are asked about the name are there themselves.
     pub(super) fn may_be_local(&self, name: &Dname) -> bool {
+        self.route(name).map_or_else(|_| self.is_allowed(name), |route| route.may_be_local)
+    }
+
+    fn is_allowed(&self, name: &Dname) -> bool {
         self.allowed.iter().any(|suffix| name.is_within(suffix))
     }
 
     fn towards(&self, pool: &Arc<Pool>, name: &Dname, is_local: bool) -> Route {
-        Route { pool: pool.clone(), may_be_local: is_local || self.may_be_local(name) }
+        Route { pool: pool.clone(), may_be_local: is_local || self.is_allowed(name) }
     }
 
     /// The rule with the longest suffix.

@@ -19,7 +19,7 @@ pub(super) fn servers(path: &Path, listen: &[SocketAddr]) -> Vec<SocketAddr> {
     let text = String::from_utf8_lossy(text.get(..MAX_FILE_BYTES).unwrap_or(&text)).into_owned();
     let mut found: Vec<SocketAddr> = Vec::new();
     for server in text.lines().filter_map(name_server) {
-        if !found.contains(&server) && !is_ours(server, listen) && found.len() < MAX_SERVERS {
+        if !found.contains(&server) && !would_reach(server, listen) && found.len() < MAX_SERVERS {
             found.push(server);
         }
     }
@@ -33,9 +33,9 @@ fn name_server(line: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, DNS_PORT))
 }
 
-/// Whether queries to `server` would come to us. Listening on the unspecified address is listening on each of the
+/// Whether queries to `server` would come to us, who listen on `listen`. Listening on the unspecified address is listening on each of the
 /// machine's own, which are those that a socket can be bound to.
-fn is_ours(server: SocketAddr, listen: &[SocketAddr]) -> bool {
+pub(crate) fn would_reach(server: SocketAddr, listen: &[SocketAddr]) -> bool {
     listen.iter().filter(|ours| ours.port() == server.port()).any(|ours| {
         let same_family = ours.is_ipv4() == server.is_ipv4();
         ours.ip() == server.ip()

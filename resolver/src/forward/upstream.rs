@@ -43,6 +43,8 @@ pub(super) struct Context {
     pub(super) clock: Clock,
     /// Questions under way to upstreams; each may hold a socket.
     pub(super) attempts: Arc<Semaphore>,
+    /// Datagrams sent again; each holds one more.
+    pub(super) resends: Arc<Semaphore>,
 }
 
 /// One upstream.
@@ -55,7 +57,8 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn new(server: Server, label: &str, context: &Context) -> Arc<Self> {
-        let link = Link::new(server.clone(), context.case_randomization, context.tls.clone());
+        let resends = context.resends.clone();
+        let link = Link::new(server.clone(), context.case_randomization, context.tls.clone(), resends);
         let metrics = context.metrics.forwarding.upstream(label);
         Arc::new(Self { server, link, health: Mutex::default(), metrics })
     }

@@ -1,8 +1,8 @@
 //! The HOSTS files on disk: read at the start, and again when one of them changes.
 //!
 //! A thread looks at the files once in [`LOOK_INTERVAL`]; answering goes on from the snapshot before until the new one
-//! is complete. At the start a file that cannot be read is an error; later it is a warning, and what was read before
-//! holds, so that an editor that replaces a file in two steps does no harm.
+//! is complete. At the start a file that cannot be read is an error; later it is a warning, given once, and what was
+//! read before holds until reading succeeds, so that an editor that replaces a file in two steps does no harm.
 
 use std::{
     fs::{self, File},
@@ -24,6 +24,9 @@ use crate::site::Site;
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Files that could not be read and have not changed since are read again at the next look, then after resting for 1, 3,
+/// 7, … looks, at most so many: the reason may go away by itself (too many open files), but reading can be much work.
+const MAX_REST: u32 = 63;
 
 /// Why the HOSTS files cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -81,13 +84,23 @@ impl HostsFiles {
     }
 }
 
-/// The files as they were when they were looked at.
+/// The files as they were when they were read.
 struct Watched {
     paths: Vec<PathBuf>,
     site: Site,
     report: Report,
     current: Arc<ArcSwap<Hosts>>,
     seen: Vec<Option<Stamp>>,
+    failure: Option<Failure>,
+}
+
+/// The last attempt to read the files, if it failed.
+struct Failure {
+    seen: Vec<Option<Stamp>>,
+    error: HostsError,
+    // Looks between that attempt and the next, and how many of them are left.
+    rest: u32,
+    left: u32,
 }
 
 /// What changes when a file does: device, inode, length, and the times of its content and of its inode.
@@ -97,26 +110,45 @@ impl Watched {
     fn open(paths: Vec<PathBuf>, site: Site, report: Report) -> Result<Self, HostsError> {
         // Looked at before they are read: what changes meanwhile is then read once more.
         let seen = paths.iter().map(|path| stamp(path)).collect();
-        let (hosts, skipped) = read(&paths, &site)?;
+        let (hosts, skipped) = read(&paths, &site, content)?;
         report(hosts.len(), skipped);
-        Ok(Self { paths, site, report, current: Arc::new(ArcSwap::from_pointee(hosts)), seen })
+        Ok(Self { paths, site, report, current: Arc::new(ArcSwap::from_pointee(hosts)), seen, failure: None })
     }
 
     /// Reads the files again if one has changed.
     fn look(&mut self) {
+        self.look_with(content);
+    }
+
+    fn look_with(&mut self, content: impl Fn(&Path) -> Result<Vec<u8>, HostsError>) {
         let now: Vec<_> = self.paths.iter().map(|path| stamp(path)).collect();
         if now == self.seen {
+            self.failure = None;
             return;
         }
-        self.seen = now;
-        match read(&self.paths, &self.site) {
+        if let Some(failure) = self.failure.as_mut().filter(|failure| failure.seen == now && failure.left > 0) {
+            failure.left -= 1;
+            return;
+        }
+        match read(&self.paths, &self.site, content) {
             Ok((hosts, skipped)) => {
                 info!(names = hosts.len(), skipped, "hosts files read again");
                 (self.report)(hosts.len(), skipped);
                 self.current.store(Arc::new(hosts));
+                (self.seen, self.failure) = (now, None);
             }
-            Err(error) => warn!(%error, "hosts files not read again; what was read before holds"),
+            Err(error) => self.failed(now, error),
         }
+    }
+
+    /// Notes that the files, as they are now, could not be read.
+    fn failed(&mut self, now: Vec<Option<Stamp>>, error: HostsError) {
+        let before = self.failure.take();
+        if before.as_ref().is_none_or(|before| before.error != error) {
+            warn!(%error, "hosts files not read again; what was read before holds");
+        }
+        let rest = before.filter(|before| before.seen == now).map_or(0, |before| (before.rest * 2 + 1).min(MAX_REST));
+        self.failure = Some(Failure { seen: now, error, rest, left: rest });
     }
 }
 
@@ -126,15 +158,19 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// All names of all files, and how many lines and names were left out.
-fn read(paths: &[PathBuf], site: &Site) -> Result<(Hosts, usize), HostsError> {
+fn read(
+    paths: &[PathBuf],
+    site: &Site,
+    content: impl Fn(&Path) -> Result<Vec<u8>, HostsError>,
+) -> Result<(Hosts, usize), HostsError> {
     let mut reading = Reading::default();
-    let mut skipped = 0;
+    let mut skipped = Vec::with_capacity(paths.len());
     for path in paths {
-        let of_this = reading.add(&content(path)?, site);
-        skipped += of_this.count;
-        tell(path, &of_this);
+        skipped.push(reading.add(&content(path)?, site));
     }
-    Ok((reading.finish(), skipped))
+    // Not before all are read: what fails is tried again.
+    paths.iter().zip(&skipped).for_each(|(path, of_this)| tell(path, of_this));
+    Ok((reading.finish(), skipped.iter().map(|of_this| of_this.count).sum()))
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, HostsError> {
@@ -197,6 +233,39 @@ mod tests {
         fs::write(&two, "192.0.2.2 d").expect("written");
         files.look();
         assert!(!has(&files, b"\x01b") && has(&files, b"\x01d"));
+    }
+
+    #[test]
+    fn what_fails_for_a_while_is_read_later() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("hosts");
+        fs::write(&path, "192.0.2.1 a").expect("written");
+        let mut files = watched(&[&path]).expect("it is there");
+        fs::write(&path, "192.0.2.1 changed").expect("written");
+        let attempts = std::cell::Cell::new(0);
+        let fail = |path: &Path| {
+            attempts.set(attempts.get() + 1);
+            Err(HostsError::Unreadable { path: path.to_owned(), reason: "too many open files".to_owned() })
+        };
+        let mut tried_at = Vec::new();
+        for look in 0..200 {
+            let before = attempts.get();
+            files.look_with(fail);
+            if attempts.get() > before {
+                tried_at.push(look);
+            }
+        }
+        // Less and less often.
+        assert_eq!(tried_at, [0, 1, 3, 7, 15, 31, 63, 127, 191]);
+        assert!(has(&files, b"\x01a"), "what was read before holds");
+        (0..=MAX_REST).for_each(|_| files.look());
+        assert!(has(&files, b"\x07changed") && !has(&files, b"\x01a"));
+        // A change is read at once.
+        fs::write(&path, "192.0.2.1 again").expect("written");
+        files.look_with(fail);
+        fs::write(&path, "192.0.2.1 at-last").expect("written");
+        files.look();
+        assert!(has(&files, b"\x07at-last"));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     Unreadable,
     #[error("zone transfers need TCP, TLS or QUIC")]
     Transfer,
+    #[error("too many responses wait to be taken: read them, then ask again")]
+    Unread,
 }
 
 impl Refusal {
@@ -47,6 +49,7 @@ impl Refusal {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Transfer => StatusCode::NOT_IMPLEMENTED,
+            Self::Unread => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
