@@ -46,7 +46,7 @@ CROWDS = 5
 # What the cache of signatures may take at most, and a little for everything that grows with time.
 GROWTH_KIB = 24 * 1024
 # What one encrypted connection may take whose client asks as much as it may and reads nothing.
-READER_KIB = 128
+READER_KIB = 192
 DNSKEY, SOA, A, ANY, TXT = 48, 6, 1, 255, 16
 
 
