@@ -65,8 +65,8 @@ mod tests {
     #[test]
     fn what_strangers_can_cause_is_not_logged_unless_asked_for() {
         let log = || {
-            tracing::warn!(target: "hickory_net::udp::udp_client_stream", "forged");
-            tracing::warn!(target: "hickory_proto::rr::rdata::opt", "damaged");
+            tracing::warn!(target: "hickory_net", "forged");
+            tracing::warn!(target: "hickory_proto", "damaged");
             tracing::warn!(target: "resolver::hosts", "ours");
         };
         for level in ["info", "debug"] {
