@@ -35,8 +35,8 @@ use crate::{
     handler::{Client, Responses, Via},
     metrics::DnsMetrics,
     site::{Site, Zone},
-    source::{NameSource, Readiness},
-    table::Published,
+    source::{NameSource, NameView as _, Readiness},
+    table::{MAX_WAITING, Published},
 };
 use delta::Delta;
 use read::{ClientSoa, Kind, Request};
@@ -123,8 +123,7 @@ impl Transfers {
             count(Outcome::Denied);
             return refuse(ResponseCode::NotAuth);
         };
-        let published = source.published().filter(|published| published.version().is_some());
-        let Some(published) = published.filter(|_| source.view().facts().readiness == Readiness::Ready) else {
+        let Some(published) = on_offer(source) else {
             count(Outcome::NotReady);
             return refuse(ResponseCode::ServFail);
         };
@@ -181,6 +180,15 @@ impl Transfers {
             || signing.is_some_and(|signing| self.allowed_keys.contains(signing.key_name()));
         self.config.is_enabled() && from_there && holds_key
     }
+}
+
+/// The newest version, if it may be fetched: from a ready table, and not so old that something must be wrong.
+fn on_offer(source: &dyn NameSource) -> Option<Arc<Published>> {
+    // The version first: whoever takes names away says so before.
+    let published = source.published().filter(|published| published.version().is_some())?;
+    let now = source.view().facts();
+    let lag = now.height.saturating_sub(published.table.facts().height);
+    (now.readiness == Readiness::Ready && lag <= MAX_WAITING).then_some(published)
 }
 
 /// What may stand between the first and the last SOA record, and both.

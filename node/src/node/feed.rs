@@ -55,7 +55,7 @@ pub(super) async fn run(
             tip = feed.apply(event).or(tip);
         }
         if let Some(tip) = tip {
-            table.settle(&tip);
+            table.settle();
         }
         filled.send_replace(true);
         info!(height = start.height, names = chain.tip().name_count, "DNS table filled");
@@ -136,7 +136,7 @@ impl Feed<'_> {
                 Some(tip) => match timeout(SETTLE, self.events.recv()).await {
                     Ok(event) => event,
                     Err(_) => {
-                        self.table.settle(tip);
+                        self.table.settle();
                         self.serials.keep(self.table).await;
                         unsettled = None;
                         continue;

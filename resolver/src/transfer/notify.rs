@@ -18,13 +18,13 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Key, Transfers, Zone, tsig, unix_time, zone::soa};
+use super::{Key, Transfers, Zone, on_offer, tsig, unix_time, zone::soa};
 use crate::{
     config::{TransferConfig, TransferError},
     handler::Handler,
     metrics::Notified,
     rtype,
-    source::{NameSource, Readiness, Version},
+    source::{NameSource, Version},
     table::Published,
 };
 
@@ -68,8 +68,7 @@ async fn keep_informed(handler: Arc<Handler>, addr: SocketAddr, key: Option<crat
 
 /// The newest version, if it may be fetched.
 fn newest(source: &dyn NameSource) -> Option<(Version, Arc<Published>)> {
-    let published = source.published()?;
-    (source.view().facts().readiness == Readiness::Ready).then_some(())?;
+    let published = on_offer(source)?;
     Some((published.version()?, published))
 }
 
