@@ -69,6 +69,12 @@ pub enum TransferError {
     /// A secondary is no address.
     #[error("dns.transfer.notify: {0:?} is not an IP address, or an IP address and a port such as \"192.0.2.53:53\"")]
     Notify(String),
+    /// Somebody is told of versions that nobody may fetch.
+    #[error(
+        "dns.transfer.notify names secondaries, but nobody may fetch a zone: list them in dns.transfer.allow, or their \
+         keys in dns.transfer.allow_keys"
+    )]
+    NotifyOnly,
     /// A key's name is no domain name.
     #[error("dns.transfer.{key}: {name:?} is not a key name: write it like a domain name")]
     KeyName {
@@ -132,6 +138,9 @@ impl TransferConfig {
         }
         self.networks()?;
         self.secondaries()?;
+        if !self.notify.is_empty() && !self.is_enabled() {
+            return Err(TransferError::NotifyOnly);
+        }
         self.key_names()?;
         self.notify_key_name().map(drop)
     }
@@ -197,7 +206,14 @@ mod tests {
     #[test]
     fn each_rule_has_its_sentence() {
         check("allow = ['192.0.2.0/24', '2001:db8::/32']\nallow_keys = ['fleet']", Ok(()));
-        check("notify = ['192.0.2.53', '[2001:db8::53]:5353']\nnotify_key = 'fleet.'", Ok(()));
+        check("allow = ['::1']\nnotify = ['192.0.2.53', '[2001:db8::53]:5353']\nnotify_key = 'fleet.'", Ok(()));
+        check(
+            "notify = ['192.0.2.53']",
+            Err(
+                "dns.transfer.notify names secondaries, but nobody may fetch a zone: list them in dns.transfer.allow, \
+                 or their keys in dns.transfer.allow_keys",
+            ),
+        );
         check(
             "notify = ['ns1.example']",
             Err("dns.transfer.notify: \"ns1.example\" is not an IP address, or an IP address and a port such as \
