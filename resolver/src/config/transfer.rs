@@ -75,6 +75,17 @@ pub enum TransferError {
          keys in dns.transfer.allow_keys"
     )]
     NotifyOnly,
+    /// One zone lies within another, and a transfer of the outer one could not say so.
+    #[error(
+        "dns.suffixes: {inner:?} lies within {outer:?}, and secondaries would take it for a part of that zone: leave one \
+         of them out, or serve it from a node of its own"
+    )]
+    Nested {
+        /// The longer suffix.
+        inner: String,
+        /// The shorter one.
+        outer: String,
+    },
     /// A key's name is no domain name.
     #[error("dns.transfer.{key}: {name:?} is not a key name: write it like a domain name")]
     KeyName {
@@ -143,6 +154,17 @@ impl TransferConfig {
         }
         self.key_names()?;
         self.notify_key_name().map(drop)
+    }
+
+    /// What is transferred is one zone each, without cuts between them: none may lie within another.
+    pub(crate) fn validate_zones(&self, zones: &[Dname]) -> Result<(), TransferError> {
+        let nested = |inner: &Dname| zones.iter().find(|outer| *outer != inner && inner.is_within(outer)).cloned();
+        match zones.iter().find_map(|inner| Some((inner, nested(inner)?))) {
+            Some((inner, outer)) if self.is_enabled() => {
+                Err(TransferError::Nested { inner: inner.to_string(), outer: outer.to_string() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether anybody may fetch a zone.
