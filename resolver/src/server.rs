@@ -148,7 +148,8 @@ impl Resolver {
             workers: None,
             addrs: Addrs::default(),
             tasks: vec![gauges],
-            _notifiers: notify::spawn(responder.handler(), &config.transfer).map_err(ConfigError::from)?,
+            _notifiers: notify::spawn(responder.handler(), &config.transfer, &sockets.plain_addrs()?)
+                .map_err(ConfigError::from)?,
         };
         resolver.serve_encrypted(&mut sockets, config, equipment.certificate)?;
         resolver.addrs.plain = sockets.plain_addrs()?;
