@@ -71,6 +71,10 @@ pub(crate) enum Outcome {
     NeedsTcp,
     /// It may not.
     Denied,
+    /// It asked for a whole zone over a transport of single messages.
+    WrongTransport,
+    /// It asked for changes without the SOA record of what it has.
+    Malformed,
     /// We have no complete ledger.
     NotReady,
     /// There are too many transfers.
@@ -112,13 +116,17 @@ impl Transfers {
         (site, source): (&Site, &dyn NameSource),
     ) -> Option<Responses> {
         let request = read::request(message)?;
-        let is_incremental = matches!(request.kind, Kind::Ixfr(_));
+        let is_incremental = request.kind != Kind::Axfr;
         let count = |outcome| self.metrics.transfers.transfer(is_incremental, outcome);
         if !self.allows(client.addr.ip(), signing) {
             count(Outcome::Denied);
             return None;
         }
         let refuse = |rcode| Some(Responses::One(refusal(&request, rcode, signing.cloned())));
+        if request.kind == Kind::IxfrOfNothing {
+            count(Outcome::Malformed);
+            return refuse(ResponseCode::FormErr);
+        }
         let Some(zone) = site.zones().iter().find(|zone| *zone.apex() == request.name) else {
             count(Outcome::Denied);
             return refuse(ResponseCode::NotAuth);
@@ -147,7 +155,7 @@ impl Transfers {
             }
         } else if matches!(client.via, Via::Udp | Via::Https) {
             // One message each, and a zone seldom fits.
-            count(Outcome::Denied);
+            count(Outcome::WrongTransport);
             return None;
         }
         let Some(permit) = Permit::take(&self.running, self.config.max_transfers) else {

@@ -476,6 +476,11 @@ fn over_udp_changes_are_one_soa_record_and_zones_are_refused() {
     assert_eq!(response.answers, [primary.whole("p2p.").soa]);
     assert_ne!(response.answers[0], has.soa);
     assert_eq!(udp(&request("p2p.", RecordType::AXFR)).metadata.response_code, ResponseCode::Refused);
+    assert!(primary.counted("namestead_dns_transfers_total{result=\"wrong_transport\",type=\"AXFR\"} 1"));
+    let without_soa = request("p2p.", RecordType::IXFR);
+    assert_eq!(udp(&without_soa).metadata.response_code, ResponseCode::FormErr);
+    assert_eq!(code(&primary, &without_soa), ResponseCode::FormErr);
+    assert_eq!(code(&Primary::new(ready(), ""), &without_soa), ResponseCode::Refused, "not even this");
     // This table knows no block hashes, so no version is recognised.
     assert!(!has.update(&primary, "p2p."));
 }
