@@ -20,6 +20,9 @@ pub(super) use serial::SerialFile;
 
 /// How long the chain rests before a reorganisation counts as complete.
 const SETTLE: Duration = Duration::from_secs(1);
+/// The first pause after names could not be read, and the longest.
+const RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(60);
 /// Changed names that are read from the past at most, so that a start takes no longer for it than a second or so.
 const MAX_PAST_NAMES: usize = 50_000;
 
@@ -35,13 +38,8 @@ pub(super) async fn run(
     filled: watch::Sender<bool>,
 ) {
     loop {
-        // Subscribed before the table is filled, so that nothing falls between the two.
-        let events = chain.events();
         filled.send_replace(false);
-        let start = match fill(params, &chain, &table).await {
-            Ok(start) => start,
-            Err(error) => return error!(%error, "names cannot be read; DNS stays not ready"),
-        };
+        let (events, start) = filled_at_last(&chain, || fill(params, &chain, &table), RETRY).await;
         serials.keep(&table).await;
         let mut feed = Feed { params, table: &table, serials: &mut serials, events };
         let Some(pending) = feed.pending() else {
@@ -57,6 +55,31 @@ pub(super) async fn run(
             return;
         }
         warn!("DNS missed events of the chain; the table is filled again");
+    }
+}
+
+/// Fills the table, however often it takes; gives the block that it is as of, and the events since before. The pauses
+/// between attempts grow from the first one.
+async fn filled_at_last<F>(
+    chain: &ChainHandle,
+    mut attempt: impl FnMut() -> F,
+    mut pause: Duration,
+) -> (broadcast::Receiver<Arc<ChainEvent>>, TipRow)
+where
+    F: Future<Output = Result<TipRow, StoreError>>,
+{
+    loop {
+        // Subscribed before the table is filled, so that nothing falls between the two.
+        let events = chain.events();
+        match attempt().await {
+            Ok(start) => return (events, start),
+            Err(error) => error!(
+                %error, retry_in_s = pause.as_secs(),
+                "names cannot be read from the database; DNS stays not ready"
+            ),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(MAX_RETRY);
     }
 }
 

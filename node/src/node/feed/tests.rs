@@ -57,3 +57,25 @@ async fn a_reorganisation_settles_while_other_things_happen() {
     .expect("it settles");
     chain.shutdown().await;
 }
+
+#[tokio::test]
+async fn names_that_cannot_be_read_are_read_again() {
+    let params = params_with(|_| {});
+    let chain = chain(params);
+    let (handle, table) = (chain.handle(), Arc::new(SharedTable::new(120)));
+    let mut attempts = 0;
+    let attempt = || {
+        attempts += 1;
+        let (handle, table, fails) = (handle.clone(), table.clone(), attempts < 3);
+        async move {
+            match fails {
+                true => Err(StoreError::Io { message: "a bad sector".to_owned() }),
+                false => fill(params, &handle, &table).await,
+            }
+        }
+    };
+    let filled = filled_at_last(&handle, attempt, Duration::from_millis(1));
+    let (_, start) = timeout(DEADLINE, filled).await.expect("it comes to an end");
+    assert_eq!((attempts, start.height), (3, 0));
+    chain.shutdown().await;
+}
