@@ -51,7 +51,7 @@ fn main() {
             "reorganise" => {
                 chain.disconnect(number(1));
                 chain.connect(number(2), number(3));
-                chain.table.settle(&chain.tip());
+                chain.table.settle();
             }
             "queries" => chain.write_queries(number(1), words[2]),
             "state" => {}

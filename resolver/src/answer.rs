@@ -265,7 +265,11 @@ fn refuse_type(qtype: u16) -> Option<Answer> {
         rtype::OPT | rtype::NXNAME | rtype::TKEY | rtype::TSIG => {
             (ResponseCode::FormErr, EdeCode::InvalidQueryType, "this type cannot be asked for")
         }
-        rtype::AXFR | rtype::IXFR => (ResponseCode::Refused, EdeCode::Prohibited, "zone transfer is not offered"),
+        // Those that are allowed never come here.
+        rtype::AXFR | rtype::IXFR => {
+            let text = "zone transfer: not over this transport, or not for you";
+            (ResponseCode::Refused, EdeCode::Prohibited, text)
+        }
         _ => return None,
     };
     Some(Answer::failure(rcode, Origin::Policy, code, text))

@@ -215,6 +215,7 @@ impl DnsConfig {
         self.connections.validate()?;
         self.hosts.validate()?;
         self.transfer.validate()?;
+        self.transfer.validate_zones(&self.zones()?)?;
         self.forward.validate(&self.zones()?)?;
         self.no_circle()?;
         let listen = self.listen.iter().filter(|addr| addr.port() != 0).map(SocketAddr::to_string);
@@ -398,6 +399,15 @@ mod tests {
         check("udp_workers = 0", Err("dns.udp_workers is 0, it must be 1 to 64"));
         check("fast_path = false\nudp_workers = 64", Ok(()));
         check("[guard]\nslip = 16", Err("dns.guard.slip is 16, it must be at most 15"));
+        check("suffixes = ['p2p.alt', 'alt']", Ok(()));
+        check("suffixes = ['xp2p', 'p2p']\n[transfer]\nallow = ['::1']", Ok(()));
+        check(
+            "suffixes = ['p2p.alt', 'alt']\n[transfer]\nallow = ['::1']",
+            Err(
+                "dns.suffixes: \"p2p.alt.\" lies within \"alt.\", and secondaries would take it for a part of that zone: \
+                 leave one of them out, or serve it from a node of its own",
+            ),
+        );
         check("server_id = ''", Err("dns.server_id must have 1 to 255 bytes"));
         check("hosts = '/etc/hosts'", Ok(()));
         check("hosts = ['/etc/hosts', '/srv/block']", Ok(()));

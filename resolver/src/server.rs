@@ -147,7 +147,8 @@ impl Resolver {
             workers: None,
             addrs: Addrs::default(),
             tasks: Vec::new(),
-            _notifiers: notify::spawn(responder.handler(), &config.transfer).map_err(ConfigError::from)?,
+            _notifiers: notify::spawn(responder.handler(), &config.transfer, &sockets.plain_addrs()?)
+                .map_err(ConfigError::from)?,
         };
         // From here on a failure ends it, with all the rest.
         resolver.tasks.push(tokio::spawn(keep_gauges(source, metrics)));

@@ -20,6 +20,7 @@ use foldhash::quality::RandomState;
 use ledger::name::Name;
 
 use crate::source::{Entry, EntryRef, Facts, NameSource, NameView, Readiness, Version};
+pub(crate) use history::MAX_WAITING;
 pub use history::{HistoryLimits, PastBlock, Published, Step};
 use history::{Versions, tag_of};
 use shard::{Builder, Change, Hash, Shard};
@@ -252,14 +253,12 @@ impl SharedTable {
     }
 
     /// After a reorganisation to a height that gives no serial: once no further block follows at once, the chain as it is
-    /// becomes a version, under the next serial. Otherwise does nothing.
-    pub fn settle(&self, block: &Block) {
+    /// becomes a version, under the next serial. Otherwise does nothing; a table that is not ready settles when it is.
+    pub fn settle(&self) {
         let mut versions = self.writing();
         let old = self.current.load();
-        if let Some(version) = versions.settle(block.tag()) {
-            let mut next = Table::clone(&old);
-            next.facts.version = Some(version);
-            self.replace(&mut versions, next, true);
+        if old.facts.readiness == Readiness::Ready {
+            self.settle_as(&mut versions, Table::clone(&old));
         }
     }
 
@@ -277,7 +276,7 @@ impl SharedTable {
         next.facts = Facts { height: block.height, time: block.time, names, malformed_records, ..facts };
         next.facts.version = Some(versions.start(&next, block.tag()));
         let next = Arc::new(next);
-        self.published.store(Arc::new(Published::nothing(next.clone())));
+        self.published.store(Arc::new(versions.publish_first(next.clone())));
         self.current.store(next);
     }
 
@@ -288,20 +287,34 @@ impl SharedTable {
         self.published.store(Arc::new(versions.remember(&self.published.load(), blocks)));
     }
 
-    /// Forgets all names, for a source that starts over. The table is not ready afterwards.
+    /// Forgets all names, for a source that starts over. The table is not ready afterwards, and cannot be made ready
+    /// before something is published. The last version's serial stays in the facts, but nothing can be fetched.
     pub fn clear(&self) {
-        let _writing = self.writing();
+        let mut versions = self.writing();
+        versions.clear();
         let Facts { block_interval_s, version, .. } = self.current.load().facts;
-        let mut empty = Table::empty(block_interval_s);
+        let nothing = Table::empty(block_interval_s);
+        let mut empty = nothing.clone();
         empty.facts.version = version;
-        let empty = Arc::new(empty);
-        self.published.store(Arc::new(Published::nothing(empty.clone())));
-        self.current.store(empty);
+        // In this order, for readers take the version first: nobody may find an empty zone beside a table that is ready.
+        self.current.store(Arc::new(empty));
+        self.published.store(Arc::new(Published::nothing(Arc::new(nothing))));
     }
 
-    /// Says whether the snapshot may be answered from.
+    /// Says whether the snapshot may be answered from. That a cleared table is ready is not believed: whoever says so
+    /// speaks of what it held before.
     pub fn set_readiness(&self, readiness: Readiness) {
-        self.replace_facts(|facts| facts.readiness = readiness);
+        let mut versions = self.writing();
+        let old = self.current.load();
+        if readiness == Readiness::Ready && versions.is_cleared() {
+            return;
+        }
+        let mut next = Table::clone(&old);
+        next.facts.readiness = readiness;
+        match readiness == Readiness::Ready && old.facts.readiness != Readiness::Ready {
+            true => self.settle_as(&mut versions, next),
+            false => self.replace(&mut versions, next, false),
+        }
     }
 
     /// Says how many peers the node is connected to, for `peers.namestead`.
@@ -319,6 +332,13 @@ impl SharedTable {
         let mut next = Table::clone(&self.current.load());
         change(&mut next.facts);
         self.current.store(Arc::new(next));
+    }
+
+    /// Replaces the table by `next`, which holds the same names and is ready: as a new version if one is due.
+    fn settle_as(&self, versions: &mut Versions, mut next: Table) {
+        let version = versions.settle(next.facts.height);
+        next.facts.version = version.or(next.facts.version);
+        self.replace(versions, next, version.is_some());
     }
 
     fn replace(&self, versions: &mut Versions, next: Table, is_version: bool) {

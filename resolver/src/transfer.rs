@@ -35,8 +35,8 @@ use crate::{
     handler::{Client, Responses, Via},
     metrics::DnsMetrics,
     site::{Site, Zone},
-    source::{NameSource, Readiness},
-    table::Published,
+    source::{NameSource, NameView as _, Readiness},
+    table::{MAX_WAITING, Published},
 };
 use delta::Delta;
 use read::{ClientSoa, Kind, Request};
@@ -71,6 +71,10 @@ pub(crate) enum Outcome {
     NeedsTcp,
     /// It may not.
     Denied,
+    /// It asked for a whole zone over a transport of single messages.
+    WrongTransport,
+    /// It asked for changes without the SOA record of what it has.
+    Malformed,
     /// We have no complete ledger.
     NotReady,
     /// There are too many transfers.
@@ -112,19 +116,22 @@ impl Transfers {
         (site, source): (&Site, &dyn NameSource),
     ) -> Option<Responses> {
         let request = read::request(message)?;
-        let is_incremental = matches!(request.kind, Kind::Ixfr(_));
+        let is_incremental = request.kind != Kind::Axfr;
         let count = |outcome| self.metrics.transfers.transfer(is_incremental, outcome);
         if !self.allows(client.addr.ip(), signing) {
             count(Outcome::Denied);
             return None;
         }
         let refuse = |rcode| Some(Responses::One(refusal(&request, rcode, signing.cloned())));
+        if request.kind == Kind::IxfrOfNothing {
+            count(Outcome::Malformed);
+            return refuse(ResponseCode::FormErr);
+        }
         let Some(zone) = site.zones().iter().find(|zone| *zone.apex() == request.name) else {
             count(Outcome::Denied);
             return refuse(ResponseCode::NotAuth);
         };
-        let published = source.published().filter(|published| published.version().is_some());
-        let Some(published) = published.filter(|_| source.view().facts().readiness == Readiness::Ready) else {
+        let Some(published) = on_offer(source) else {
             count(Outcome::NotReady);
             return refuse(ResponseCode::ServFail);
         };
@@ -148,7 +155,7 @@ impl Transfers {
             }
         } else if matches!(client.via, Via::Udp | Via::Https) {
             // One message each, and a zone seldom fits.
-            count(Outcome::Denied);
+            count(Outcome::WrongTransport);
             return None;
         }
         let Some(permit) = Permit::take(&self.running, self.config.max_transfers) else {
@@ -186,6 +193,15 @@ impl Transfers {
             || signing.is_some_and(|signing| self.allowed_keys.contains(signing.key_name()));
         self.may_come_from(ip) && holds_key
     }
+}
+
+/// The newest version, if it may be fetched: from a ready table, and not so old that something must be wrong.
+fn on_offer(source: &dyn NameSource) -> Option<Arc<Published>> {
+    // The version first: whoever takes names away says so before.
+    let published = source.published().filter(|published| published.version().is_some())?;
+    let now = source.view().facts();
+    let lag = now.height.saturating_sub(published.table.facts().height);
+    (now.readiness == Readiness::Ready && lag <= MAX_WAITING).then_some(published)
 }
 
 /// What may stand between the first and the last SOA record, and both.

@@ -479,8 +479,8 @@ fn types_that_are_no_questions() {
     check(&[
         ("alice.% OPT", "FormErr | !30 this type cannot be asked for"),
         ("alice.% NXNAME", "FormErr | !30 this type cannot be asked for"),
-        ("% AXFR", "Refused | !18 zone transfer is not offered"),
-        ("% IXFR", "Refused | !18 zone transfer is not offered"),
+        ("% AXFR", "Refused | !18 zone transfer: not over this transport, or not for you"),
+        ("% IXFR", "Refused | !18 zone transfer: not over this transport, or not for you"),
     ]);
 }
 

@@ -123,7 +123,7 @@ fn names_in_files_come_first() {
             ("0.0.0.0.in-addr.arpa PTR", "NXDomain aa | @0.in-addr.arpa. SOA"),
             // RFC 6761 §6.3: localhost is this machine under both types, whatever a file leaves out.
             ("localhost AAAA", "NoError aa | localhost. AAAA ::1"),
-            ("alice.p2p AXFR", "Refused | !18 zone transfer is not offered"),
+            ("alice.p2p AXFR", "Refused | !18 zone transfer: not over this transport, or not for you"),
         ],
     );
 }

@@ -340,7 +340,7 @@ proptest! {
                     new.iter().for_each(|changes| chain.connect(&primary.table, changes));
                 }
                 Step::Settle => {
-                    primary.table.settle(&chain.tip());
+                    primary.table.settle();
                     let published = primary.table.published().expect("a table");
                     let tip = chain.tip();
                     // Only the blocks just above a reorganisation that gave no serial may wait.
@@ -452,11 +452,6 @@ fn a_snapshot_stays_whole_while_blocks_come() {
 
 #[test]
 fn who_may_not_gets_nothing() {
-    let code = |primary: &Primary, request: &Message| {
-        let messages = primary.ask(&request.to_vec().expect("it encodes"));
-        assert!(messages.len() == 1 && messages[0].answers.is_empty());
-        messages[0].metadata.response_code
-    };
     let axfr = request("p2p.", RecordType::AXFR);
     assert_eq!(code(&Primary::new(ready(), ""), &axfr), ResponseCode::Refused, "nobody by default");
     assert_eq!(code(&Primary::new(ready(), "allow = ['192.0.2.8', '2001:db8::/32']"), &axfr), ResponseCode::Refused);
@@ -489,6 +484,11 @@ fn over_udp_changes_are_one_soa_record_and_zones_are_refused() {
     assert_eq!(response.answers, [primary.whole("p2p.").soa]);
     assert_ne!(response.answers[0], has.soa);
     assert_eq!(udp(&request("p2p.", RecordType::AXFR)).metadata.response_code, ResponseCode::Refused);
+    assert!(primary.counted("namestead_dns_transfers_total{result=\"wrong_transport\",type=\"AXFR\"} 1"));
+    let without_soa = request("p2p.", RecordType::IXFR);
+    assert_eq!(udp(&without_soa).metadata.response_code, ResponseCode::FormErr);
+    assert_eq!(code(&primary, &without_soa), ResponseCode::FormErr);
+    assert_eq!(code(&Primary::new(ready(), ""), &without_soa), ResponseCode::Refused, "not even this");
     // This table knows no block hashes, so no version is recognised.
     assert!(!has.update(&primary, "p2p."));
 }
@@ -535,13 +535,123 @@ fn there_is_one_soa_record() {
     chain.disconnect(&primary.table);
     chain.connect(&primary.table, &[]);
     check(&primary, BASE + 1);
-    primary.table.settle(&chain.tip());
+    primary.table.settle();
     check(&primary, BASE + 2);
     chain.connect(&primary.table, &[]);
-    primary.table.settle(&chain.tip());
+    primary.table.settle();
     check(&primary, BASE + 2);
     chain.connect(&primary.table, &[]);
     check(&primary, BASE + 3);
+}
+
+fn code(primary: &Primary, request: &Message) -> ResponseCode {
+    let messages = primary.ask(&request.to_vec().expect("it encodes"));
+    assert!(messages.len() == 1 && messages[0].answers.is_empty());
+    messages[0].metadata.response_code
+}
+
+/// A node that has lost its database but kept its serial fetches the chain anew: what it holds meanwhile is nothing
+/// that a secondary may get under a serial above the one it has.
+#[test]
+fn what_was_fetched_before_the_end_of_the_chain_is_no_version() {
+    let mut chain = Chain::new();
+    let table = SharedTable::new(120);
+    table.keep_history(LIMITS);
+    let last = resolver::Version { serial: BASE + 20, tag: Some(1) };
+    table.resume(last);
+    for _ in 0..3 {
+        // The chain ran ahead, the table is filled again: no serial is used up.
+        table.clear();
+        table.publish_all_of(&chain.tip(), Filling::new(120));
+        assert_eq!(table.published().and_then(|published| published.version()), None);
+    }
+    for index in 0..15 {
+        chain.connect(&table, &[Change { name: index % 8, kind: 7, data: 1, offsets: (0, 0, 0) }]);
+        table.settle();
+        assert_eq!(table.published().and_then(|published| published.version()), None);
+    }
+    let primary = Primary::new(table, "allow = ['192.0.2.7']");
+    let mut secondary = primary.whole("p2p.");
+    assert_eq!((secondary.serial(), secondary.records.len()), (BASE + 21, 3 + 16));
+    // Five blocks wait for their turn, and the next leads on.
+    for waiting in [true, true, true, true, true, true, false] {
+        chain.connect(&primary.table, &[Change { name: 1, kind: 7, data: 77, offsets: (0, 0, 0) }]);
+        assert_eq!(primary.serial() == BASE + 21, waiting);
+    }
+    assert!(secondary.update(&primary, "p2p."));
+    assert_eq!(secondary.records, primary.whole("p2p.").records);
+}
+
+/// The serial file is of a much longer chain: the zone follows the blocks all the same.
+#[test]
+fn no_more_than_a_few_blocks_wait() {
+    let mut chain = Chain::new();
+    let table = SharedTable::new(120);
+    table.keep_history(LIMITS);
+    table.resume(resolver::Version { serial: 1_000_000, tag: Some(1) });
+    table.publish_all_of(&chain.tip(), Filling::new(120));
+    let primary = Primary::new(table, "allow = ['192.0.2.7']");
+    for _ in 0..50 {
+        chain.connect(&primary.table, &[]);
+        let published = primary.table.published().expect("a table");
+        assert!(chain.tip().height - published.table.facts().height <= 6);
+    }
+    assert_eq!(primary.serial(), 1_000_001 + 50 / 7);
+}
+
+/// The same block as before, after the database lost the last ones: it has the serial that it had.
+#[test]
+fn a_block_that_was_given_out_keeps_its_serial() {
+    let mut chain = Chain::new();
+    let table = SharedTable::new(120);
+    table.publish_all_of(&chain.tip(), Filling::new(120));
+    chain.connect(&table, &[]);
+    chain.connect(&table, &[]);
+    let last = table.published().and_then(|published| published.version()).expect("a version");
+    let newest = chain.blocks.pop().expect("a block");
+    let table = chain.restart(last, 9);
+    assert_eq!(table.published().and_then(|published| published.version()), None);
+    chain.blocks.push(newest);
+    table.publish_block(&chain.tip(), []);
+    assert_eq!(table.published().and_then(|published| published.version()), Some(last));
+}
+
+#[test]
+fn a_cleared_table_is_not_ready_whoever_says_so() {
+    let primary = Primary::open(ready());
+    primary.table.clear();
+    assert!(primary.table.published().is_some_and(|published| published.version().is_none()));
+    primary.table.set_readiness(Readiness::Ready);
+    assert_eq!(code(&primary, &request("p2p.", RecordType::AXFR)), ResponseCode::ServFail);
+    assert_eq!(code(&primary, &request("alice.p2p.", RecordType::A)), ResponseCode::ServFail);
+    primary.table.publish(support::HEIGHT + 1, 0, []);
+    primary.table.set_readiness(Readiness::Ready);
+    assert_eq!(primary.whole("p2p.").records.len(), 3);
+}
+
+/// However it came about: a version far behind what is answered from is not given away.
+#[test]
+fn a_version_that_lags_is_not_on_offer() {
+    struct Lagging(SharedTable, SharedTable);
+    impl resolver::NameSource for Lagging {
+        fn view(&self) -> Arc<dyn resolver::NameView> {
+            self.0.view()
+        }
+        fn published(&self) -> Option<Arc<resolver::table::Published>> {
+            self.1.published()
+        }
+    }
+    let config: DnsConfig = toml::from_str("[transfer]\nallow = ['192.0.2.7']").expect("a configuration");
+    for (height, expected) in [(6, ResponseCode::NoError), (7, ResponseCode::ServFail)] {
+        let (ahead, behind) = (ready(), ready());
+        ahead.publish(support::HEIGHT + height, 0, []);
+        let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("fresh"));
+        let responder = Responder::new(&config, Arc::new(Lagging(ahead, behind)), metrics).expect("it starts");
+        let bytes = request("p2p.", RecordType::AXFR).to_vec().expect("it encodes");
+        let first = block_on(responder.messages(bytes, CLIENT.parse().expect("an address"))).next();
+        let first = Message::from_vec(&first.expect("a response")).expect("a message");
+        assert_eq!(first.metadata.response_code, expected, "{height}");
+    }
 }
 
 mod tsig {

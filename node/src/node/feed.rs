@@ -2,13 +2,13 @@
 
 mod serial;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{future, sync::Arc, thread, time::Duration};
 
 use ledger::{name::Name, params::Params, state::NameState};
 use resolver::{Block, Entry, Filling, Life, SharedTable, table::PastBlock};
 use tokio::{
     sync::{broadcast, watch},
-    time::timeout,
+    time::{Instant, interval, sleep, sleep_until},
 };
 use tracing::{error, info, warn};
 
@@ -20,6 +20,9 @@ pub(super) use serial::SerialFile;
 
 /// How long the chain rests before a reorganisation counts as complete.
 const SETTLE: Duration = Duration::from_secs(1);
+/// The first pause after names could not be read, and the longest.
+const RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(60);
 /// Changed names that are read from the past at most, so that a start takes no longer for it than a second or so.
 const MAX_PAST_NAMES: usize = 50_000;
 
@@ -35,13 +38,8 @@ pub(super) async fn run(
     filled: watch::Sender<bool>,
 ) {
     loop {
-        // Subscribed before the table is filled, so that nothing falls between the two.
-        let events = chain.events();
         filled.send_replace(false);
-        let start = match fill(params, &chain, &table).await {
-            Ok(start) => start,
-            Err(error) => return error!(%error, "names cannot be read; DNS stays not ready"),
-        };
+        let (events, start) = filled_at_last(&chain, || fill(params, &chain, &table), RETRY).await;
         serials.keep(&table).await;
         let mut feed = Feed { params, table: &table, serials: &mut serials, events };
         let Some(pending) = feed.pending() else {
@@ -50,19 +48,38 @@ pub(super) async fn run(
         };
         let from = pending.iter().rposition(|event| tip_of(event).is_some_and(|tip| tip.hash == start.hash));
         let missed = pending.iter().skip(from.map_or(0, |index| index + 1));
-        let mut tip = None;
-        for event in missed {
-            tip = feed.apply(event).or(tip);
-        }
-        if let Some(tip) = tip {
-            table.settle(&tip);
-        }
+        missed.for_each(|event| drop(feed.apply(event)));
         filled.send_replace(true);
         info!(height = start.height, names = chain.tip().name_count, "DNS table filled");
         if feed.follow().await.is_none() {
             return;
         }
         warn!("DNS missed events of the chain; the table is filled again");
+    }
+}
+
+/// Fills the table, however often it takes; gives the block that it is as of, and the events since before. The pauses
+/// between attempts grow from the first one.
+async fn filled_at_last<F>(
+    chain: &ChainHandle,
+    mut attempt: impl FnMut() -> F,
+    mut pause: Duration,
+) -> (broadcast::Receiver<Arc<ChainEvent>>, TipRow)
+where
+    F: Future<Output = Result<TipRow, StoreError>>,
+{
+    loop {
+        // Subscribed before the table is filled, so that nothing falls between the two.
+        let events = chain.events();
+        match attempt().await {
+            Ok(start) => return (events, start),
+            Err(error) => error!(
+                %error, retry_in_s = pause.as_secs(),
+                "names cannot be read from the database; DNS stays not ready"
+            ),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(MAX_RETRY);
     }
 }
 
@@ -128,52 +145,79 @@ impl Feed<'_> {
 
     /// Applies events until the chain stops (`None`) or some were missed.
     async fn follow(&mut self) -> Option<()> {
-        // The tip, while a reorganisation may still be going on.
-        let mut unsettled: Option<Block> = None;
+        let mut rest = Rest::default();
+        // A version can also come from the table's becoming ready, of which no event tells.
+        let mut looks = interval(SETTLE);
         loop {
-            let event = match &unsettled {
-                None => self.events.recv().await,
-                Some(tip) => match timeout(SETTLE, self.events.recv()).await {
-                    Ok(event) => event,
-                    Err(_) => {
-                        self.table.settle(tip);
-                        self.serials.keep(self.table).await;
-                        unsettled = None;
-                        continue;
-                    }
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Ok(event) => if let Some(moved) = self.apply(&event) {
+                        rest.note(moved, Instant::now());
+                    },
+                    Err(broadcast::error::RecvError::Lagged(_)) => return Some(()),
+                    Err(broadcast::error::RecvError::Closed) => return None,
                 },
-            };
-            match event {
-                Ok(event) => {
-                    let is_undone = matches!(&*event, ChainEvent::Disconnected(_));
-                    if let Some(tip) = self.apply(&event).filter(|_| is_undone || unsettled.is_some()) {
-                        unsettled = Some(tip);
-                    }
-                    self.serials.keep(self.table).await;
+                () = rest.over() => {
+                    self.table.settle();
+                    rest = Rest::default();
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => return Some(()),
-                Err(broadcast::error::RecvError::Closed) => return None,
+                _ = looks.tick() => {}
             }
+            self.serials.keep(self.table).await;
         }
     }
 
-    /// Gives the new tip if the event has moved it.
-    fn apply(&self, event: &ChainEvent) -> Option<Block> {
+    /// Tells whether the event has moved the tip, and where to.
+    fn apply(&self, event: &ChainEvent) -> Option<Moved> {
         match event {
-            ChainEvent::Connected(block) => Some(self.publish(&block.tip, &block.changes)),
-            ChainEvent::Disconnected(block) => Some(self.publish(&block.tip, &block.changes)),
+            ChainEvent::Connected(block) => {
+                self.publish(&block.tip, &block.changes);
+                Some(Moved::Forth)
+            }
+            ChainEvent::Disconnected(block) => {
+                self.publish(&block.tip, &block.changes);
+                Some(Moved::Back)
+            }
             ChainEvent::TransactionAdded(_) | ChainEvent::TransactionRemoved { .. } | ChainEvent::Alarm(_) => None,
         }
     }
 
-    fn publish(&self, tip: &Tip, changes: &[(Name, Option<NameState>)]) -> Block {
+    fn publish(&self, tip: &Tip, changes: &[(Name, Option<NameState>)]) {
         let changes = changes.iter().map(|(name, state)| {
             let entry = state.as_ref().map(|state| entry(self.params, state));
             (name.clone(), entry)
         });
         let block = Block { height: tip.height, time: tip.time, hash: Some(tip.hash.0) };
         self.table.publish_block(&block, changes);
-        block
+    }
+}
+
+/// How an event moved the tip.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Moved {
+    Forth,
+    Back,
+}
+
+/// When a reorganisation counts as complete: once the tip has not moved for a while, whatever else happens.
+#[derive(Default)]
+struct Rest {
+    until: Option<Instant>,
+}
+
+impl Rest {
+    fn note(&mut self, moved: Moved, now: Instant) {
+        if moved == Moved::Back || self.until.is_some() {
+            self.until = Some(now + SETTLE);
+        }
+    }
+
+    /// Waits for it; for ever, if there is no reorganisation.
+    async fn over(&self) {
+        match self.until {
+            Some(until) => sleep_until(until).await,
+            None => future::pending().await,
+        }
     }
 }
 
@@ -195,3 +239,6 @@ fn entry(params: &Params, state: &NameState) -> Entry {
     };
     Entry::new(life, &state.records)
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,23 @@ pub enum TransferError {
     /// A secondary is no address.
     #[error("dns.transfer.notify: {0:?} is not an IP address, or an IP address and a port such as \"192.0.2.53:53\"")]
     Notify(String),
+    /// Somebody is told of versions that nobody may fetch.
+    #[error(
+        "dns.transfer.notify names secondaries, but nobody may fetch a zone: list them in dns.transfer.allow, or their \
+         keys in dns.transfer.allow_keys"
+    )]
+    NotifyOnly,
+    /// One zone lies within another, and a transfer of the outer one could not say so.
+    #[error(
+        "dns.suffixes: {inner:?} lies within {outer:?}, and secondaries would take it for a part of that zone: leave one \
+         of them out, or serve it from a node of its own"
+    )]
+    Nested {
+        /// The longer suffix.
+        inner: String,
+        /// The shorter one.
+        outer: String,
+    },
     /// A key's name is no domain name.
     #[error("dns.transfer.{key}: {name:?} is not a key name: write it like a domain name")]
     KeyName {
@@ -132,8 +149,22 @@ impl TransferConfig {
         }
         self.networks()?;
         self.secondaries()?;
+        if !self.notify.is_empty() && !self.is_enabled() {
+            return Err(TransferError::NotifyOnly);
+        }
         self.key_names()?;
         self.notify_key_name().map(drop)
+    }
+
+    /// What is transferred is one zone each, without cuts between them: none may lie within another.
+    pub(crate) fn validate_zones(&self, zones: &[Dname]) -> Result<(), TransferError> {
+        let nested = |inner: &Dname| zones.iter().find(|outer| *outer != inner && inner.is_within(outer)).cloned();
+        match zones.iter().find_map(|inner| Some((inner, nested(inner)?))) {
+            Some((inner, outer)) if self.is_enabled() => {
+                Err(TransferError::Nested { inner: inner.to_string(), outer: outer.to_string() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether anybody may fetch a zone.
@@ -197,7 +228,14 @@ mod tests {
     #[test]
     fn each_rule_has_its_sentence() {
         check("allow = ['192.0.2.0/24', '2001:db8::/32']\nallow_keys = ['fleet']", Ok(()));
-        check("notify = ['192.0.2.53', '[2001:db8::53]:5353']\nnotify_key = 'fleet.'", Ok(()));
+        check("allow = ['::1']\nnotify = ['192.0.2.53', '[2001:db8::53]:5353']\nnotify_key = 'fleet.'", Ok(()));
+        check(
+            "notify = ['192.0.2.53']",
+            Err(
+                "dns.transfer.notify names secondaries, but nobody may fetch a zone: list them in dns.transfer.allow, \
+                 or their keys in dns.transfer.allow_keys",
+            ),
+        );
         check(
             "notify = ['ns1.example']",
             Err("dns.transfer.notify: \"ns1.example\" is not an IP address, or an IP address and a port such as \

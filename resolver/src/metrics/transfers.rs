@@ -59,6 +59,8 @@ impl TransferMetrics {
             Outcome::Ahead => "ahead",
             Outcome::NeedsTcp => "needs_tcp",
             Outcome::Denied => "denied",
+            Outcome::WrongTransport => "wrong_transport",
+            Outcome::Malformed => "malformed",
             Outcome::NotReady => "not_ready",
             Outcome::Busy => "busy",
             Outcome::Aborted => "aborted",

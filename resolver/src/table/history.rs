@@ -18,9 +18,11 @@ use ledger::name::Name;
 use super::{SHARDS, Table};
 use crate::{
     records::RecordSet,
-    source::{Entry, NameView as _, Version},
+    source::{Entry, NameView as _, Readiness, Version},
 };
 
+/// The most blocks that wait for the height to rise above the serial; the next is a version whatever its height.
+pub(crate) const MAX_WAITING: u32 = 6;
 /// What a step takes besides names and records, in bytes: lengths, heights, pointers.
 const TOUCHED_BYTES: usize = 96;
 
@@ -40,6 +42,8 @@ pub struct Published {
     pub table: Arc<Table>,
     /// What led to it, the oldest first.
     pub steps: Vec<Arc<Step>>,
+    // Its serial is not given out yet: it was made from nothing, at a height that gives none.
+    is_provisional: bool,
 }
 
 /// What happened to one version.
@@ -69,26 +73,54 @@ pub(super) struct Versions {
     last: Option<Version>,
     // Changed since the newest version.
     pending: HashSet<Name>,
+    // Height of the newest version.
+    height: u32,
+    // What the newest snapshot's block is called.
+    tip: Option<u64>,
+    contents: Contents,
+    // Whether no version tells of what the table holds: it was made from nothing, at a height that gives no serial.
+    is_provisional: bool,
     // Whether blocks of the newest version have been undone since.
     is_astray: bool,
     // For each shard, a block before which no entry in it changes by height alone.
     wakes: Vec<u32>,
 }
 
+/// Where the names come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Contents {
+    /// Nobody has put any in.
+    New,
+    /// All were forgotten, and none have come since.
+    Cleared,
+    /// Somebody has.
+    Filled,
+}
+
 impl Published {
     pub(super) fn nothing(table: Arc<Table>) -> Self {
-        Self { table, steps: Vec::new() }
+        Self { table, steps: Vec::new(), is_provisional: false }
     }
 
-    /// The newest version's name.
+    /// The newest version's name; `None` if there is nothing that may be fetched.
     pub fn version(&self) -> Option<Version> {
-        self.table.facts.version
+        self.table.facts.version.filter(|_| !self.is_provisional)
     }
 }
 
 impl Versions {
     pub(super) fn new() -> Self {
-        Self { limits: None, last: None, pending: HashSet::new(), is_astray: false, wakes: vec![u32::MAX; SHARDS] }
+        Self {
+            limits: None,
+            last: None,
+            pending: HashSet::new(),
+            height: 0,
+            tip: None,
+            contents: Contents::New,
+            is_provisional: true,
+            is_astray: false,
+            wakes: vec![u32::MAX; SHARDS],
+        }
     }
 
     pub(super) fn set_limits(&mut self, limits: HistoryLimits, newest: &Table) {
@@ -105,52 +137,90 @@ impl Versions {
         self.last = Some(last);
     }
 
+    /// Forgets what the table holds, but not the serials.
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+        self.contents = Contents::Cleared;
+        (self.is_provisional, self.is_astray) = (true, false);
+    }
+
+    /// Whether the table is empty only because all was forgotten.
+    pub(super) fn is_cleared(&self) -> bool {
+        self.contents == Contents::Cleared
+    }
+
     /// Takes note of a snapshot that follows another by a block or its undoing, and gives its version; the snapshot *is*
     /// a version if that is true.
     pub(super) fn follow(&mut self, old: &Table, new: &Table, tag: Option<u64>, names: &[Name]) -> (Version, bool) {
+        (self.contents, self.tip) = (Contents::Filled, tag);
         if self.limits.is_some() {
             self.pending.extend(names.iter().cloned());
             self.note_turns(new, names);
         }
         let height = new.facts.height;
-        match self.last {
-            Some(last) if height <= last.serial => {
-                self.is_astray |= height <= old.facts.height;
-                if tag.is_some() && tag == last.tag {
-                    self.is_astray = false;
-                }
-                (last, false)
-            }
-            _ => (self.begin(height, tag), true),
+        let Some(last) = self.last.filter(|last| height <= last.serial) else {
+            return (self.begin(height, height), true);
+        };
+        if tag.is_some() && tag == last.tag {
+            self.is_astray = false;
+            return match self.is_provisional {
+                true => (self.begin(last.serial, height), true),
+                false => (last, false),
+            };
+        }
+        self.is_astray |= height <= old.facts.height;
+        let is_ready = new.facts.readiness == Readiness::Ready;
+        match is_ready && (self.is_provisional || self.lags_behind(height)) {
+            true => (self.begin(last.serial.saturating_add(1), height), true),
+            false => (last, false),
         }
     }
 
-    /// The version of a snapshot that was made from nothing.
+    /// The version of a snapshot that was made from nothing. At a height that gives no serial it is provisional until
+    /// the table is ready: a node that fetches the chain anew begins far below what it gave out in an earlier life.
     pub(super) fn start(&mut self, new: &Table, tag: Option<u64>) -> Version {
+        (self.contents, self.tip) = (Contents::Filled, tag);
         self.pending.clear();
         if self.limits.is_some() {
             self.wake_all(new);
         }
         let height = new.facts.height;
         match self.last {
-            Some(last) if tag.is_some() && tag == last.tag => self.begin(last.serial, tag),
-            Some(last) if height <= last.serial => self.begin(last.serial.saturating_add(1), tag),
-            _ => self.begin(height, tag),
+            Some(last) if tag.is_some() && tag == last.tag => self.begin(last.serial, height),
+            Some(last) if height <= last.serial => {
+                let serial = last.serial.saturating_add(1);
+                if new.facts.readiness == Readiness::Ready {
+                    return self.begin(serial, height);
+                }
+                (self.is_provisional, self.is_astray) = (true, false);
+                Version { serial, tag }
+            }
+            _ => self.begin(height, height),
         }
     }
 
-    /// Whether the chain rests on blocks that no version tells of yet, at a height that gives no serial. If so, the
+    /// Whether a ready table rests on blocks that no version tells of, at a height that gives no serial. If so, the
     /// version to make of it.
-    pub(super) fn settle(&mut self, tag: Option<u64>) -> Option<Version> {
-        let last = self.last.filter(|_| self.is_astray)?;
-        Some(self.begin(last.serial.saturating_add(1), tag))
+    pub(super) fn settle(&mut self, height: u32) -> Option<Version> {
+        let last = self.last.filter(|_| self.contents == Contents::Filled)?;
+        let is_untold = self.is_provisional || self.is_astray || self.lags_behind(height);
+        is_untold.then(|| self.begin(last.serial.saturating_add(1), height))
     }
 
-    fn begin(&mut self, serial: u32, tag: Option<u64>) -> Version {
-        let version = Version { serial, tag };
-        self.last = Some(version);
-        self.is_astray = false;
+    fn lags_behind(&self, height: u32) -> bool {
+        height.saturating_sub(self.height) > MAX_WAITING
+    }
+
+    fn begin(&mut self, serial: u32, height: u32) -> Version {
+        let version = Version { serial, tag: self.tip };
+        (self.last, self.height) = (Some(version), height);
+        (self.is_provisional, self.is_astray) = (false, false);
         version
+    }
+
+    /// What readers see of `table`, which was made from nothing.
+    pub(super) fn publish_first(&self, table: Arc<Table>) -> Published {
+        Published { is_provisional: self.is_provisional, ..Published::nothing(table) }
     }
 
     /// What readers see of `table`, which has become a version.
@@ -158,7 +228,7 @@ impl Versions {
         let Some(limits) = self.limits else { return Published::nothing(table) };
         let mut names = std::mem::take(&mut self.pending);
         self.add_turned(&mut names, before.table.facts.height, &table);
-        let Some(from) = before.version() else { return Published::nothing(table) };
+        let Some(from) = before.table.facts.version else { return Published::nothing(table) };
         let touched = names.into_iter().map(|name| {
             let was = before.table.lookup(&name).map(detached);
             (name, was)
@@ -166,13 +236,14 @@ impl Versions {
         let mut steps = before.steps.clone();
         steps.push(Arc::new(Step::new(from, before.table.facts.height, touched.collect())));
         forget(&mut steps, limits);
-        Published { table, steps }
+        Published { table, steps, is_provisional: false }
     }
 
     /// Puts steps before the only version there is. `blocks` are those below it, the newest first.
     pub(super) fn remember(&self, now: &Published, blocks: impl IntoIterator<Item = PastBlock>) -> Published {
-        let (Some(limits), Some(newest)) = (self.limits, now.version()) else {
-            return Published { table: now.table.clone(), steps: now.steps.clone() };
+        let &Published { ref table, ref steps, is_provisional } = now;
+        let (Some(limits), Some(newest)) = (self.limits, table.facts.version) else {
+            return Published { table: table.clone(), steps: steps.clone(), is_provisional };
         };
         let blocks: Vec<PastBlock> = blocks.into_iter().take(limits.versions).collect();
         let tip = now.table.facts.height;
@@ -208,7 +279,7 @@ impl Versions {
         let mut steps: Vec<Arc<Step>> = steps.collect();
         steps.reverse();
         forget(&mut steps, limits);
-        Published { table: now.table.clone(), steps }
+        Published { table: now.table.clone(), steps, is_provisional }
     }
 
     fn wake_all(&mut self, table: &Table) {

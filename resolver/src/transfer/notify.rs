@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -18,13 +18,13 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Key, Transfers, Zone, tsig, unix_time, zone::soa};
+use super::{Key, Transfers, Zone, on_offer, tsig, unix_time, zone::soa};
 use crate::{
     config::{TransferConfig, TransferError},
     handler::Handler,
     metrics::Notified,
     rtype,
-    source::{NameSource, Readiness, Version},
+    source::{NameSource, Version},
     table::Published,
 };
 
@@ -37,17 +37,53 @@ const MAX_REPLY_BYTES: usize = 1_232;
 /// Opcode NOTIFY and AA.
 const NOTIFY_FLAGS: u8 = 4 << 3 | 0x04;
 
-/// Begins to tell the secondaries in `config`.
-pub(crate) fn spawn(handler: &Arc<Handler>, config: &TransferConfig) -> Result<JoinSet<()>, TransferError> {
+/// Begins to tell the secondaries in `config`. `listening` are the addresses that they ask.
+pub(crate) fn spawn(
+    handler: &Arc<Handler>,
+    config: &TransferConfig,
+    listening: &[SocketAddr],
+) -> Result<JoinSet<()>, TransferError> {
     let mut tasks = JoinSet::new();
     for addr in config.secondaries()? {
-        tasks.spawn(keep_informed(handler.clone(), addr, config.notify_key_name()?));
+        let path = Path { from: source(addr, listening), to: addr };
+        tasks.spawn(keep_informed(handler.clone(), path, config.notify_key_name()?));
     }
     Ok(tasks)
 }
 
+/// Between which addresses a notification goes.
+#[derive(Clone, Copy)]
+struct Path {
+    from: SocketAddr,
+    to: SocketAddr,
+}
+
+/// The address that a secondary knows us by, for it may listen to no other: the one that we listen on, if there is only
+/// one that it could ask. Else the system chooses. The port is any.
+fn source(secondary: SocketAddr, listening: &[SocketAddr]) -> SocketAddr {
+    let any: IpAddr = match secondary {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let is_local = secondary.ip().is_loopback();
+    let reachable = |ip: IpAddr| ip.is_unspecified() || ip.is_loopback() == is_local;
+    let family = listening.iter().filter(|addr| addr.is_ipv4() == secondary.is_ipv4() && reachable(addr.ip()));
+    let mut sources: Vec<SocketAddr> = family.map(|addr| with_port(*addr, 0)).collect();
+    sources.sort();
+    sources.dedup();
+    match sources[..] {
+        [only] => only,
+        _ => (any, 0).into(),
+    }
+}
+
+fn with_port(mut addr: SocketAddr, port: u16) -> SocketAddr {
+    addr.set_port(port);
+    addr
+}
+
 /// Tells one secondary of every version, for ever.
-async fn keep_informed(handler: Arc<Handler>, addr: SocketAddr, key: Option<crate::dname::Dname>) {
+async fn keep_informed(handler: Arc<Handler>, path: Path, key: Option<crate::dname::Dname>) {
     let key = key.and_then(|name| Transfers::key(&handler.transfers, &name).cloned());
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,8 +95,8 @@ async fn keep_informed(handler: Arc<Handler>, addr: SocketAddr, key: Option<crat
         };
         told = Some(version);
         for zone in handler.site.zones() {
-            let outcome = tell(&handler, zone, &published, addr, key.as_ref()).await;
-            debug!(secondary = %addr, zone = %zone.apex(), serial = version.serial, ?outcome, "notified");
+            let outcome = tell(&handler, zone, &published, path, key.as_ref()).await;
+            debug!(secondary = %path.to, zone = %zone.apex(), serial = version.serial, ?outcome, "notified");
             handler.metrics.transfers.notified(outcome);
         }
     }
@@ -68,19 +104,18 @@ async fn keep_informed(handler: Arc<Handler>, addr: SocketAddr, key: Option<crat
 
 /// The newest version, if it may be fetched.
 fn newest(source: &dyn NameSource) -> Option<(Version, Arc<Published>)> {
-    let published = source.published()?;
-    (source.view().facts().readiness == Readiness::Ready).then_some(())?;
+    let published = on_offer(source)?;
     Some((published.version()?, published))
 }
 
 /// Tells one secondary of one zone, until it answers, patience ends, or there is something newer to tell.
-async fn tell(handler: &Handler, zone: &Zone, published: &Published, addr: SocketAddr, key: Option<&Key>) -> Notified {
+async fn tell(handler: &Handler, zone: &Zone, published: &Published, path: Path, key: Option<&Key>) -> Notified {
     for patience_s in PATIENCE_S {
-        match timeout(Duration::from_secs(patience_s), ask(zone, published, addr, key)).await {
+        match timeout(Duration::from_secs(patience_s), ask(zone, published, path, key)).await {
             Ok(Ok(outcome)) => return outcome,
             Ok(Err(error)) => {
                 // Mostly "connection refused": nobody listens there now.
-                debug!(secondary = %addr, %error, "notification not sent");
+                debug!(secondary = %path.to, from = %path.from.ip(), %error, "notification not sent");
                 tokio::time::sleep(Duration::from_secs(patience_s)).await;
             }
             Err(_) => {}
@@ -94,14 +129,10 @@ async fn tell(handler: &Handler, zone: &Zone, published: &Published, addr: Socke
 }
 
 /// Sends one notification and waits for its acknowledgement.
-async fn ask(zone: &Zone, published: &Published, addr: SocketAddr, key: Option<&Key>) -> io::Result<Notified> {
-    let any: SocketAddr = match addr {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
+async fn ask(zone: &Zone, published: &Published, path: Path, key: Option<&Key>) -> io::Result<Notified> {
     // A port of its own for each: a forged acknowledgement has to guess it, and the ID.
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(addr).await?;
+    let socket = UdpSocket::bind(path.from).await?;
+    socket.connect(path.to).await?;
     let mut id = [0; 2];
     getrandom::fill(&mut id).map_err(io::Error::other)?;
     let mut message = notification(id, zone, published);
@@ -140,4 +171,28 @@ fn notification(id: [u8; 2], zone: &Zone, published: &Published) -> Vec<u8> {
 
 fn message_question_end(zone: &Zone) -> usize {
     12 + zone.apex().as_wire().len() + 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(secondary: &str, listening: &[&str], expected: &str) {
+        let parse = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let listening: Vec<SocketAddr> = listening.iter().map(|text| parse(text)).collect();
+        assert_eq!(source(parse(secondary), &listening), parse(expected), "{secondary} {listening:?}");
+    }
+
+    #[test]
+    fn notifications_come_from_the_address_that_is_asked() {
+        let both = ["127.0.0.1:5354", "192.0.2.1:5354"];
+        check("192.0.2.53:53", &both, "192.0.2.1:0");
+        check("127.0.0.1:5300", &both, "127.0.0.1:0");
+        check("192.0.2.53:53", &["192.0.2.1:53", "192.0.2.1:5354", "[2001:db8::1]:53"], "192.0.2.1:0");
+        check("[2001:db8::53]:53", &["192.0.2.1:53", "[2001:db8::1]:53"], "[2001:db8::1]:0");
+        check("192.0.2.53:53", &["192.0.2.1:53", "192.0.2.2:53"], "0.0.0.0:0");
+        check("192.0.2.53:53", &["192.0.2.1:53", "0.0.0.0:5354"], "0.0.0.0:0");
+        check("192.0.2.53:53", &["127.0.0.1:53"], "0.0.0.0:0");
+        check("[2001:db8::53]:53", &["192.0.2.1:53"], "[::]:0");
+    }
 }

@@ -168,14 +168,13 @@ pub(crate) fn check(message: &[u8], keys: &[Key], clock: fn() -> u64) -> Checked
     if !is_equal(&mac[..tsig.mac.len()], &tsig.mac) {
         return Checked::Refused(TsigError::BadSignature, refuse(message, &tsig, TsigError::BadSignature));
     }
-    let mut signing = Signing { key: key.clone(), previous: tsig.mac.clone(), is_first: true, clock };
+    let signing = Signing { key: key.clone(), previous: tsig.mac.clone(), is_first: true, clock };
     if clock().abs_diff(tsig.time) > u64::from(tsig.fudge) {
         return Checked::Refused(TsigError::BadTime, signing.bad_time(message, &tsig));
     }
     if tsig.mac.len() < full {
         return Checked::Refused(TsigError::BadTruncation, signing.refuse_signed(message, &tsig));
     }
-    signing.is_first = true;
     Checked::Signed(stripped, signing)
 }
 

@@ -87,6 +87,9 @@ mod tests {
         let table = SharedTable::new(120);
         table.resume(again.last().expect("it was kept"));
         table.publish_all(5, 0, resolver::Filling::new(120));
-        assert_eq!(table.published().and_then(|published| published.version()).map(|version| version.serial), Some(9));
+        let serial = || table.published().and_then(|published| published.version()).map(|version| version.serial);
+        assert_eq!(serial(), None);
+        table.set_readiness(resolver::Readiness::Ready);
+        assert_eq!(serial(), Some(9));
     }
 }
