@@ -36,7 +36,7 @@ async fn a_reorganisation_settles_while_other_things_happen() {
     let mut serials = SerialFile::load(dir.path().join("dns.serial"));
     let (sender, events) = broadcast::channel(64);
     let genesis = chain.handle().tip();
-    let tip = Tip { height: 4, ..genesis };
+    let tip = Tip { height: 4, ..*genesis };
     let undone = BlockDisconnected { hash: tip.hash, height: 5, tip, changes: Vec::new(), transactions: Vec::new() };
     sender.send(Arc::new(ChainEvent::Disconnected(undone))).expect("somebody listens");
     let mut feed = Feed { params, table: &table, serials: &mut serials, events };
