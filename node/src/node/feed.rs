@@ -48,7 +48,9 @@ pub(super) async fn run(
         };
         let from = pending.iter().rposition(|event| tip_of(event).is_some_and(|tip| tip.hash == start.hash));
         let missed = pending.iter().skip(from.map_or(0, |index| index + 1));
-        missed.for_each(|event| drop(feed.apply(event)));
+        missed.for_each(|event| {
+            feed.apply(event);
+        });
         filled.send_replace(true);
         info!(height = start.height, names = chain.tip().name_count, "DNS table filled");
         if feed.follow().await.is_none() {
