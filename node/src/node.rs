@@ -294,7 +294,9 @@ fn prepare_zone(config: &Config, table: &SharedTable) -> feed::SerialFile {
     if let Some(limits) = config.dns.transfer.history() {
         table.keep_history(limits);
     }
-    let serials = feed::SerialFile::load(config.data_dir.join("dns.serial"));
+    // The configuration was checked, so there are zones to tell apart.
+    let digest = config.dns.zones_digest().unwrap_or_default();
+    let serials = feed::SerialFile::load(config.data_dir.join("dns.serial"), digest);
     if let Some(last) = serials.last() {
         table.resume(last);
     }

@@ -242,6 +242,11 @@ impl DnsConfig {
         Ok(Site::new(zones, self.server_id.clone()))
     }
 
+    /// A digest of what is in the zones besides names: for the same block, other zones have another one.
+    pub fn zones_digest(&self) -> Result<u64, ConfigError> {
+        Ok(self.site()?.digest())
+    }
+
     /// The suffixes as names.
     pub fn zones(&self) -> Result<Vec<Dname>, ConfigError> {
         self.suffixes.iter().map(|text| suffix(text)).collect()

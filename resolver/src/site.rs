@@ -126,6 +126,17 @@ impl Site {
         &self.zones
     }
 
+    /// What tells zones that hold the same names apart, for the secondaries of any of them.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hash = Sha256::new();
+        for zone in &self.zones {
+            hash.update(zone.apex.as_wire());
+            hash.update(zone.contact.as_wire());
+            hash.update(zone.salt.to_be_bytes());
+        }
+        first_eight(hash)
+    }
+
     /// The operator's name for this server.
     pub fn server_id(&self) -> Option<&str> {
         self.server_id.as_deref()
@@ -244,7 +255,11 @@ fn salt(zone: &Zone) -> u64 {
     addresses.sort_unstable();
     addresses.iter().for_each(|address| hash.update(address.to_string() + " "));
     zone.name_servers.iter().for_each(|name| hash.update(name.as_wire()));
-    hash.finalize().iter().take(8).fold(0, |salt, &byte| salt << 8 | u64::from(byte))
+    first_eight(hash)
+}
+
+fn first_eight(hash: Sha256) -> u64 {
+    hash.finalize().iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 #[cfg(test)]
@@ -266,6 +281,21 @@ mod tests {
         ] {
             assert_eq!(site.is_own(&name.parse().expect("valid")), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn zones_with_other_contents_have_another_digest() {
+        let digest = |suffix: &str, addresses: &[&str], contact: Option<&str>| {
+            let addresses = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+            let zone = Zone::new(suffix.parse().expect("valid"), addresses).expect("short");
+            let contact = contact.map(|contact| contact.parse().expect("valid"));
+            Site::new(vec![zone.delegated(Authority { name_servers: Vec::new(), contact })], None).digest()
+        };
+        let one = digest("p2p", &["192.0.2.1", "192.0.2.2"], None);
+        assert_eq!(one, digest("p2p", &["192.0.2.2", "192.0.2.1"], None));
+        assert_ne!(one, digest("p2p", &["192.0.2.1"], None));
+        assert_ne!(one, digest("alt", &["192.0.2.1", "192.0.2.2"], None));
+        assert_ne!(one, digest("p2p", &["192.0.2.1", "192.0.2.2"], Some("a.b")));
     }
 
     #[test]

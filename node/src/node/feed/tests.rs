@@ -33,7 +33,7 @@ async fn a_reorganisation_settles_while_other_things_happen() {
     table.publish_block(&Block { height: 5, time: 0, hash: Some([5; 32]) }, []);
     table.set_readiness(Readiness::Ready);
     let dir = tempfile::tempdir().expect("a directory");
-    let mut serials = SerialFile::load(dir.path().join("dns.serial"));
+    let mut serials = SerialFile::load(dir.path().join("dns.serial"), 0);
     let (sender, events) = broadcast::channel(64);
     let genesis = chain.handle().tip();
     let tip = Tip { height: 4, ..*genesis };
