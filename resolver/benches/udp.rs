@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p resolver --bench udp` prints what one process can know of itself, in processor time. scripts/tests/dns_compare.py runs
 //! the same table beside other name servers: `udp zone DIRECTORY` writes it as a zone file, with a list of queries for
-//! dnsperf; `udp serve` answers from it, on the address that it prints, until its standard input ends.
+//! dnsperf; `udp serve` answers from it, on the address that it prints, until its standard input ends. `udp serve blocks`
+//! publishes a block of 1,000 changes every 200 ms as well, and says how long the slowest so far took to be visible.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +13,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ledger::{
@@ -36,7 +37,7 @@ fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match args.first().map(String::as_str) {
         Some("zone") => write_zone(Path::new(&args[1])),
-        Some("serve") => serve(),
+        Some("serve") => serve(args.get(1).is_some_and(|arg| arg == "blocks")),
         _ => measure(),
     }
 }
@@ -142,8 +143,12 @@ fn write_zone(directory: &Path) {
     }
 }
 
-fn serve() {
+fn serve(with_blocks: bool) {
     let table = Arc::new(table());
+    if with_blocks {
+        let table = table.clone();
+        std::thread::spawn(move || publish_blocks(&table));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let config = DnsConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], ..DnsConfig::default() };
@@ -155,6 +160,29 @@ fn serve() {
     });
 }
 
+/// What the `block`th block changes: 1,000 names, of which a third is new.
+fn changes(block: u64) -> Vec<(Name, Option<Entry>)> {
+    let change = |i| entry(mix(i + block * 1_000) % (NAMES + NAMES / 2));
+    (0..1_000).map(change).map(|(name, entry)| (name, Some(entry))).collect()
+}
+
+/// Never ends; prints each time that is longer than all before.
+fn publish_blocks(table: &SharedTable) {
+    let mut slowest = Duration::ZERO;
+    for block in 1.. {
+        let changes = changes(block);
+        let started = Instant::now();
+        table.publish(HEIGHT + block as u32, 0, changes);
+        assert_eq!(table.view().facts().height, HEIGHT + block as u32);
+        let took = started.elapsed();
+        if took > slowest {
+            slowest = took;
+            println!("block {block} of 1000 changes visible after: {:.1} ms", took.as_secs_f64() * 1e3);
+        }
+        std::thread::sleep(Duration::from_millis(200).saturating_sub(took));
+    }
+}
+
 fn measure() {
     let started = Clock::start();
     let bytes: usize = (0..NAMES).map(|index| entry(index).0.as_bytes().len()).sum();
@@ -162,9 +190,9 @@ fn measure() {
     let table = Arc::new(table());
     println!("bytes per name: {}, {}", table.table().heap_bytes() as u64 / NAMES, resident());
     for block in 1..=5 {
-        let changes: Vec<_> = (0..1_000).map(|i| entry(mix(i + block * 1_000) % (NAMES + NAMES / 2))).collect();
+        let changes = changes(block);
         let started = Clock::start();
-        table.publish(HEIGHT + block as u32, 0, changes.into_iter().map(|(name, entry)| (name, Some(entry))));
+        table.publish(HEIGHT + block as u32, 0, changes);
         println!("a block of 1000 changes published in: {:.2} ms", started.seconds() * 1e3);
     }
     compose(table);
