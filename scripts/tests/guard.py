@@ -354,7 +354,7 @@ def attack(scene, per_second, seconds):
     sent, result = attacker.result()["sent"], client.result()
     ratios = [(after["tx"][kind] - before["tx"][kind]) / (after["rx"][kind] - before["rx"][kind]) for kind in (0, 1)]
     rate = sent / (seconds + 2)
-    require(rate > 0.3 * per_second, f"only {rate:.0f} of {per_second} forged queries a second were sent")
+    require(rate > 0.1 * per_second, f"only {rate:.0f} of {per_second} forged queries a second were sent")
     require(max(ratios) <= AMPLIFICATION, f"{rate:.0f} forged queries a second came back {max(ratios):.2f}-fold")
     good = served_well(result, f"{rate:.0f} forged queries a second")
     return f"{rate:,.0f} forged queries a second: {ratios[0]:.2f} bytes of DNS out per byte in ({ratios[1]:.2f} with headers), {good}"
