@@ -4,7 +4,8 @@
 Forged queries from one /24, a thousand and a hundred thousand a second: in the long run the node's interface gives out at
 most three times what comes in. Meanwhile a client in that same /24 that has a cookie gets at least 99 % of its answers,
 99 % of them within 10 ms. Then random names without number, with and without DNSSEC, thousands of idle connections, and
-clients that ask and never read: memory stays flat, and the client is still served as well. Needs root.
+clients that ask and never read: memory stays flat (bounded, where they ask over TLS and HTTPS), and the client is still
+served as well. Needs root.
 """
 
 import contextlib
@@ -45,7 +46,8 @@ CONNECTIONS = 512
 CROWDS = 5
 # What the cache of signatures may take at most, and a little for everything that grows with time.
 GROWTH_KIB = 24 * 1024
-# What one encrypted connection may take whose client asks as much as it may and reads nothing.
+# Encrypted connections whose clients ask as much as they may and read nothing do take memory, up to the cap on
+# connections: about 150 KiB each. This keeps it from getting worse; it is not flat, as it should be (below GROWTH_KIB).
 READER_KIB = 192
 DNSKEY, SOA, A, ANY, TXT = 48, 6, 1, 255, 16
 
@@ -354,7 +356,7 @@ def attack(scene, per_second, seconds):
     sent, result = attacker.result()["sent"], client.result()
     ratios = [(after["tx"][kind] - before["tx"][kind]) / (after["rx"][kind] - before["rx"][kind]) for kind in (0, 1)]
     rate = sent / (seconds + 2)
-    require(rate > 0.1 * per_second, f"only {rate:.0f} of {per_second} forged queries a second were sent")
+    require(rate > max(500, 0.3 * per_second), f"only {rate:.0f} of {per_second} forged queries a second were sent")
     require(max(ratios) <= AMPLIFICATION, f"{rate:.0f} forged queries a second came back {max(ratios):.2f}-fold")
     good = served_well(result, f"{rate:.0f} forged queries a second")
     return f"{rate:,.0f} forged queries a second: {ratios[0]:.2f} bytes of DNS out per byte in ({ratios[1]:.2f} with headers), {good}"
@@ -436,7 +438,7 @@ def run(args):
             note(slow_encrypted(scene, args.readers, 3))
             until(lambda: scene.honest(1).result()["served"] > 0, 10, "be served after all that")
             no_panics(net)
-            return f"amplification at most {AMPLIFICATION}, memory flat, the honest client served in {len(lines)} situations"
+            return f"amplification at most {AMPLIFICATION}, memory bounded, the honest client served in {len(lines)} situations"
 
 
 arguments = parser(__doc__)
