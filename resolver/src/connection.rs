@@ -204,11 +204,13 @@ impl Hall {
     }
 }
 
-/// Makes a TLS connection, unless the client is slow or others need its place.
-async fn shake_hands(tls: &TlsAcceptor, socket: TcpStream, terms: &Terms) -> Result<TlsStream<TcpStream>, End> {
+/// Makes a TLS connection, unless the client is slow or others need its place. Boxed, like its making: a future keeps
+/// room for each place that a value passes through, and there are several.
+async fn shake_hands(tls: &TlsAcceptor, socket: TcpStream, terms: &Terms) -> Result<Box<TlsStream<TcpStream>>, End> {
+    let shaking = Box::pin(tls.accept(socket));
     tokio::select! {
-        shaken = timeout(HANDSHAKE, tls.accept(socket)) => match shaken {
-            Ok(Ok(socket)) => Ok(socket),
+        shaken = timeout(HANDSHAKE, shaking) => match shaken {
+            Ok(Ok(socket)) => Ok(Box::new(socket)),
             Ok(Err(error)) => {
                 debug!(client = %terms.client.addr, %error, "no TLS handshake");
                 Err(End::Handshake)

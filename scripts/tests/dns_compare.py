@@ -3,8 +3,8 @@
 
 Prints for each server how soon it answers, its memory (proportional share of all its processes), and what dnsperf gets
 out of it: answers per second, and per second of processor time of the server; then, at an equal rate for all, how long
-half, 99 and 99.9 of a hundred queries take at most. Then the medians, and ours alone while blocks of 1,000
-changes come. Needs Debian's packages dnsperf, nsd and knot; a server that is not installed is left out. Two workers for
+half, 90, 99 and 99.9 of a hundred queries take at most, by a client of our own (dnsperf can only print every query, and
+is then busy printing when answers come). Then the medians, and ours alone while blocks of 1,000 changes come. Needs Debian's packages dnsperf, nsd and knot; a server that is not installed is left out. Two workers for
 each server.
 """
 
@@ -153,16 +153,28 @@ def load(server, queries, args):
     return {"per second": rate, "per CPU-second": completed / cpu}
 
 
-def latency(server, queries, args):
-    """Percentiles at a rate that all servers can keep up with, in milliseconds, from dnsperf's list of all queries."""
-    said = dnsperf(server, queries, args, "-Q", str(args.rate), "-v")
-    taken = sorted(float(took) * 1e3 for took in re.findall(r"^> \S+ \S+ \S+ ([\d.]+)$", said, re.M))
-    require(len(taken) > args.rate, f"dnsperf listed {len(taken)} queries of {server.name}")
-    lost = int(re.search(r"Queries lost:\s+(\d+)", said)[1])
-    part = {f"p{100 * share:g}": taken[int(len(taken) * share)] for share in (0.5, 0.99, 0.999)}
-    figures = ", ".join(f"{name} {ms:.3f} ms" for name, ms in part.items())
-    print(f"{server.name}: at {args.rate:,}/s {figures}, {lost} lost of {len(taken) + lost:,}", flush=True)
-    return part
+def latency(server, program, args, seconds=1):
+    """Percentiles at a rate that all servers can keep up with, in milliseconds."""
+    cores = ",".join(map(str, CLIENT_CORES or CORES))
+    command = ["taskset", "-c", cores, program, "ask", str(server.port), str(args.rate), str(seconds)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    seen = {what: float(value) for what, value in re.findall(r"^(.+): ([\d.]+)$", said, re.M)}
+    require(seen["asked"] >= 0.9 * args.rate * seconds, f"only {seen['asked']:,.0f} queries were sent to {server.name}")
+    return {what.removesuffix(" ms"): value for what, value in seen.items()}
+
+
+def in_turn(servers, program, args):
+    """A second for each server, again and again: the system stops everybody for milliseconds now and then, and the median
+    of many short measurements is what is left without that."""
+    slices = {server.name: [] for server in servers}
+    for _ in range(args.seconds):
+        for server in servers:
+            slices[server.name].append(latency(server, program, args))
+    for name, seen in slices.items():
+        figures = ", ".join(f"{key} {statistics.median(one[key] for one in seen):.3f} ms" for key in seen[0] if key.startswith("p"))
+        lost, asked = (sum(one[key] for one in seen) for key in ("lost", "asked"))
+        print(f"{name}: at {args.rate:,}/s {figures}, {lost:,.0f} lost of {asked:,.0f}", flush=True)
+    return slices
 
 
 def with_blocks(program, directory, args):
@@ -173,7 +185,7 @@ def with_blocks(program, directory, args):
             server.keep_to(SERVER_CORES)
         for _ in range(args.rounds):
             load(server, directory / "queries", args)
-            latency(server, directory / "queries", args)
+            in_turn([server], program, args)
         print(f"{server.name}: {re.findall(r'^block .*', server.log.read_text(), re.M)[-1]}, the slowest")
     finally:
         server.stop()
@@ -189,12 +201,12 @@ def run(args):
             if shutil.which(daemon, path=os.environ["PATH"] + ":/usr/sbin"):
                 port = free_port()
                 commands.append((name, command(directory, port), port))
-        servers, seen = [], {}
+        servers, loads, slices = [], {}, {}
         for name, command, port in commands:
             server = Server(name, command, directory, port)
             stack.callback(server.stop)
             servers.append(server)
-            seen[name] = []
+            loads[name], slices[name] = [], []
             print(f"{name}: ready after {server.ready:.2f} s, {server.memory_mib():.0f} MiB", flush=True)
         if SERVER_CORES:
             os.sched_setaffinity(0, CLIENT_CORES)
@@ -203,14 +215,17 @@ def run(args):
         # In turn, so that whatever else the machine does hits all of them.
         for _ in range(args.rounds):
             for server in servers:
-                seen[server.name].append(load(server, directory / "queries", args) | latency(server, directory / "queries", args))
+                loads[server.name].append(load(server, directory / "queries", args))
+            for name, seen in in_turn(servers, program, args).items():
+                slices[name] += seen
         for server in servers:
             print(f"{server.name}: {server.memory_mib():.0f} MiB afterwards")
-        medians = {name: {key: statistics.median(one[key] for one in rounds) for key in rounds[0]} for name, rounds in seen.items()}
-        for name, of in medians.items():
-            ratio = medians["namestead"]["per CPU-second"] / of["per CPU-second"]
-            print(f"{name}: medians {of['per second']:,.0f}/s, {of['per CPU-second']:,.0f} per CPU-second (ours are {ratio:.2f} times that), "
-                  f"p50 {of['p50']:.3f} ms, p99 {of['p99']:.3f} ms, p99.9 {of['p99.9']:.3f} ms")
+        median = lambda seen, key: statistics.median(one[key] for one in seen)
+        for name in loads:
+            rate, efficiency = (median(loads[name], key) for key in ("per second", "per CPU-second"))
+            ratio = median(loads["namestead"], "per CPU-second") / efficiency
+            figures = ", ".join(f"{key} {median(slices[name], key):.3f} ms" for key in slices[name][0] if key.startswith("p"))
+            print(f"{name}: medians {rate:,.0f}/s, {efficiency:,.0f} per CPU-second (ours are {ratio:.2f} times that), {figures}")
         stack.close()
         with_blocks(program, directory, args)
 

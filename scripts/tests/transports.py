@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""DNS over TCP, TLS, HTTPS and QUIC with other people's clients (kdig, dig, curl), the node's own certificate authority
-in the eyes of openssl, discovery of encrypted transports, and sockets that were opened before the node started."""
+"""DNS over TCP, TLS, HTTPS and QUIC with other people's clients (kdig, dig, curl, dnsperf), the node's own certificate
+authority in the eyes of openssl, discovery of encrypted transports, and sockets that were opened before the node started."""
 
 import fcntl
 import re
@@ -139,6 +139,21 @@ def check_pipelining(port, count=500):
     return count
 
 
+def check_load(ports, directory, seconds=2):
+    """As many questions as dnsperf can ask on four connections, fifty at a time on each: none is lost."""
+    queries = directory / "queries"
+    queries.write_text("".join(f"n{number}.p2p A\n" for number in range(1_000)))
+    rates = []
+    for mode, port in (("tcp", "plain"), ("dot", "tls"), ("doh", "https")):
+        seen = tool("dnsperf", "-m", mode, "-s", "127.0.0.1", "-p", str(ports[port]), "-d", str(queries), "-l", str(seconds),
+                    "-c", "4", "-q", "200", *(["-O", "doh-uri=https://ns.nic.p2p/dns-query"] if mode == "doh" else []))
+        lost, rate = (re.search(rf"Queries {what}:\s+([\d.]+)", seen) for what in ("lost", "per second"))
+        require(lost and rate, f"dnsperf over {mode}: {seen}")
+        require(lost[1] == "0" and float(rate[1]) > 1_000, f"dnsperf over {mode}: {lost[1]} lost, {rate[1]} a second")
+        rates.append(f"{float(rate[1]):,.0f} questions a second over {mode}")
+    return ", ".join(rates)
+
+
 def check_activation(node):
     """The node serves sockets that were open before it, and queries from before its start are answered."""
     tcp, udp = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -167,7 +182,7 @@ def check_activation(node):
 
 
 def run(args):
-    for name in ("kdig", "dig", "curl", "openssl"):
+    for name in ("kdig", "dig", "curl", "dnsperf", "openssl"):
         require(shutil.which(name), f"{name} is not installed; try: scripts/setup --test")
     with workspace(args, "transports") as directory, Net.plan(1, directory) as net:
         node = net[1]
@@ -186,12 +201,13 @@ def run(args):
         check_authority(directory, ca, key)
         check_discovery(ports)
         pipelined = check_pipelining(plain)
+        load = check_load(ports, directory)
         first = ca.read_bytes()
         require(node.stop(), "the node does not stop")
         check_activation(node)
         require(ca.read_bytes() == first, "the authority was made anew at the second start")
         no_panics(net)
-        return f"{', '.join(clients)}; {http} wrong requests, {pipelined} pipelined questions, given sockets"
+        return f"{', '.join(clients)}; {http} wrong requests, {pipelined} pipelined questions, {load}, given sockets"
 
 
 main(run, parser(__doc__).parse_args())

@@ -6,6 +6,9 @@
 //! idle the longest. If none is idle, the one that has been busy the longest goes, but not before [`BUSY_LIMIT`]: no
 //! honest query takes so long. If none has been, the new one is refused.
 //!
+//! What a connection holds at most is bounded by how many queries it may have in work. While there are few connections
+//! each may have many; a newcomer to a crowd gets a smaller share, so that all of them together stay small.
+//!
 //! Over QUIC anybody can begin a connection in somebody else's name. Such a one gets in without proof of its address only
 //! while there are few, and never in the place of another.
 
@@ -31,6 +34,11 @@ const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// this: each costs a signature, and handshakes that nobody asked for go to whoever has the address.
 const UNPROVEN_PER_CLIENT: usize = 4;
 const UNPROVEN: usize = 32;
+
+/// There is a crowd once one of so many places is taken.
+const CROWD_DIVISOR: usize = 8;
+/// In a crowd a connection may have one of so many of the queries in work that it could have otherwise.
+const CROWD_SHARE_DIVISOR: usize = 8;
 
 /// Counts connections of all kinds.
 pub(crate) struct Gate {
@@ -62,6 +70,7 @@ pub(crate) struct Pass {
     gate: Arc<Gate>,
     id: u64,
     seat: Arc<Seat>,
+    max_in_work: usize,
 }
 
 impl Gate {
@@ -101,7 +110,11 @@ impl Gate {
         inside.next_id += 1;
         inside.seats.insert(id, seat.clone());
         *inside.per_network.entry(network).or_default() += 1;
-        Pass { gate: self.clone(), id, seat }
+        let max_in_work = match inside.seats.len() > self.limits.max / CROWD_DIVISOR {
+            true => self.limits.max_in_work.div_ceil(CROWD_SHARE_DIVISOR),
+            false => self.limits.max_in_work,
+        };
+        Pass { gate: self.clone(), id, seat, max_in_work }
     }
 
     fn network(&self, ip: IpAddr) -> IpNet {
@@ -152,6 +165,11 @@ impl Inside {
 }
 
 impl Pass {
+    /// Queries of this connection that may be in work at a time.
+    pub(crate) fn max_in_work(&self) -> usize {
+        self.max_in_work
+    }
+
     /// Marks the connection as working: from now on, if it was not.
     pub(crate) fn busy(&self) {
         let since_now = (self.gate.now_ms() << 1) | BUSY;
@@ -279,6 +297,20 @@ mod tests {
             assert!(small.enter_unproven(ip("192.0.2.1")).is_none());
             assert!(!is_evicted(&first).await);
         }
+    }
+
+    #[test]
+    fn a_newcomer_to_a_crowd_gets_a_smaller_share() {
+        let gate = gate(16, 16);
+        let shares: Vec<(usize, Pass)> = (0..4)
+            .map(|i| gate.enter(ip(&format!("192.0.{i}.1"))).expect("room"))
+            .map(|pass| (pass.max_in_work(), pass))
+            .collect();
+        assert_eq!(shares.iter().map(|(share, _)| *share).collect::<Vec<_>>(), [64, 64, 8, 8]);
+        drop(shares);
+        assert_eq!(gate.enter(ip("192.0.2.1")).expect("room").max_in_work(), 64, "the crowd has gone");
+        let limits = ConnectionsConfig { max: 1, max_in_work: 3, ..ConnectionsConfig::default() };
+        assert_eq!(Gate::new(limits).enter(ip("192.0.2.1")).expect("room").max_in_work(), 1, "never none");
     }
 
     #[test]

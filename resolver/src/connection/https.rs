@@ -1,38 +1,46 @@
-//! One connection of DNS over HTTPS (RFC 8484): HTTP/2 by hyper, one message per request.
+//! One connection of DNS over HTTPS (RFC 8484): HTTP/2 by h2, one message per request.
 //!
 //! Streams, headers, bodies and what waits to be sent are capped; requests beyond the streams allowed wait at the client.
-//! HTTP/2 hides from us who reads how slowly: a client that takes nothing can hold no more than its streams, and the
-//! connection is closed once nothing has been answered for the idle time, whatever is still to be sent. A request counts
-//! as work once its message is there: bodies that do not come keep no connection from making room for others.
+//! A response is handed to h2 at once, and waits there for its client: a client that takes nothing can hold no more than
+//! its streams, and the connection is closed once nothing has been answered for the idle time, whatever is still to be
+//! sent. A request counts as work once its message is there: bodies that do not come keep no connection from making room
+//! for others. A request that needs no waiting is answered on the spot; the rest are tasks.
 
 mod outgoing;
+mod paced;
 mod request;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
-
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    header::{self, HeaderValue},
-    server::conn::http2,
-    service::service_fn,
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Waker},
+    time::{Duration, SystemTime},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use bytes::{Buf as _, Bytes};
+use h2::{
+    RecvStream,
+    server::{self, SendResponse},
+};
+use http::{
+    Method, Request, Response, StatusCode,
+    header::{self, HeaderValue},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::JoinSet,
     time::timeout,
 };
 use tracing::debug;
 
-use super::{activity::Activity, stream::Terms};
+use super::{activity::Activity, report, stream::Terms};
 use crate::{
     handler::{Client, Handler, Responses},
     metrics::End,
 };
 
 use outgoing::{Held, Outgoing, Unsent};
+use paced::Paced;
 use request::{MAX_MESSAGE_BYTES, MEDIA_TYPE, Refusal};
 
 /// Bytes of all headers of a request: a `GET` has its message there, in base64.
@@ -41,6 +49,11 @@ const MAX_HEADER_BYTES: u32 = 16_384;
 const SEND_BUFFER_BYTES: usize = 4_096;
 /// Bytes of all responses of a connection that wait for their client to let them come.
 const MAX_UNSENT_BYTES: usize = 262_144;
+/// Streams that are remembered for a moment after they were reset, because frames for them may still be on their way.
+const MAX_RESET_STREAMS: usize = 3;
+/// Frames for streams that are not open, after which the client is cut off: an honest one may begin a hundred streams
+/// before it knows how many it may have.
+const MAX_STRAY_FRAMES: usize = 128;
 /// Bytes that one request, and all of a connection, may send ahead.
 const STREAM_WINDOW: u32 = 65_535;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
@@ -50,13 +63,30 @@ const REFUSED_PATIENCE: Duration = Duration::from_millis(300);
 /// How long responses may take to leave when the connection ends, unless others wait for its place.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// One connection.
+struct Conversation<S> {
+    connection: server::Connection<Paced<S>, Outgoing>,
+    desk: Arc<Desk>,
+    path: Arc<str>,
+    /// Requests that wait for something.
+    in_work: JoinSet<()>,
+}
+
 /// What all requests of one connection share.
 struct Desk {
     handler: Arc<Handler>,
     client: Client,
-    path: Arc<str>,
     activity: Activity,
     unsent: Unsent,
+}
+
+/// A request whose headers have come.
+struct Asked {
+    /// Its message; `None` if that is its body.
+    message: Result<Option<Vec<u8>>, Refusal>,
+    body: RecvStream,
+    /// Whether it asks for the headers of the response only.
+    is_head: bool,
 }
 
 /// Serves one connection until it ends, and says why it did.
@@ -66,41 +96,33 @@ pub(super) async fn converse(
     path: Arc<str>,
 ) -> End {
     let Terms { handler, limits, client, pass, mut stop } = terms;
+    let max_streams = u32::try_from(pass.max_in_work()).unwrap_or(u32::MAX);
     let activity = Activity::new(pass, &limits);
-    let desk = Arc::new(Desk { handler, client, path, activity: activity.clone(), unsent: Unsent::default() });
-    let service = service_fn(move |request| {
-        let desk = desk.clone();
-        // Several kilobytes, which must not stay with the stream until its client has taken the response.
-        let answering = Box::pin(async move { desk.respond(request).await });
-        async move { Ok::<_, Infallible>(answering.await) }
-    });
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(u32::try_from(limits.max_in_work).unwrap_or(u32::MAX))
-        .max_header_list_size(MAX_HEADER_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .serve_connection(TokioIo::new(socket), service);
-    tokio::pin!(connection);
-    let end = tokio::select! {
-        served = &mut connection => return match served {
-            Ok(()) => End::Client,
-            Err(error) => {
-                debug!(client = %client.addr, %error, "connection failed");
-                End::Error
-            }
+    let failed = |error: h2::Error| {
+        debug!(client = %client.addr, %error, "connection failed");
+        End::Error
+    };
+    let desk = Arc::new(Desk { handler, client, activity: activity.clone(), unsent: Unsent::default() });
+    // In a place of its own, and its making too: see `shake_hands`.
+    let opening = Box::pin(open(Paced::new(socket), max_streams));
+    let mut conversation = tokio::select! {
+        opened = opening => match opened {
+            Ok(connection) => Box::new(Conversation { connection, desk, path, in_work: JoinSet::new() }),
+            Err(error) => return failed(error),
         },
+        end = activity.ended() => return end,
+        () = stop.wait() => return End::Stopped,
+    };
+    let end = tokio::select! {
+        served = conversation.serve() => return served.map_or_else(failed, |()| End::Client),
         end = activity.ended() => end,
         () = stop.wait() => End::Stopped,
     };
-    connection.as_mut().graceful_shutdown();
-    let drain = async {
-        // Whatever is in work is waited for; the acceptor ends us if that takes too long.
-        let _ = connection.as_mut().await;
-    };
+    conversation.connection.graceful_shutdown();
+    // Whatever is in work is waited for; the acceptor ends us if that takes too long.
+    let drain = conversation.serve();
     match end {
-        End::Stopped => drain.await,
+        End::Stopped => drop(drain.await),
         // Its place has been given away: what can be sent at once is.
         End::Evicted => drop(timeout(Duration::ZERO, drain).await),
         _ => drop(timeout(GOODBYE, drain).await),
@@ -108,79 +130,161 @@ pub(super) async fn converse(
     end
 }
 
+/// Waits for the client to begin HTTP/2.
+async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    max_streams: u32,
+) -> Result<server::Connection<S, Outgoing>, h2::Error> {
+    server::Builder::new()
+        .max_concurrent_streams(max_streams)
+        .max_concurrent_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(Some(MAX_STRAY_FRAMES))
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .handshake(socket)
+        .await
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
+    /// Answers requests until the client ends the connection or, once it shuts down, the last one is answered.
+    async fn serve(&mut self) -> Result<(), h2::Error> {
+        loop {
+            tokio::select! {
+                accepted = self.connection.accept() => match accepted {
+                    Some(Ok((request, respond))) => self.begin(request, respond),
+                    Some(Err(error)) => return Err(error),
+                    None => return Ok(()),
+                },
+                Some(ended) = self.in_work.join_next() => report(ended),
+            }
+        }
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Outgoing>) {
+        let (parts, body) = request.into_parts();
+        let message = request::read(&parts, &self.path);
+        // What waits is memory: the headers do not stay while a body comes.
+        let asked = Asked { message, body, is_head: parts.method == Method::HEAD };
+        let mut exchange = Box::pin(self.desk.clone().exchange(asked, respond));
+        // Most are done now. Those that are not are polled again at once, with a waker.
+        if exchange.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.in_work.spawn(exchange);
+        }
+    }
+}
+
 impl Desk {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Outgoing> {
-        let response = match self.answer(request).await {
-            Ok(message) => self.unsent.admit(message.len(), MAX_UNSENT_BYTES).map(|held| answered(message, held)),
+    async fn exchange(self: Arc<Self>, asked: Asked, mut respond: SendResponse<Outgoing>) {
+        let is_head = asked.is_head;
+        let (head, body) = self.response(asked).await;
+        let sent = match is_head {
+            true => respond.send_response(head, true).map(drop),
+            false => respond.send_response(head, false).and_then(|mut stream| stream.send_data(body, true)),
+        };
+        if let Err(error) = sent {
+            debug!(client = %self.client.addr, %error, "response not wanted");
+        }
+    }
+
+    async fn response(&self, asked: Asked) -> (Response<()>, Outgoing) {
+        let message = match asked.message {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => self.body(asked.body).await,
+            Err(refusal) => {
+                // An answer before the body has come is followed by RST_STREAM(NO_ERROR). That is right (RFC 9113 §8.1),
+                // but curl takes it for a failure; so what comes soon is read first.
+                let _ = timeout(REFUSED_PATIENCE, discard(asked.body)).await;
+                Err(refusal)
+            }
+        };
+        let response = match message {
+            // In a place of its own: a request whose body does not come must not hold this.
+            Ok(message) => Box::pin(self.answer(message)).await,
             Err(refusal) => Err(refusal),
         };
         response.unwrap_or_else(refused)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
-        let (parts, body) = request.into_parts();
-        let message = match request::read(&parts, &self.path) {
-            Ok(Some(message)) => message,
-            Ok(None) => self.body(body).await?,
-            Err(refusal) => {
-                // An answer before the body has come is followed by RST_STREAM(NO_ERROR). That is right (RFC 9113 §8.1),
-                // but curl takes it for a failure; so what comes soon is read first.
-                let _ = timeout(REFUSED_PATIENCE, discard(body)).await;
-                return Err(refusal);
-            }
-        };
+    async fn answer(&self, message: Vec<u8>) -> Result<(Response<()>, Outgoing), Refusal> {
         let work = self.activity.begin();
-        // In a place of its own for the same reason: a request whose body does not come must not hold this either.
-        let responses = Box::pin(self.handler.clone().message(message, self.client)).await;
+        let responses = self.handler.clone().message(message, self.client).await;
         drop(work);
-        match responses {
-            Responses::One(message) => Ok(message),
-            Responses::None => Err(Refusal::NoQuery),
-            Responses::Many(_) => Err(Refusal::Transfer),
-        }
+        let message = match responses {
+            Responses::One(message) => message,
+            Responses::None => return Err(Refusal::NoQuery),
+            Responses::Many(_) => return Err(Refusal::Transfer),
+        };
+        let held = self.unsent.admit(message.len(), MAX_UNSENT_BYTES)?;
+        Ok(answered(message, held))
     }
 
-    async fn body(&self, body: Incoming) -> Result<Vec<u8>, Refusal> {
+    async fn body(&self, body: RecvStream) -> Result<Vec<u8>, Refusal> {
         let _wait = self.activity.wait();
-        let limited = Limited::new(body, MAX_MESSAGE_BYTES).collect();
-        match timeout(self.activity.wait_limit(), limited).await {
-            Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::TooLong),
-            Ok(Err(_)) => Err(Refusal::Unreadable),
-            Err(_) => Err(Refusal::TooSlow),
-        }
+        timeout(self.activity.wait_limit(), collect(body)).await.unwrap_or(Err(Refusal::TooSlow))
     }
 }
 
+/// The next part of a body, which the client may then send more of.
+async fn part(body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
+    let part = body.data().await?;
+    Some(part.and_then(|bytes| body.flow_control().release_capacity(bytes.len()).map(|()| bytes)))
+}
+
+/// The message that a body is.
+async fn collect(mut body: RecvStream) -> Result<Vec<u8>, Refusal> {
+    let mut message = Vec::new();
+    while let Some(bytes) = part(&mut body).await {
+        let bytes = bytes.map_err(|_| Refusal::Unreadable)?;
+        if message.len() + bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(Refusal::TooLong);
+        }
+        message.extend_from_slice(&bytes);
+    }
+    Ok(message)
+}
+
 /// Reads a body and keeps nothing of it, up to [`REFUSED_BYTES`].
-async fn discard(mut body: Incoming) {
+async fn discard(mut body: RecvStream) {
     let mut left = REFUSED_BYTES;
-    while let Some(Ok(frame)) = body.frame().await {
-        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+    while let Some(Ok(bytes)) = part(&mut body).await {
+        match left.checked_sub(bytes.len()) {
             Some(rest) => left = rest,
             None => return,
         }
     }
 }
 
-fn answered(message: Vec<u8>, held: Held) -> Response<Outgoing> {
-    let max_age_s = request::max_age_s(&message);
-    let mut response = Response::new(Outgoing::new(message, Some(held)));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    if let Ok(value) = HeaderValue::try_from(format!("max-age={max_age_s}")) {
-        headers.insert(header::CACHE_CONTROL, value);
+fn answered(message: Vec<u8>, held: Held) -> (Response<()>, Outgoing) {
+    let max_age = format!("max-age={}", request::max_age_s(&message));
+    // It may wait for long: without the room that it was made in.
+    let body = Outgoing::new(message.into_boxed_slice(), Some(held));
+    let mut head = head(StatusCode::OK, MEDIA_TYPE, &body);
+    if let Ok(value) = HeaderValue::try_from(max_age) {
+        head.headers_mut().insert(header::CACHE_CONTROL, value);
     }
-    response
+    (head, body)
 }
 
-fn refused(refusal: Refusal) -> Response<Outgoing> {
-    let mut response = Response::new(Outgoing::new(format!("{refusal}\n"), None));
-    *response.status_mut() = refusal.status();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+fn refused(refusal: Refusal) -> (Response<()>, Outgoing) {
+    let body = Outgoing::new(format!("{refusal}\n"), None);
+    let mut head = head(refusal.status(), "text/plain; charset=utf-8", &body);
     if refusal == Refusal::Method {
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+        head.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     }
-    response
+    (head, body)
+}
+
+/// What every response says of itself. The date is what its age is counted from (RFC 9110 §6.6.1).
+fn head(status: StatusCode, media_type: &'static str, body: &Outgoing) -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    let headers = head.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.remaining()));
+    if let Ok(value) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
+        headers.insert(header::DATE, value);
+    }
+    head
 }

@@ -1,12 +1,10 @@
 //! One conversation over a stream of messages: TCP (RFC 7766) or TLS (RFC 7858).
 //!
 //! Queries may come before earlier ones are answered, and are answered in the order in which answers are ready. What
-//! needs no waiting is answered on the spot; the rest are tasks, as many as [`ConnectionsConfig::max_in_work`] allows.
+//! needs no waiting is answered on the spot; the rest are tasks, as many as [`Pass::max_in_work`] allows.
 //! While there is no room for another, or the client does not take what is sent, nothing is read, so that the client has
 //! to wait: nothing is dropped. Memory is bounded by one message being read, [`MAX_WORK_BYTES`] and one message in work,
 //! and [`OUT_BYTES`] and one message being sent.
-//!
-//! [`ConnectionsConfig::max_in_work`]: crate::config::ConnectionsConfig::max_in_work
 
 use std::{
     collections::VecDeque,
@@ -145,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
 
     fn has_room(&self) -> bool {
         let count = self.in_work.len() + self.transfers.len();
-        count < self.terms.limits.max_in_work && self.work_bytes < MAX_WORK_BYTES
+        count < self.terms.pass.max_in_work() && self.work_bytes < MAX_WORK_BYTES
     }
 
     fn begin(&mut self, message: Vec<u8>) {
@@ -205,8 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             sent = timeout(limit, write(&mut self.socket, &self.out)) => sent,
             () = self.terms.pass.evicted() => return Some(End::Evicted),
         };
-        self.out.clear();
-        self.out.shrink_to(OUT_BYTES);
+        // Not kept: most connections are idle most of the time.
+        self.out = Vec::new();
         self.touch();
         match sent {
             Ok(Ok(())) => None,

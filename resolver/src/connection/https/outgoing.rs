@@ -2,19 +2,12 @@
 //!
 //! HTTP/2 lets a client ask on many streams and take nothing. What waits is memory, so it is counted for each connection.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
+use bytes::{Buf, Bytes};
 
 use super::request::Refusal;
 
@@ -28,9 +21,9 @@ pub(super) struct Held {
     bytes: usize,
 }
 
-/// The body of a response.
+/// The body of a response. It is dropped when the last of it has been written to the socket.
 pub(super) struct Outgoing {
-    body: Full<Bytes>,
+    bytes: Bytes,
     _held: Option<Held>,
 }
 
@@ -50,25 +43,22 @@ impl Drop for Held {
 }
 
 impl Outgoing {
-    pub(super) fn new(body: impl Into<Bytes>, held: Option<Held>) -> Self {
-        Self { body: Full::new(body.into()), _held: held }
+    pub(super) fn new(bytes: impl Into<Bytes>, held: Option<Held>) -> Self {
+        Self { bytes: bytes.into(), _held: held }
     }
 }
 
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+impl Buf for Outgoing {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
     }
 }
 

@@ -5,7 +5,7 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{RData, Record, RecordType},
 };
-use hyper::{Method, StatusCode, header, http::request::Parts};
+use http::{Method, StatusCode, header, request::Parts};
 
 /// The media type of DNS messages.
 pub(crate) const MEDIA_TYPE: &str = "application/dns-message";
@@ -112,12 +112,12 @@ mod tests {
             rdata::{A, SOA},
         },
     };
-    use hyper::Request;
+    use http::Request;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn check(request: hyper::http::request::Builder, expected: Result<Option<&[u8]>, (Refusal, u16)>) {
+    fn check(request: http::request::Builder, expected: Result<Option<&[u8]>, (Refusal, u16)>) {
         let parts = request.body(()).expect("a request").into_parts().0;
         let got = read(&parts, "/dns-query").map_err(|refusal| (refusal, refusal.status().as_u16()));
         assert_eq!(got, expected.map(|message| message.map(<[u8]>::to_vec)), "{parts:?}");

@@ -4,8 +4,11 @@
 //! the same table beside other name servers: `udp zone DIRECTORY` writes it as a zone file, with a list of queries for
 //! dnsperf; `udp serve` answers from it, on the address that it prints, until its standard input ends. `udp serve blocks`
 //! publishes a block of 1,000 changes every 200 ms as well, and says how long the slowest so far took to be visible.
+//! `udp ask PORT RATE SECONDS` is a client for any of these servers, and prints how long answers took.
 
 #![allow(clippy::unwrap_used)]
+
+mod ask;
 
 use std::{
     env, fs,
@@ -37,6 +40,7 @@ fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match args.first().map(String::as_str) {
         Some("zone") => write_zone(Path::new(&args[1])),
+        Some("ask") => ask(&args[1..]),
         Some("serve") => serve(args.get(1).is_some_and(|arg| arg == "blocks")),
         _ => measure(),
     }
@@ -160,6 +164,19 @@ fn serve(with_blocks: bool) {
     });
 }
 
+/// At most this share of the queries took as long as printed.
+fn ask(args: &[String]) {
+    let [port, rate, seconds] = args else { panic!("ask PORT RATE SECONDS") };
+    let (rate, lasting) = (rate.parse().unwrap(), Duration::from_secs(seconds.parse().unwrap()));
+    let seen = ask::ask(port.parse().unwrap(), datagrams(), rate, lasting);
+    for (what, parts) in [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)] {
+        println!("{what} ms: {:.3}", seen.taken[seen.taken.len() * parts / 1_000].as_secs_f64() * 1e3);
+    }
+    println!("asked: {}", seen.asked);
+    println!("lost: {}", seen.asked - seen.taken.len());
+    println!("latest ms: {:.3}", seen.latest.as_secs_f64() * 1e3);
+}
+
 /// What the `block`th block changes: 1,000 names, of which a third is new.
 fn changes(block: u64) -> Vec<(Name, Option<Entry>)> {
     let change = |i| entry(mix(i + block * 1_000) % (NAMES + NAMES / 2));
@@ -200,7 +217,7 @@ fn measure() {
 
 /// The fast path without sockets.
 fn compose(table: Arc<SharedTable>) {
-    let datagrams: Vec<Vec<u8>> = (0..QUERIES).map(question).map(|(name, qtype)| datagram(&name, qtype)).collect();
+    let datagrams = datagrams();
     let metrics = Arc::new(DnsMetrics::new(&Registry::new()).unwrap());
     let responder = Responder::new(&DnsConfig::default(), table.clone(), metrics).unwrap();
     let (mut composer, mut out): (_, SendBuffer) = (Composer::default(), [0; 1232]);
@@ -212,6 +229,10 @@ fn compose(table: Arc<SharedTable>) {
     }
     let each = started.seconds() / QUERIES as f64;
     println!("an answer composed in: {:.0} ns", each * 1e9);
+}
+
+fn datagrams() -> Vec<Vec<u8>> {
+    (0..QUERIES).map(question).map(|(name, qtype)| datagram(&name, qtype)).collect()
 }
 
 fn datagram(name: &str, qtype: &str) -> Vec<u8> {
