@@ -1,7 +1,7 @@
 //! A ready-made [`NameSource`]: all names in memory, swapped per block.
 //!
 //! A [`Table`] is immutable. Its names are spread over [`SHARDS`] packed shards by a keyed hash, so a block that
-//! changes 500 names rewrites a few hundred shards of some kilobytes each and shares the rest. [`SharedTable`] holds
+//! changes 500 names rewrites a few hundred shards of a few kilobytes each and shares the rest. [`SharedTable`] holds
 //! the newest table; readers take it without a lock, the one writer replaces it. Beside it stands the newest version
 //! for secondaries ([`Published`]), which is nearly always the same table.
 
@@ -25,8 +25,8 @@ pub use history::{HistoryLimits, PastBlock, Published, Step};
 use history::{Versions, tag_of};
 use shard::{Builder, Change, Hash, Shard};
 
-/// Number of shards. At 1,000,000 names a shard holds 244, and the list of shards itself is 32 kB to copy per block.
-pub const SHARDS: usize = 4096;
+/// Number of shards. At 1,000,000 names a shard holds 122, and the list of shards itself is 66 kB to copy per block.
+pub const SHARDS: usize = 8192;
 
 /// An immutable snapshot of all names.
 #[derive(Clone)]
