@@ -513,6 +513,36 @@ async fn a_body_that_comes_slowly_is_read_to_its_end() {
     secure.stop().await;
 }
 
+/// What a client wants no more is not worked on: else it could have any number of queries in work.
+#[tokio::test]
+async fn a_cancelled_https_request_is_no_work() {
+    let upstream = Upstream::start().await;
+    let secure = Secure::start(|config| {
+        config.upstreams = vec![upstream.addr()];
+        config.connections.idle_timeout_ms = 500;
+    })
+    .await;
+    let mut sender = secure.connect_https().await;
+    let slow = tokio::spawn(sender.send_request(post(bytes(&request("slow.example.", RecordType::A)))));
+    upstream.asked().await;
+    let started = Instant::now();
+    slow.abort();
+    // A connection with a query in work is not idle, and the upstream is waited for longer than this.
+    counted(&secure.running, "namestead_dns_connections_closed_total{proto=\"https\",reason=\"idle\"} 1").await;
+    assert!(started.elapsed() < Duration::from_millis(1_500), "{:?}", started.elapsed());
+    secure.stop().await;
+}
+
+#[tokio::test]
+async fn head_gets_headers_only() {
+    let secure = Secure::start(|_| {}).await;
+    let head = Request::head("https://127.0.0.1/dns-query").body(Full::default()).expect("a request");
+    let response = http(&secure, head).await;
+    assert_eq!((response.status().as_u16(), response.body().len()), (405, 0));
+    assert!(response.headers().contains_key("date") && response.headers()["content-length"] != "0");
+    secure.stop().await;
+}
+
 #[tokio::test]
 async fn https_requests_do_not_wait_for_each_other_and_idle_ends_it() {
     let upstream = Upstream::start().await;

@@ -1,9 +1,12 @@
 """What the test programs beside this file share: the harness on the path, temporary networks, reporting."""
 
 import argparse
+import base64
 import contextlib
 import pathlib
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -60,6 +63,17 @@ def until(condition, seconds, wish, pause=0.1):
             return value
         time.sleep(pause)
     raise Failed(f"waited {seconds} s in vain to {wish}")
+
+
+def over_https(port, message, count=200_000):
+    """Answers per second to one question over DNS over HTTPS: h2load on four connections, fifty requests at a time on
+    each. dnsperf does not do: it stops now and then when it is answered fast. All must be answered."""
+    parameter = base64.urlsafe_b64encode(message).decode().rstrip("=")
+    command = ["h2load", "-n", str(count), "-c", "4", "-m", "50", f"https://127.0.0.1:{port}/dns-query?dns={parameter}"]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
+    rate = re.search(r"finished in .*?, ([\d.]+) req/s", seen)
+    require(rate and f"status codes: {count} 2xx" in seen, f"h2load: {seen}")
+    return float(rate[1])
 
 
 def state_root(node, height):

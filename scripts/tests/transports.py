@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""DNS over TCP, TLS, HTTPS and QUIC with other people's clients (kdig, dig, curl, dnsperf), the node's own certificate
+"""DNS over TCP, TLS, HTTPS and QUIC with other people's clients (kdig, dig, curl, dnsperf, h2load), the node's own certificate
 authority in the eyes of openssl, discovery of encrypted transports, and sockets that were opened before the node started."""
 
 import fcntl
@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 
-from common import BIN, Net, main, no_panics, parser, require, until, workspace
+from common import BIN, Net, main, no_panics, over_https, parser, require, until, workspace
 
 # What is asked over every transport, and the answer as dig and kdig print it.
 QUESTION, ANSWER = ["ns.nic.p2p", "A"], re.compile(r"^ns\.nic\.p2p\.\s+\d+\s+IN\s+A\s+127\.0\.0\.1$", re.MULTILINE)
@@ -140,17 +140,18 @@ def check_pipelining(port, count=500):
 
 
 def check_load(ports, directory, seconds=2):
-    """As many questions as dnsperf can ask on four connections, fifty at a time on each: none is lost."""
+    """Many questions at once on a few connections, by dnsperf and h2load: none is lost."""
     queries = directory / "queries"
     queries.write_text("".join(f"n{number}.p2p A\n" for number in range(1_000)))
     rates = []
-    for mode, port in (("tcp", "plain"), ("dot", "tls"), ("doh", "https")):
+    for mode, port in (("tcp", "plain"), ("dot", "tls")):
         seen = tool("dnsperf", "-m", mode, "-s", "127.0.0.1", "-p", str(ports[port]), "-d", str(queries), "-l", str(seconds),
-                    "-c", "4", "-q", "200", *(["-O", "doh-uri=https://ns.nic.p2p/dns-query"] if mode == "doh" else []))
+                    "-c", "4", "-q", "200")
         lost, rate = (re.search(rf"Queries {what}:\s+([\d.]+)", seen) for what in ("lost", "per second"))
         require(lost and rate, f"dnsperf over {mode}: {seen}")
         require(lost[1] == "0" and float(rate[1]) > 1_000, f"dnsperf over {mode}: {lost[1]} lost, {rate[1]} a second")
         rates.append(f"{float(rate[1]):,.0f} questions a second over {mode}")
+    rates.append(f"{over_https(ports['https'], query(0)):,.0f} over https")
     return ", ".join(rates)
 
 
@@ -182,7 +183,7 @@ def check_activation(node):
 
 
 def run(args):
-    for name in ("kdig", "dig", "curl", "dnsperf", "openssl"):
+    for name in ("kdig", "dig", "curl", "dnsperf", "h2load", "openssl"):
         require(shutil.which(name), f"{name} is not installed; try: scripts/setup --test")
     with workspace(args, "transports") as directory, Net.plan(1, directory) as net:
         node = net[1]

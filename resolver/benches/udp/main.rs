@@ -164,7 +164,7 @@ fn serve(with_blocks: bool) {
     });
 }
 
-/// At most this share of the queries took as long as printed.
+/// This share of the answers took at most as long as printed.
 fn ask(args: &[String]) {
     let [port, rate, seconds] = args else { panic!("ask PORT RATE SECONDS") };
     let (rate, lasting) = (rate.parse().unwrap(), Duration::from_secs(seconds.parse().unwrap()));

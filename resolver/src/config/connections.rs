@@ -23,7 +23,7 @@ pub struct ConnectionsConfig {
     /// Bits of an IPv6 address that make a client network.
     pub client_prefix_v6: u8,
     /// Queries of one connection that are worked on at a time; further ones are read when one of these is answered. An
-    /// eighth as many for TCP, TLS and HTTPS connections that come when more than an eighth of `max` are open.
+    /// eighth as many for TCP, TLS and HTTPS connections that come when an eighth of `max` are open.
     pub max_in_work: usize,
     /// A connection on which nothing has been answered for so long is closed, in milliseconds.
     pub idle_timeout_ms: u64,

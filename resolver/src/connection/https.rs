@@ -11,7 +11,7 @@ mod paced;
 mod request;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     sync::Arc,
     task::{Context, Waker},
     time::{Duration, SystemTime},
@@ -45,15 +45,13 @@ use request::{MAX_MESSAGE_BYTES, MEDIA_TYPE, Refusal};
 
 /// Bytes of all headers of a request: a `GET` has its message there, in base64.
 const MAX_HEADER_BYTES: u32 = 16_384;
-/// Bytes of one response that HTTP/2 has taken over and not sent.
-const SEND_BUFFER_BYTES: usize = 4_096;
 /// Bytes of all responses of a connection that wait for their client to let them come.
 const MAX_UNSENT_BYTES: usize = 262_144;
 /// Streams that are remembered for a moment after they were reset, because frames for them may still be on their way.
 const MAX_RESET_STREAMS: usize = 3;
-/// Frames for streams that are not open, after which the client is cut off: an honest one may begin a hundred streams
-/// before it knows how many it may have.
-const MAX_STRAY_FRAMES: usize = 128;
+/// Streams that are refused, and frames for streams that are not open, after which the client is cut off. An honest one may
+/// begin a hundred streams before it knows how many it may have, and send a body on each.
+const MAX_STRAYS: usize = 256;
 /// Bytes that one request, and all of a connection, may send ahead.
 const STREAM_WINDOW: u32 = 65_535;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
@@ -138,9 +136,8 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     server::Builder::new()
         .max_concurrent_streams(max_streams)
         .max_concurrent_reset_streams(MAX_RESET_STREAMS)
-        .max_local_error_reset_streams(Some(MAX_STRAY_FRAMES))
+        .max_local_error_reset_streams(Some(MAX_STRAYS))
         .max_header_list_size(MAX_HEADER_BYTES)
-        .max_send_buffer_size(SEND_BUFFER_BYTES)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .handshake(socket)
@@ -178,7 +175,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
 impl Desk {
     async fn exchange(self: Arc<Self>, asked: Asked, mut respond: SendResponse<Outgoing>) {
         let is_head = asked.is_head;
-        let (head, body) = self.response(asked).await;
+        let (head, body) = tokio::select! {
+            biased;
+            response = self.response(asked) => response,
+            // Its place among the streams is free again, so what it asked must not stay in work.
+            _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+        };
         let sent = match is_head {
             true => respond.send_response(head, true).map(drop),
             false => respond.send_response(head, false).and_then(|mut stream| stream.send_data(body, true)),

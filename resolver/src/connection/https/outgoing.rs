@@ -21,7 +21,7 @@ pub(super) struct Held {
     bytes: usize,
 }
 
-/// The body of a response. It is dropped when the last of it has been written to the socket.
+/// The body of a response. It is dropped when the client lets it come.
 pub(super) struct Outgoing {
     bytes: Bytes,
     _held: Option<Held>,

@@ -2,8 +2,8 @@
 //!
 //! HTTP/2 takes apart whatever it can read before it sends anything, and what it notes for each stream stays allocated
 //! for as long as the connection: a client that sends many requests at once, or more than it may, makes it note many. So
-//! after every [`BURST_BYTES`] there is a pause, in which requests are answered, responses and resets are sent, and other
-//! connections have their turn.
+//! after every [`BURST_BYTES`] reading stops until the connection is polled again, and what waits to be sent, resets
+//! above all, is sent first.
 
 use std::{
     io,
