@@ -1,8 +1,8 @@
 //! The composition root: puts the parts together, starts them in order, stops them in order.
 //!
 //! When [`Node::start`] returns, everything listens. [`Node::shutdown`] goes the other way round, each part with a
-//! deadline: first nobody new comes in, then work stops, then the chain writes its last block. Dying instead, at any
-//! moment, loses nothing that was acknowledged.
+//! deadline: first nobody new comes in, then work stops, then the chain writes its last block and the database is
+//! closed. Dying instead, at any moment, loses nothing that was acknowledged.
 
 mod alarms;
 mod feed;
@@ -122,6 +122,7 @@ impl Node {
         let metrics = Arc::new(Metrics::new().map_err(|error| NodeError::System(error.to_string()))?);
         metrics.describe_build(config.network.as_str(), config.role.as_str());
         let (store, service) = open_chain(config, params).await?;
+        running.database = Some(store.closed());
         let chain = running.chain.insert(service).handle();
         let p2p = p2p::spawn(config.p2p.clone(), deps(config, params, chain.clone())).await?;
         let p2p = running.p2p.insert(p2p).clone();
@@ -229,9 +230,12 @@ impl Node {
         }
     }
 
-    /// Stops every part in order.
+    /// Stops every part in order. On return the database is closed, unless the caller still holds a way to a part.
     pub async fn shutdown(self) {
-        self.running.shutdown().await;
+        let Self { running, chain, p2p, miner, ops, .. } = self;
+        // They lead to the database, which is not closed while they are here.
+        drop((chain, p2p, miner, ops));
+        running.shutdown().await;
         info!("node stopped");
     }
 }

@@ -9,6 +9,7 @@
 //! their checksum are an error, never an answer. Memory is bounded by the constants in `options`.
 
 mod batch;
+mod closed;
 mod error;
 mod framing;
 mod identity;
@@ -19,6 +20,7 @@ mod rows;
 mod schema;
 
 pub use batch::{Batch, Durability};
+pub use closed::Closed;
 pub use error::StoreError;
 pub use identity::FORMAT;
 pub use kv::{Kv, Space};
@@ -50,6 +52,8 @@ struct Inner {
     stall: batch::Stall,
     /// The memory that a database without a disk lives in; must outlive `db`, and fields drop in this order.
     env: Option<Env>,
+    /// Dropped last, and thereby tells that the rest is gone.
+    alive: closed::Alive,
 }
 
 impl Store {
@@ -75,7 +79,8 @@ impl Store {
         let tables = TABLES.iter().map(|spec| ColumnFamilyDescriptor::new(spec.name, shared.table(spec)));
         let db = Db::open_cf_descriptors(&shared.database(), path, tables)
             .map_err(|error| StoreError::opening(path, &error))?;
-        Ok(Self { inner: Arc::new(Inner { db, path: path.to_owned(), stall: batch::Stall::default(), env }) })
+        let (path, stall, alive) = (path.to_owned(), batch::Stall::default(), closed::Alive::default());
+        Ok(Self { inner: Arc::new(Inner { db, path, stall, env, alive }) })
     }
 
     /// Where the database is. Meaningless for one in memory.
@@ -104,6 +109,11 @@ impl Store {
             return Ok(());
         }
         Ok(self.inner.db.flush_wal(true)?)
+    }
+
+    /// Learns when the last clone is gone and the directory is free again. Does not keep the database open.
+    pub fn closed(&self) -> Closed {
+        self.inner.alive.watch()
     }
 
     /// Bytes of memory that RocksDB says it uses: memtables, block cache, table readers.

@@ -3,7 +3,7 @@
 #[path = "api/harness.rs"]
 mod harness;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{TestNode, in_time, wallet};
 use node::api::{
@@ -13,10 +13,14 @@ use node::api::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::JoinSet,
+    time::sleep,
 };
 
 /// A registration takes some ten blocks of one to two seconds; a busy machine may need several times that.
 const JOURNEY: Duration = Duration::from_secs(180);
+/// How often a node is stopped and started again to see that it lets go of its database.
+const RESTARTS: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_is_registered_changed_and_released_over_http() {
@@ -80,6 +84,36 @@ async fn operations_survive_a_restart() {
         assert_eq!((kept.id, kept.name.as_str()), (started.id.clone(), "lighthouse"));
         let done = harness::finish(&client, &mut events, &started.id).await;
         assert_eq!(done.state, OperationState::Done, "{done:?}");
+        node.stop().await;
+    })
+    .await;
+}
+
+/// Readers and followers of events neither hold the database of a stopped node nor hold up its stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_stopped_has_closed_its_database() {
+    in_time(JOURNEY, async {
+        let mut node = TestNode::start("mode = 'off'").await;
+        let start = Instant::now();
+        for _ in 0..RESTARTS {
+            let mut events = node.client().events().await.expect("a stream");
+            assert!(matches!(events.next().await, Ok(Some(Event::Tip(_)))), "a tip at once");
+            let mut readers = JoinSet::new();
+            for _ in 0..4 {
+                let client = node.client();
+                readers.spawn(async move { while client.names(&NameQuery::default()).await.is_ok() {} });
+            }
+            // A slow read that nobody can call back.
+            let (reader, mut tips) = (node.chain().reader(), node.chain().watch());
+            tokio::spawn(async move {
+                while tips.changed().await.is_ok() {}
+                sleep(Duration::from_millis(50)).await;
+                drop(reader);
+            });
+            node = node.restart().await;
+        }
+        // A part that does not stop by itself is waited for two seconds.
+        assert!(start.elapsed() < RESTARTS * Duration::from_secs(2), "held up: {:?} in all", start.elapsed());
         node.stop().await;
     })
     .await;

@@ -34,7 +34,7 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 
 pub use monitor::MonitorServer;
 pub use state::{ApiState, Parts};
@@ -79,7 +79,7 @@ pub struct ApiServer {
     socket: PathBuf,
     local_addr: Option<SocketAddr>,
     token: String,
-    stop: watch::Sender<bool>,
+    state: ApiState,
     tasks: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -87,17 +87,16 @@ impl ApiServer {
     /// Listens on the socket and the address of `config`. When this returns, requests are answered.
     pub async fn bind(config: &ApiConfig, state: ApiState) -> Result<Self, ApiError> {
         let token = token::load_or_make(&config.token_path())?;
-        let (stop, stopped) = watch::channel(false);
         let socket = config.socket_path();
         let unix = listen::unix(&socket).map_err(|error| ApiError::Socket { path: socket.clone(), error })?;
-        let mut tasks = vec![serve(unix, router(state.clone(), Entrance::Socket), stopped.clone())];
+        let mut tasks = vec![serve(unix, router(state.clone(), Entrance::Socket), state.stopped())];
         let mut local_addr = None;
         if let Some(address) = config.listen.address() {
             let tcp = listen::tcp(address).await.map_err(|error| ApiError::Listen { address, error })?;
             local_addr = tcp.local_addr().ok();
-            tasks.push(serve(listen::limited(tcp), router(state, Entrance::tcp(&token)), stopped));
+            tasks.push(serve(listen::limited(tcp), router(state.clone(), Entrance::tcp(&token)), state.stopped()));
         }
-        Ok(Self { socket, local_addr, token, stop, tasks })
+        Ok(Self { socket, local_addr, token, state, tasks })
     }
 
     /// The TCP address listened on.
@@ -112,10 +111,11 @@ impl ApiServer {
 
     /// Stops accepting, lets requests under way finish for as long as `deadline`, and removes the socket.
     pub async fn shutdown(self, deadline: Duration) {
-        self.stop.send_replace(true);
+        self.state.stop();
         for mut task in self.tasks {
             if timeout(deadline, &mut task).await.is_err() {
                 task.abort();
+                let _ = task.await;
             }
         }
         // Somebody else may have removed it already.
@@ -123,18 +123,16 @@ impl ApiServer {
     }
 }
 
-fn serve<L>(listener: L, router: Router, mut stopped: watch::Receiver<bool>) -> JoinHandle<io::Result<()>>
+fn serve<L>(
+    listener: L,
+    router: Router,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<io::Result<()>>
 where
     L: axum::serve::Listener,
     L::Addr: std::fmt::Debug,
 {
-    tokio::spawn(async move {
-        let stop = async move {
-            // A dropped sender means that the server is gone, which is a stop as well.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        };
-        axum::serve(listener, router).with_graceful_shutdown(stop).await
-    })
+    tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await })
 }
 
 /// Every route, behind its guards.

@@ -120,11 +120,12 @@ impl ChainReader {
 
     /// Visits every name as it is at one block, and returns that block: for whoever then follows the events from there.
     ///
-    /// One thread for each of `visitors`, each with an equal share of the names in no particular order.
+    /// One thread for each of `visitors`, each with an equal share of the names in no particular order. Who breaks ends
+    /// its own share.
     pub fn for_each_name<V: Send>(
         &self,
         visitors: &mut [V],
-        visit: impl Fn(&mut V, NameState) + Sync,
+        visit: impl Fn(&mut V, NameState) -> Flow + Sync,
     ) -> Result<TipRow, StoreError> {
         let (view, shares) = (&self.store.snapshot(), visitors.len());
         thread::scope(|scope| {
@@ -386,18 +387,18 @@ impl PageSource for SnapshotPages<'_> {
 fn visit_share(
     view: &Snapshot<'_>,
     (index, shares): (usize, usize),
-    mut visit: impl FnMut(NameState),
+    mut visit: impl FnMut(NameState) -> Flow,
 ) -> Result<(), StoreError> {
     // Keys begin with 16 bits of a hash. What follows the last share's begin has no end.
     let border = |index: usize| match index * (1 << 16) / shares {
         first if first < 1 << 16 => (first as u16).to_be_bytes().to_vec(),
         _ => Vec::new(),
     };
-    view.scan(Table::Names, (&border(index), &border(index + 1)), Direction::Up, &mut |_, bytes| {
-        if let Leaf::Name(state) = parse("an entry", bytes)? {
-            visit(state);
-        }
-        Ok(ControlFlow::Continue(()))
+    view.scan(Table::Names, (&border(index), &border(index + 1)), Direction::Up, &mut |_, bytes| match parse(
+        "an entry", bytes,
+    )? {
+        Leaf::Name(state) => Ok(visit(state)),
+        Leaf::Commit(_) => Ok(ControlFlow::Continue(())),
     })
 }
 

@@ -2,7 +2,7 @@
 
 mod serial;
 
-use std::{future, sync::Arc, thread, time::Duration};
+use std::{future, ops::ControlFlow, sync::Arc, thread, time::Duration};
 
 use ledger::{name::Name, params::Params, state::NameState};
 use resolver::{Block, Entry, Filling, Life, SharedTable, table::PastBlock};
@@ -85,20 +85,28 @@ where
     }
 }
 
-/// Reads all names into the empty table; gives the block that they are as of.
+/// Reads all names into the empty table; gives the block that they are as of. Dropping the future ends the reading.
 pub async fn fill(
     params: &'static Params,
     chain: &ChainHandle,
     table: &Arc<SharedTable>,
 ) -> Result<TipRow, StoreError> {
     let (reader, table, tip) = (chain.reader(), table.clone(), chain.tip());
+    // Held by this future and by nobody else.
+    let wish = Arc::new(());
+    let wished = Arc::downgrade(&wish);
     let filling = tokio::task::spawn_blocking(move || {
+        let is_wanted = || wished.strong_count() > 0;
         table.clear();
         let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_FILL_THREADS);
         let mut fillings = Filling::shared_among(threads, params.block_interval);
         let row = reader.for_each_name(&mut fillings, |filling, state| {
             filling.push(&state.name, &entry(params, &state));
+            if is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        if !is_wanted() {
+            return Err(StoreError::Io { message: "reading the names was given up".to_owned() });
+        }
         let time = reader.header(&row.hash)?.map_or(tip.time, |placed| placed.header.core.time);
         let block = Block { height: row.height, time, hash: Some(row.hash.0) };
         table.publish_all_of(&block, Filling::joined(fillings));
@@ -107,7 +115,9 @@ pub async fn fill(
         }
         Ok(row)
     });
-    filling.await.map_err(|error| StoreError::Io { message: error.to_string() })?
+    let filled = filling.await.map_err(|error| StoreError::Io { message: error.to_string() })?;
+    drop(wish);
+    filled
 }
 
 /// What the last blocks changed, the newest first: as far as undo data goes, and nothing if the chain moves meanwhile.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use resolver::Resolver;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tracing::warn;
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     miner::Miner,
     ops::Ops,
     p2p::P2pHandle,
+    store::Closed,
 };
 
 /// How long each part may take to stop.
@@ -20,6 +21,7 @@ const PART_DEADLINE: Duration = Duration::from_secs(2);
 /// What has started so far: some of it, if the start failed halfway.
 #[derive(Default)]
 pub(super) struct Running {
+    pub(super) database: Option<Closed>,
     pub(super) chain: Option<ChainService>,
     pub(super) p2p: Option<P2pHandle>,
     pub(super) miner: Option<Miner>,
@@ -31,7 +33,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Stops what is there: first nobody new comes in, then work stops, then the chain writes its last block.
+    /// Stops what is there: first nobody new comes in, then work stops, then the chain writes its last block and the
+    /// database is closed.
     ///
     /// This is also how a failed start ends. Leaving instead would let the process tear the database down while threads
     /// still use it.
@@ -53,12 +56,22 @@ impl Running {
         if let Some(p2p) = self.p2p {
             p2p.shutdown(PART_DEADLINE).await;
         }
-        self.tasks.iter().for_each(JoinHandle::abort);
+        for task in self.tasks {
+            task.abort();
+            // Cancelled or finished: either way it is gone.
+            let _ = task.await;
+        }
         if let Some(monitor) = self.monitor {
             monitor.shutdown(PART_DEADLINE).await;
         }
         if let Some(chain) = self.chain {
             chain.shutdown().await;
+        }
+        // Reads that nobody waits for any more take a moment to notice it.
+        if let Some(database) = self.database
+            && timeout(PART_DEADLINE, database.wait()).await.is_err()
+        {
+            warn!("something still reads the database; it is closed afterwards");
         }
     }
 }

@@ -30,6 +30,19 @@ fn a_second_process_is_refused() {
     assert!(matches!(Store::open(dir.path(), local()), Err(StoreError::Locked { .. })));
 }
 
+#[tokio::test]
+async fn who_waits_learns_when_the_last_user_is_gone() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let first = Store::open(dir.path(), local()).expect("opens");
+    let (second, closed) = (first.clone(), tokio::spawn(first.closed().wait()));
+    drop(first);
+    tokio::task::yield_now().await;
+    assert!(!closed.is_finished(), "one clone is left");
+    drop(second);
+    closed.await.expect("no panic");
+    Store::open(dir.path(), local()).expect("free again");
+}
+
 #[test]
 fn another_network_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");

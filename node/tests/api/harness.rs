@@ -10,6 +10,7 @@ use node::{
         client::{Client, ClientError, EventStream},
         types::{Event, Operation},
     },
+    chain::ChainHandle,
     config::{Config, Overrides},
     node::Node,
 };
@@ -57,6 +58,10 @@ impl TestNode {
 
     pub async fn stop(self) {
         self.node.shutdown().await;
+    }
+
+    pub fn chain(&self) -> ChainHandle {
+        self.node.chain()
     }
 
     /// A client on the unix socket.

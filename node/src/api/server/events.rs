@@ -3,7 +3,7 @@
 //! A reader that falls behind the bounded channel is told that events are missing, and the stream ends: it reads the
 //! status and connects again, instead of believing that it has seen everything.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -74,9 +74,11 @@ impl Source {
     /// Runs until the reader leaves, falls behind, or the node stops.
     async fn pump(mut self, out: mpsc::Sender<Result<SseEvent, Infallible>>, _permit: OwnedSemaphorePermit) {
         self.tips.mark_changed();
+        let mut stopped = pin!(self.state.stopped());
         loop {
             let event = tokio::select! {
                 () = out.closed() => return,
+                () = &mut stopped => return,
                 event = self.next() => event,
             };
             let Some(event) = event else { return };

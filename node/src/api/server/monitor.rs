@@ -20,7 +20,11 @@ impl MonitorServer {
     pub async fn bind(address: SocketAddr, state: ApiState) -> Result<Self, ApiError> {
         let listener = listen::tcp(address).await.map_err(|error| ApiError::Listen { address, error })?;
         let local_addr = listener.local_addr().ok();
-        let (stop, stopped) = watch::channel(false);
+        let (stop, mut stops) = watch::channel(false);
+        let stopped = async move {
+            // A dropped sender means that the server is gone, which is a stop as well.
+            let _ = stops.wait_for(|stops| *stops).await;
+        };
         let router = health::routes().route("/metrics", get(metrics)).with_state(state);
         Ok(Self { local_addr, stop, task: serve(listen::limited(listener), router, stopped) })
     }
@@ -35,6 +39,7 @@ impl MonitorServer {
         self.stop.send_replace(true);
         if timeout(deadline, &mut self.task).await.is_err() {
             self.task.abort();
+            let _ = self.task.await;
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use ledger::{hash::Hash, params::Params};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::error::Refusal;
 use crate::{
@@ -50,6 +50,7 @@ struct Shared {
     chain_id: Hash,
     started: Instant,
     event_readers: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
 }
 
 impl ApiState {
@@ -57,7 +58,22 @@ impl ApiState {
     pub fn new(parts: Parts) -> Self {
         let event_readers = Arc::new(Semaphore::new(EVENT_READERS));
         let chain_id = parts.params.chain_id();
-        Self { shared: Arc::new(Shared { parts, chain_id, started: Instant::now(), event_readers }) }
+        let (started, stopping) = (Instant::now(), watch::Sender::new(false));
+        Self { shared: Arc::new(Shared { parts, chain_id, started, event_readers, stopping }) }
+    }
+
+    /// Ends what would otherwise never end: accepting, and streams of events.
+    pub(super) fn stop(&self) {
+        self.shared.stopping.send_replace(true);
+    }
+
+    /// Waits for [`Self::stop`]. Does not keep the state alive.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopping = self.shared.stopping.subscribe();
+        async move {
+            // A state that is gone has stopped as well.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        }
     }
 
     pub(super) fn parts(&self) -> &Parts {

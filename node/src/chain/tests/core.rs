@@ -1,6 +1,6 @@
 //! The core: connecting, taking back, choosing, refusing.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use ledger::{
     block::{Block, Header},
@@ -407,11 +407,22 @@ fn proofs_and_indexes_agree_with_the_model() {
     );
     for shares in [1, 2, 3, 7] {
         let mut walked = vec![Vec::new(); shares];
-        let tip = reader.for_each_name(&mut walked, |names, state| names.push(state.name)).expect("walks");
+        let visit = |names: &mut Vec<_>, state: ledger::state::NameState| {
+            names.push(state.name);
+            ControlFlow::Continue(())
+        };
+        let tip = reader.for_each_name(&mut walked, visit).expect("walks");
         let mut walked = walked.concat();
         walked.sort();
         assert_eq!((walked, tip.height), (expected.clone(), 70));
     }
+    let mut counts = [0; 2];
+    let first = |count: &mut usize, _| {
+        *count += 1;
+        ControlFlow::Break(())
+    };
+    reader.for_each_name(&mut counts, first).expect("walks");
+    assert_eq!(counts, [1, 1], "who has seen enough is not shown more");
     let history = reader.history(&expected[0], u32::MAX, 100).expect("reads");
     assert!(!history.is_empty() && history.is_sorted_by(|a, b| a.height > b.height));
     let first = &blocks(&chain)[3].transactions[0];

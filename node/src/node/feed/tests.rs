@@ -1,5 +1,6 @@
 //! Tests of the feed: events made by hand, on a chain that stands still.
 
+use futures::FutureExt as _;
 use ledger::testing::params_with;
 use resolver::{NameSource as _, Readiness};
 use tokio::time::timeout;
@@ -56,6 +57,28 @@ async fn a_reorganisation_settles_while_other_things_happen() {
     .await
     .expect("it settles");
     chain.shutdown().await;
+}
+
+/// Otherwise a node that is stopped while it starts would read all names to the end first.
+#[test]
+fn a_filling_that_nobody_waits_for_is_given_up() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    runtime.expect("a runtime").block_on(async {
+        let params = params_with(|_| {});
+        let chain = chain(params);
+        let (handle, table) = (chain.handle(), Arc::new(SharedTable::new(120)));
+        // The only thread that could read is busy until the filling is dropped: one message.
+        let (go, gate) = std::sync::mpsc::sync_channel::<()>(1);
+        let busy = tokio::task::spawn_blocking(move || gate.recv().is_ok());
+        assert!(fill(params, &handle, &table).now_or_never().is_none(), "it waits for its turn");
+        go.send(()).expect("it waits");
+        assert!(busy.await.expect("no panic"));
+        tokio::task::spawn_blocking(|| ()).await.expect("whoever was before has had its turn");
+        assert_eq!(serial(&table), None, "given up");
+        fill(params, &handle, &table).await.expect("fills");
+        assert_eq!(serial(&table), Some(0));
+        chain.shutdown().await;
+    });
 }
 
 #[tokio::test]
