@@ -201,7 +201,7 @@ impl Handler {
         client: Client,
         (standing, reserved): (&Standing, usize),
     ) -> Draft {
-        let request = match counts_are_possible(header, bytes.len()) {
+        let request = match counts_are_possible(header, bytes.len()) && can_be_repeated(header, &bytes) {
             true => Request::from_bytes(bytes.clone(), client.addr, client.via.protocol()).ok(),
             false => None,
         };
@@ -478,6 +478,12 @@ fn counts_are_possible(header: &Header, message_bytes: usize) -> bool {
     let HeaderCounts { queries, answers, authorities, additionals } = header.counts;
     let records = usize::from(answers) + usize::from(authorities) + usize::from(additionals);
     HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= message_bytes
+}
+
+/// Whether the question can stand in a response as it is. If it is compressed, it points into the header, which is
+/// another one there: what were counts of empty labels becomes flags that no name can contain.
+fn can_be_repeated(header: &Header, message: &[u8]) -> bool {
+    header.counts.queries != 1 || Envelope::open(message).question.is_some()
 }
 
 /// FORMERR for what has a header and else cannot be read; with its question and an OPT record if it has those (RFC 6891

@@ -8,9 +8,12 @@ use std::{
     sync::Arc,
 };
 
+use hickory_proto::op::Message;
 use prometheus::Registry;
+use proptest::{collection::vec, prelude::*, sample::select, test_runner::TestRunner};
 use resolver::{DnsConfig, DnsMetrics, SharedTable, rtype, wire::Responder};
 use support::{ACTIVE, dname, table};
+use tokio::runtime::Runtime;
 
 const CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4_000);
 
@@ -18,6 +21,7 @@ const FORMERR: u8 = 1;
 const NXDOMAIN: u8 = 3;
 const NOTIMP: u8 = 4;
 const REFUSED: u8 = 5;
+const NOTAUTH: u8 = 9;
 
 fn world() -> SharedTable {
     table(&[("alice", ACTIVE, "@ A 192.0.2.1\n@ TYPE65280 #c0ffee")])
@@ -78,11 +82,22 @@ fn full(bytes: Vec<u8>) -> Option<Vec<u8>> {
 }
 
 fn full_with(config: &DnsConfig, bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let runtime = runtime();
+    respond(&runtime, &responder(config), bytes)
+}
+
+fn responder(config: &DnsConfig) -> Responder {
     let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
-    let responder = Responder::new(config, Arc::new(world()), metrics).expect("a valid configuration");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    Responder::new(config, Arc::new(world()), metrics).expect("a valid configuration")
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn respond(runtime: &Runtime, responder: &Responder, bytes: Vec<u8>) -> Option<Vec<u8>> {
     let standing = responder.standing(&bytes, CLIENT.ip());
-    runtime.block_on(responder.full(bytes, CLIENT, standing))
+    runtime.block_on(responder.clone().full(bytes, CLIENT, standing))
 }
 
 /// Reads a response. The OPT record is its last, as this server writes it.
@@ -139,6 +154,58 @@ fn rfc_1035_responses_and_fragments_of_headers_are_not_answered() {
     assert_eq!(full(response), None);
     assert_eq!(full(bytes[..11].to_vec()), None);
     assert_eq!(full(Vec::new()), None);
+}
+
+/// A pointer in the question leads into the header, where the response says something else than the query.
+#[test]
+fn rfc_1035_a_question_that_points_into_the_header_is_a_format_error() {
+    // The id is a label of one byte, and so is what the flags begin with; the count ends the name.
+    for question in
+        [&b"\xc0\0\0\x01\0\x01"[..], b"\x05alice\xc0\0\0\x01\0\x01", b"\xc0\x02\0\x06\0\x01", b"\xc0\x0a\0\x01\0\x01"]
+    {
+        let signature = [&b"\0\0\xfa\0\xff\0\0\0\0\0\x13\x01x\0"[..], &[0; 16]].concat();
+        for (additionals, rcode) in [(0, FORMERR), (1, NOTAUTH)] {
+            let header = [1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, additionals];
+            let tail = &signature[..signature.len() * usize::from(additionals)];
+            let response = full([&header[..], question, tail].concat()).expect("a response");
+            assert_eq!((response[3] & 15, &response[4..6]), (rcode, &[0, 0][..]), "{question:02x?}: {response:02x?}");
+        }
+    }
+}
+
+/// What messages are made of, and what does not belong there.
+fn fragment() -> impl Strategy<Value = Vec<u8>> {
+    let name = select(vec![&b"\x05alice\x03p2p\0"[..], b"\x03p2p\0", b"\x05alice", b"\x01a\0", b"\0"])
+        .prop_map(<[u8]>::to_vec);
+    let pointer = (0..80_u8).prop_map(|target| vec![0xc0, target]);
+    let tail =
+        select(vec![&b"\0\x01\0\x01"[..], b"\0\xff\0\x01", b"\0\xfc\0\x01", b"\0\x10\0\x03"]).prop_map(<[u8]>::to_vec);
+    let options = select(vec![&b""[..], b"\0\x0a\0\x08a client", b"\0\x03\0\0", b"\0\x03\0\x02x"]);
+    let opt = (options, any::<u16>()).prop_map(|(options, flags)| opt(SIZE, 0, flags, options));
+    let signature = b"\0\0\xfa\0\xff\0\0\0\0\0\x13\x01x\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+    prop_oneof![4 => name, 4 => pointer, 6 => tail, 2 => opt, 1 => Just(signature), 1 => vec(any::<u8>(), 0..12)]
+}
+
+/// However a query is broken, what comes back is a message, read by somebody else's parser.
+#[test]
+fn whatever_is_asked_a_response_is_a_message() {
+    let id_and_flags =
+        prop_oneof![any::<[u8; 4]>(), select(vec![[0, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 1, 1]])];
+    let counts = prop_oneof![3 => Just([1, 0, 0, 0]), 2 => Just([1, 0, 0, 1]), 1 => [0..3_u8, 0..2, 0..2, 0..3]];
+    let (runtime, responder) = (runtime(), responder(&DnsConfig::default()));
+    let config = ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new(config)
+        .run(&(id_and_flags, counts, vec(fragment(), 0..7)), |(id_and_flags, counts, body)| {
+            let [questions, answers, authorities, additionals] = counts;
+            let header = [&id_and_flags[..], &[0, questions, 0, answers, 0, authorities, 0, additionals]].concat();
+            if let Some(response) = respond(&runtime, &responder, [header, body.concat()].concat()) {
+                let message = Message::from_vec(&response);
+                prop_assert!(message.is_ok(), "{response:02x?}: {message:?}");
+                prop_assert_eq!((&response[..2], response[2] & 0x80), (&id_and_flags[..2], 0x80));
+            }
+            Ok(())
+        })
+        .expect("responses are messages");
 }
 
 #[test]
@@ -337,13 +404,10 @@ fn rfc_3597_data_of_unknown_types_is_sent_as_it_is() {
 /// §5.4: a query without a question is for learning a cookie, or for seeing whether the one at hand is good.
 #[test]
 fn rfc_7873_queries_without_a_question() {
-    let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
-    let responder = Responder::new(&DnsConfig::default(), Arc::new(world()), metrics).expect("a valid configuration");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (runtime, responder) = (runtime(), responder(&DnsConfig::default()));
     let say = |options: &[u8]| {
         let asked = Asked { questions: Vec::new(), ..ask("alice.p2p", rtype::A) }.with(opt(SIZE, 0, 0, options));
-        let standing = responder.standing(&asked.bytes(), CLIENT.ip());
-        let response = runtime.block_on(responder.clone().full(asked.bytes(), CLIENT, standing)).expect("a response");
+        let response = respond(&runtime, &responder, asked.bytes()).expect("a response");
         assert_eq!(response[4..12], [0, 0, 0, 0, 0, 0, 0, 1], "nothing but an OPT record");
         let said = read(&response);
         (said.rcode, said.edns.expect("OPT").2)

@@ -129,8 +129,17 @@ def control(ident):
     return dnswire.query(NAME, 1, ident=ident, flags=0x0100)
 
 
-def check_control(reply):
-    message = dnswire.Message(reply)
+def parsed(reply, limit=65_535):
+    """A reply taken apart: whatever was sent, what comes back is a response."""
+    try:
+        message = dnswire.Message(reply)
+    except dnswire.Malformed as error:
+        raise Failed(f"{error} in an answer: {reply.hex()}") from error
+    require(len(reply) <= limit and message.flags & 0x8000, f"a strange answer: {reply.hex()}")
+    return message
+
+
+def check_control(message):
     require(message.rcode == 0 and [r[4] for r in message.answer] == [ADDRESS], f"a valid query is answered wrongly: {message.show()}")
 
 
@@ -167,11 +176,9 @@ class Udp:
                 while True:
                     reply = udp.recv(65_535)
                     self.answers += 1
-                    require(len(reply) <= UDP_LIMIT and reply[2] & 0x80, f"a strange answer: {reply.hex()}")
-                    if self.answers % 40 == 0 or reply[:2] == wanted:
-                        parsed = dnswire.Message(reply)
-                        if reply[:2] == wanted and parsed.questions == [control(0)[12:]]:
-                            return check_control(reply)
+                    message = parsed(reply, UDP_LIMIT)
+                    if reply[:2] == wanted and message.questions == [control(0)[12:]]:
+                        return check_control(message)
         raise Failed(f"no answer to a valid query over UDP in round {self.rounds}")
 
 
@@ -228,9 +235,9 @@ class Tcp:
                 raise EOFError
             reply = self.reader.read(struct.unpack(">H", head)[0])
             self.answers += 1
-            require(len(reply) >= 12 and reply[2] & 0x80, f"a strange answer: {reply.hex()}")
-            if reply[:2] == b"\xc0\xc0" and reply[12:].startswith(question) and reply[3] & 15 == 0:
-                return check_control(reply)
+            message = parsed(reply)
+            if reply[:2] == b"\xc0\xc0" and message.questions == [question] and message.rcode == 0:
+                return check_control(message)
 
 
 class Https:
@@ -329,7 +336,7 @@ class Https:
                 waiting.discard(stream)
                 self.answers += 1
         if not left:
-            check_control(body)
+            check_control(parsed(body))
         return left
 
 

@@ -10,7 +10,7 @@ use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
 use super::read::{self, HEADER_BYTES};
-use crate::{dname::Dname, rtype};
+use crate::{dname::Dname, envelope::Envelope, rtype};
 
 /// Seconds that clocks may differ by in what we sign (RFC 8945 §10).
 const FUDGE_S: u16 = 300;
@@ -308,9 +308,7 @@ fn refuse(message: &[u8], tsig: &Tsig, error: TsigError) -> Vec<u8> {
 
 /// NOTAUTH with the question, if it can be told.
 fn not_authorised(message: &[u8]) -> Vec<u8> {
-    let question_end = read::skip_name(message, HEADER_BYTES).map(|at| at + 4);
-    let question_end = question_end.filter(|&end| message[4..6] == [0, 1] && end <= message.len());
-    let question = &message[HEADER_BYTES..question_end.unwrap_or(HEADER_BYTES)];
+    let question = Envelope::open(message).question.unwrap_or_default();
     let count = u8::from(!question.is_empty());
     let header = [message[0], message[1], 0x80 | message[2] & 0x79, NOTAUTH, 0, count, 0, 0, 0, 0, 0, 0];
     [&header[..], question].concat()
