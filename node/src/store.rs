@@ -76,6 +76,8 @@ impl Store {
 
     fn open_in(path: &Path, env: Option<Env>) -> Result<Self, StoreError> {
         let shared = options::Shared::new(env.as_ref());
+        // Compaction can wait; answering DNS and judging blocks cannot. This is one setting for the whole process.
+        Env::new()?.lower_thread_pool_cpu_priority();
         let tables = TABLES.iter().map(|spec| ColumnFamilyDescriptor::new(spec.name, shared.table(spec)));
         let db = Db::open_cf_descriptors(&shared.database(), path, tables)
             .map_err(|error| StoreError::opening(path, &error))?;

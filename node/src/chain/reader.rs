@@ -394,9 +394,8 @@ fn visit_share(
         first if first < 1 << 16 => (first as u16).to_be_bytes().to_vec(),
         _ => Vec::new(),
     };
-    view.scan(Table::Names, (&border(index), &border(index + 1)), Direction::Up, &mut |_, bytes| match parse(
-        "an entry", bytes,
-    )? {
+    let range = (&*border(index), &*border(index + 1));
+    view.sweep(Table::Names, range, &mut |_, bytes| match parse("an entry", bytes)? {
         Leaf::Name(state) => Ok(visit(state)),
         Leaf::Commit(_) => Ok(ControlFlow::Continue(())),
     })

@@ -66,6 +66,26 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+impl Snapshot<'_> {
+    /// Visits a whole range upwards once, past the block cache: what is in there is read again, unlike this.
+    pub fn sweep(&self, table: Table, range: (&[u8], &[u8]), visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let mut options = bounded(ReadOptions::default(), range);
+        options.fill_cache(false);
+        self.walk(table, options, Direction::Up, visit)
+    }
+
+    fn walk(
+        &self,
+        table: Table,
+        mut options: ReadOptions,
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        options.set_snapshot(&self.frozen);
+        walk(self.store.inner.db.raw_iterator_cf_opt(self.store.family(table), options), direction, visit)
+    }
+}
+
 impl Read for Store {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.inner.db.get_cf(self.family(table), key)?)
@@ -105,9 +125,7 @@ impl Read for Snapshot<'_> {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        let mut options = bounded(ReadOptions::default(), range);
-        options.set_snapshot(&self.frozen);
-        walk(self.store.inner.db.raw_iterator_cf_opt(self.store.family(table), options), direction, visit)
+        self.walk(table, bounded(ReadOptions::default(), range), direction, visit)
     }
 }
 
