@@ -1,5 +1,6 @@
 //! The `[dns]` section of the configuration file.
 
+mod addresses;
 mod authority;
 mod connections;
 mod forward;
@@ -45,6 +46,7 @@ const MAX_SUFFIX_BYTES: usize = 100;
 #[serde(deny_unknown_fields, default)]
 pub struct DnsConfig {
     /// Addresses to listen on, each for UDP and TCP. Port 0 takes a free one. An empty list turns DNS off.
+    #[serde(deserialize_with = "addresses::list")]
     pub listen: Vec<SocketAddr>,
     /// The suffixes below which ledger names appear.
     pub suffixes: Vec<String>,
@@ -53,6 +55,7 @@ pub struct DnsConfig {
     /// in `guard.forward_allow` are forwarded for: by default those nearby.
     pub upstreams: Vec<String>,
     /// Addresses to announce for this name server, `ns.nic.<suffix>`. An empty list announces those listened on.
+    #[serde(deserialize_with = "addresses::list")]
     pub announce: Vec<IpAddr>,
     /// Whether answers are signed for clients that ask for signatures (the DO bit). The key is made in the data directory
     /// at the first start.
@@ -115,6 +118,12 @@ pub enum ConfigError {
     /// The root, or a suffix too long to put names below.
     #[error("dns.suffixes: {0:?} must have at least one label and at most {MAX_SUFFIX_BYTES} bytes")]
     SuffixLength(String),
+    /// Letters that nobody can type into a browser.
+    #[error(
+        "dns.suffixes: {0:?} may have letters a-z, digits, hyphens, underscores and dots only; write others as xn--…, \
+         and several suffixes as a list [\"p2p\", \"p2p.alt\"]"
+    )]
+    SuffixLetters(String),
     /// A value is there twice.
     #[error("dns.{key} lists {value:?} twice")]
     Twice {
@@ -317,9 +326,13 @@ impl DnsConfig {
 
 fn suffix(text: &str) -> Result<Dname, ConfigError> {
     let name: Dname = text.parse().map_err(|reason| ConfigError::Suffix { suffix: text.to_owned(), reason })?;
-    match name.as_wire().len() {
-        2..=MAX_SUFFIX_BYTES => Ok(name),
-        _ => Err(ConfigError::SuffixLength(text.to_owned())),
+    if !(2..=MAX_SUFFIX_BYTES).contains(&name.as_wire().len()) {
+        return Err(ConfigError::SuffixLength(text.to_owned()));
+    }
+    let is_usual = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_' | '.');
+    match text.chars().all(is_usual) {
+        true => Ok(name),
+        false => Err(ConfigError::SuffixLetters(text.to_owned())),
     }
 }
 
@@ -373,6 +386,13 @@ mod tests {
         check("suffixes = []", Err("dns.suffixes is empty: give at least one suffix such as \"p2p\""));
         check("suffixes = ['a..b']", Err("dns.suffixes: \"a..b\" is not a domain name: a label is empty"));
         check("suffixes = ['.']", Err("dns.suffixes: \".\" must have at least one label and at most 100 bytes"));
+        check(
+            "suffixes = ['p2p p2p.alt']",
+            Err(
+                "dns.suffixes: \"p2p p2p.alt\" may have letters a-z, digits, hyphens, underscores and dots only; write others \
+                 as xn--…, and several suffixes as a list [\"p2p\", \"p2p.alt\"]",
+            ),
+        );
         check("suffixes = ['p2p', 'P2P.']", Err("dns.suffixes lists \"p2p.\" twice"));
         check("listen = ['[::1]:53', '[::1]:53']", Err("dns.listen lists \"[::1]:53\" twice"));
         check(

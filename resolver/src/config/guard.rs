@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::addresses;
 use crate::query::{MAX_UDP_BYTES, MIN_UDP_BYTES};
 
 /// The most prefixes in one list: each query may be compared with all of them.
@@ -29,15 +30,20 @@ const LOCAL: [&str; 8] = [
 #[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
     /// Address prefixes that may ask. An empty list means everybody.
+    #[serde(deserialize_with = "addresses::list")]
     pub allow: Vec<IpNet>,
     /// Prefixes that may not ask, even if they are also in `allow`.
+    #[serde(deserialize_with = "addresses::list")]
     pub deny: Vec<IpNet>,
     /// Prefixes whose other questions are forwarded to `dns.upstreams`.
+    #[serde(deserialize_with = "addresses::list")]
     pub forward_allow: Vec<IpNet>,
     /// Prefixes for which nothing is forwarded, even if they are also in `forward_allow`.
+    #[serde(deserialize_with = "addresses::list")]
     pub forward_deny: Vec<IpNet>,
     /// Prefixes without limits on UDP, neither on the rate nor on the size of answers, and without a share of the
     /// signatures: they may have all.
+    #[serde(deserialize_with = "addresses::list")]
     pub exempt: Vec<IpNet>,
     /// UDP answers per second for one IPv4 address or one /64 of IPv6 without a valid cookie; eight times as many for a
     /// /24 or a /56. 0 turns the limit off.
@@ -181,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_no_prefix_and_no_key_is_refused() {
         let error = toml::from_str::<GuardConfig>("allow = ['192.0.2.300/24']").expect_err("no address").to_string();
-        assert!(error.contains("invalid IP address syntax"), "{error}");
+        assert!(error.contains("\"192.0.2.300/24\" is not a network or an address, such as"), "{error}");
         let error = toml::from_str::<GuardConfig>("rate = 3").expect_err("a typo").to_string();
         assert!(error.contains("`rate_limit`"), "{error}");
     }

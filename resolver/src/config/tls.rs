@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::addresses;
 use crate::dname::Dname;
 
 /// The most addresses of each transport.
@@ -16,12 +17,15 @@ const MAX_PATH_BYTES: usize = 200;
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// Addresses for DNS over TLS (RFC 7858), usually on port 853.
+    #[serde(deserialize_with = "addresses::list")]
     pub listen: Vec<SocketAddr>,
     /// Addresses for DNS over HTTPS (RFC 8484), HTTP/2 only, usually on port 443.
+    #[serde(deserialize_with = "addresses::list")]
     pub https_listen: Vec<SocketAddr>,
     /// Path at which DNS over HTTPS is found.
     pub https_path: String,
     /// Addresses for DNS over QUIC (RFC 9250), usually on port 853.
+    #[serde(deserialize_with = "addresses::list")]
     pub quic_listen: Vec<SocketAddr>,
     /// File with the certificate and what leads to its root, in PEM. Without files, a local certificate authority is
     /// made in the data directory.

@@ -8,6 +8,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::addresses::Address as _;
 use crate::{dname::Dname, table::HistoryLimits};
 
 /// The most entries of each list.
@@ -179,10 +180,7 @@ impl TransferConfig {
     }
 
     pub(crate) fn networks(&self) -> Result<Vec<IpNet>, TransferError> {
-        let network = |text: &String| {
-            let alone = text.parse::<IpAddr>().map(IpNet::from);
-            alone.or_else(|_| text.parse()).map_err(|_| TransferError::Allow(text.clone()))
-        };
+        let network = |text: &String| IpNet::read(text).ok_or_else(|| TransferError::Allow(text.clone()));
         self.allow.iter().map(network).collect()
     }
 
