@@ -230,7 +230,8 @@ impl Node {
         }
     }
 
-    /// Stops every part in order. On return the database is closed, unless the caller still holds a way to a part.
+    /// Stops every part in order. On return the database is closed, unless the caller still holds a way to a part: that is
+    /// waited for a moment, then a warning says so.
     pub async fn shutdown(self) {
         let Self { running, chain, p2p, miner, ops, .. } = self;
         // They lead to the database, which is not closed while they are here.

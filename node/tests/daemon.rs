@@ -60,13 +60,22 @@ fn a_start_that_fails_late_says_why_and_ends_in_order() {
     let taken = holder.local_addr().expect("bound").to_string();
     let config = config_in(dir.path());
     let text = std::fs::read_to_string(&config).expect("written before");
-    std::fs::write(&config, text.replace("listen = ['127.0.0.1:0']", &format!("listen = ['{taken}']")))
-        .expect("written");
-    for _ in 0..10 {
-        let (code, _, stderr) = output(&["run", "--config", &config]);
-        let last = stderr.lines().last().unwrap_or_default();
-        assert_eq!(last, format!("namestead: cannot listen for DNS on {taken}: Address already in use (os error 98)"));
-        assert_eq!(code, Some(1), "{stderr}");
+    for (what, free) in [
+        ("DNS", "listen = ['127.0.0.1:0']"),
+        ("the API", "[api]\nlisten = 'off'"),
+        ("metrics", "[metrics]\nlisten = 'off'"),
+    ] {
+        let occupied = free.replace("127.0.0.1:0", &taken).replace("off", &taken);
+        std::fs::write(&config, text.replace(free, &occupied)).expect("written");
+        for _ in 0..5 {
+            let (code, _, stderr) = output(&["run", "--config", &config]);
+            let last = stderr.lines().last().unwrap_or_default();
+            let expected =
+                format!("namestead: cannot listen for {what} on {taken}: Address already in use (os error 98)");
+            assert_eq!(last, expected);
+            assert_eq!(code, Some(1), "{stderr}");
+            assert!(!stderr.contains("still reads the database"), "{stderr}");
+        }
     }
 }
 

@@ -481,7 +481,7 @@ fn counts_are_possible(header: &Header, message_bytes: usize) -> bool {
 }
 
 /// Whether the question can stand in a response as it is. If it is compressed, it points into the header, which is
-/// another one there: what were counts of empty labels becomes flags that no name can contain.
+/// another one there, with flags that no name can contain. What is cut short or unreadable cannot be repeated either.
 fn can_be_repeated(header: &Header, message: &[u8]) -> bool {
     header.counts.queries != 1 || Envelope::open(message).question.is_some()
 }

@@ -233,7 +233,10 @@ class Tcp:
             head = self.reader.read(2)
             if len(head) < 2:
                 raise EOFError
-            reply = self.reader.read(struct.unpack(">H", head)[0])
+            length = struct.unpack(">H", head)[0]
+            reply = self.reader.read(length)
+            if len(reply) < length:
+                raise EOFError
             self.answers += 1
             message = parsed(reply)
             if reply[:2] == b"\xc0\xc0" and message.questions == [question] and message.rcode == 0:

@@ -26,7 +26,7 @@ mod status;
 mod token;
 mod transactions;
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 
 use axum::{
     Router,
@@ -34,7 +34,7 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 pub use monitor::MonitorServer;
 pub use state::{ApiState, Parts};
@@ -57,8 +57,10 @@ pub enum ApiError {
         error: io::Error,
     },
     /// The TCP address.
-    #[error("cannot listen for the API on {address}: {error}")]
+    #[error("cannot listen for {what} on {address}: {error}")]
     Listen {
+        /// What is to be found there.
+        what: &'static str,
         /// The address.
         address: SocketAddr,
         /// The system's words.
@@ -80,7 +82,7 @@ pub struct ApiServer {
     local_addr: Option<SocketAddr>,
     token: String,
     state: ApiState,
-    tasks: Vec<JoinHandle<io::Result<()>>>,
+    serving: Serving,
 }
 
 impl ApiServer {
@@ -89,14 +91,16 @@ impl ApiServer {
         let token = token::load_or_make(&config.token_path())?;
         let socket = config.socket_path();
         let unix = listen::unix(&socket).map_err(|error| ApiError::Socket { path: socket.clone(), error })?;
-        let mut tasks = vec![serve(unix, router(state.clone(), Entrance::Socket), state.stopped())];
+        let mut serving = Serving::default();
+        serving.add(unix, router(state.clone(), Entrance::Socket), state.stopped());
         let mut local_addr = None;
         if let Some(address) = config.listen.address() {
-            let tcp = listen::tcp(address).await.map_err(|error| ApiError::Listen { address, error })?;
+            let tcp =
+                listen::tcp(address).await.map_err(|error| ApiError::Listen { what: "the API", address, error })?;
             local_addr = tcp.local_addr().ok();
-            tasks.push(serve(listen::limited(tcp), router(state.clone(), Entrance::tcp(&token)), state.stopped()));
+            serving.add(tcp, router(state.clone(), Entrance::tcp(&token)), state.stopped());
         }
-        Ok(Self { socket, local_addr, token, state, tasks })
+        Ok(Self { socket, local_addr, token, state, serving })
     }
 
     /// The TCP address listened on.
@@ -109,30 +113,45 @@ impl ApiServer {
         &self.token
     }
 
-    /// Stops accepting, lets requests under way finish for as long as `deadline`, and removes the socket.
+    /// Stops accepting, lets requests under way finish for as long as `deadline`, ends what is left, and removes the
+    /// socket.
     pub async fn shutdown(self, deadline: Duration) {
         self.state.stop();
-        for mut task in self.tasks {
-            if timeout(deadline, &mut task).await.is_err() {
-                task.abort();
-                let _ = task.await;
-            }
-        }
+        self.serving.end(deadline).await;
         // Somebody else may have removed it already.
         let _ = std::fs::remove_file(&self.socket);
     }
 }
 
-fn serve<L>(
-    listener: L,
-    router: Router,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<io::Result<()>>
-where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await })
+/// Listeners that are served. When this is dropped, they are closed and their connections end.
+#[derive(Default)]
+struct Serving {
+    cut: watch::Sender<bool>,
+    tasks: JoinSet<io::Result<()>>,
+}
+
+impl Serving {
+    /// Serves `listener` until `stopped`; from then on nobody new is let in.
+    fn add<L>(&mut self, listener: L, router: Router, stopped: impl Future<Output = ()> + Send + 'static)
+    where
+        L: axum::serve::Listener,
+        L::Addr: std::fmt::Debug,
+    {
+        let listener = listen::limited(listener, &self.cut);
+        self.tasks.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+    }
+
+    /// Lets requests under way finish for as long as `deadline`, then ends their connections. To be called once all is
+    /// `stopped`.
+    async fn end(mut self, deadline: Duration) {
+        let tasks = &mut self.tasks;
+        let mut ended = pin!(async move { while tasks.join_next().await.is_some() {} });
+        if timeout(deadline, &mut ended).await.is_err() {
+            self.cut.send_replace(true);
+            // A handler may still wait for the database; it ends by itself.
+            let _ = timeout(deadline, ended).await;
+        }
+    }
 }
 
 /// Every route, behind its guards.

@@ -97,6 +97,10 @@ pub async fn fill(
     let wished = Arc::downgrade(&wish);
     let filling = tokio::task::spawn_blocking(move || {
         let is_wanted = || wished.strong_count() > 0;
+        let given_up = || StoreError::Io { message: "reading the names was given up".to_owned() };
+        if !is_wanted() {
+            return Err(given_up());
+        }
         table.clear();
         let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_FILL_THREADS);
         let mut fillings = Filling::shared_among(threads, params.block_interval);
@@ -105,12 +109,12 @@ pub async fn fill(
             if is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         if !is_wanted() {
-            return Err(StoreError::Io { message: "reading the names was given up".to_owned() });
+            return Err(given_up());
         }
         let time = reader.header(&row.hash)?.map_or(tip.time, |placed| placed.header.core.time);
         let block = Block { height: row.height, time, hash: Some(row.hash.0) };
         table.publish_all_of(&block, Filling::joined(fillings));
-        if let Some(limits) = table.history() {
+        if let Some(limits) = table.history().filter(|_| is_wanted()) {
             table.remember(past(params, &reader, &row, limits.versions)?);
         }
         Ok(row)

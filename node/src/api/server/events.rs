@@ -83,7 +83,11 @@ impl Source {
             };
             let Some(event) = event else { return };
             let is_last = matches!(event, Event::Lagged(_));
-            if out.send(Ok(encode(&event))).await.is_err() || is_last {
+            let sent = tokio::select! {
+                sent = out.send(Ok(encode(&event))) => sent,
+                () = &mut stopped => return,
+            };
+            if sent.is_err() || is_last {
                 return;
             }
         }

@@ -15,7 +15,7 @@ use axum::serve::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, Sleep, sleep},
 };
 
@@ -27,14 +27,14 @@ const CONNECTIONS: usize = 128;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Listens on a unix socket that only this user can open. A socket that nobody listens on any more is replaced.
-pub(super) fn unix(path: &Path) -> io::Result<Limited<UnixListener>> {
+pub(super) fn unix(path: &Path) -> io::Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)?;
     }
-    Ok(limited(bind_private(path)?))
+    bind_private(path)
 }
 
 /// A new socket may be opened by everybody until its mode is set, so it is made where nobody else can reach it, and
@@ -70,15 +70,16 @@ pub(super) async fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Puts a bound on a listener's connections.
-pub(super) fn limited<L>(listener: L) -> Limited<L> {
-    Limited { listener, permits: Arc::new(Semaphore::new(CONNECTIONS)) }
+/// Puts a bound on a listener's connections. All of them end when `cut` says true, or is dropped.
+pub(super) fn limited<L>(listener: L, cut: &watch::Sender<bool>) -> Limited<L> {
+    Limited { listener, permits: Arc::new(Semaphore::new(CONNECTIONS)), cut: cut.subscribe() }
 }
 
 /// A listener that accepts the next connection when one of its own is free.
 pub(super) struct Limited<L> {
     listener: L,
     permits: Arc<Semaphore>,
+    cut: watch::Receiver<bool>,
 }
 
 impl<L: Listener> Listener for Limited<L> {
@@ -88,7 +89,7 @@ impl<L: Listener> Listener for Limited<L> {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (io, address) = self.listener.accept().await;
-        (Counted::new(io, permit, IDLE), address)
+        (Counted::new(io, permit, IDLE, self.cut.clone()), address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -97,21 +98,32 @@ impl<L: Listener> Listener for Limited<L> {
 }
 
 /// A connection that gives its place back when it is dropped, and that ends when it is idle for too long: nobody can
-/// keep others out by opening connections and saying nothing.
+/// keep others out by opening connections and saying nothing. Nor can anybody keep a node from stopping: the server can
+/// end it, whatever it is about.
 pub(super) struct Counted<S> {
     io: S,
     allowed: Duration,
     idle: Pin<Box<Sleep>>,
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_cut: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl<S> Counted<S> {
-    fn new(io: S, permit: OwnedSemaphorePermit, allowed: Duration) -> Self {
-        Self { io, allowed, idle: Box::pin(sleep(allowed)), _permit: permit }
+    fn new(io: S, permit: OwnedSemaphorePermit, allowed: Duration, mut cut: watch::Receiver<bool>) -> Self {
+        let cut = Box::pin(async move {
+            // A dropped sender means that the server is gone.
+            let _ = cut.wait_for(|cut| *cut).await;
+        });
+        Self { io, allowed, idle: Box::pin(sleep(allowed)), cut, is_cut: false, _permit: permit }
     }
 
-    /// Passes a result on; movement puts the end off, waiting for too long is an error.
+    /// Passes a result on; movement puts the end off, waiting for too long is an error, and so is the server's end.
     fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.is_cut = self.is_cut || self.cut.as_mut().poll(cx).is_ready();
+        if self.is_cut {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         match result {
             Poll::Ready(Ok(done)) => {
                 let end = Instant::now() + self.allowed;
@@ -203,11 +215,35 @@ mod tests {
         let permits = Arc::new(Semaphore::new(1));
         let permit = permits.clone().acquire_owned().await.expect("free");
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let mut counted = Counted::new(ours, permit, Duration::from_millis(20));
+        let (_cut, uncut) = watch::channel(false);
+        let mut counted = Counted::new(ours, permit, Duration::from_millis(20), uncut);
         theirs.write_all(b"x").await.expect("open");
         assert_eq!(counted.read_u8().await.expect("one byte"), b'x');
         assert_eq!(counted.read_u8().await.expect_err("silence").kind(), io::ErrorKind::TimedOut);
         drop(counted);
         assert_eq!(permits.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_server_can_end_what_its_clients_do_not() {
+        for is_told in [true, false] {
+            let permits = Arc::new(Semaphore::new(1));
+            let permit = permits.clone().acquire_owned().await.expect("free");
+            let (ours, _theirs) = tokio::io::duplex(64);
+            let (cut, is_cut) = watch::channel(false);
+            let mut counted = Counted::new(ours, permit, IDLE, is_cut);
+            let end = async {
+                tokio::task::yield_now().await;
+                if is_told {
+                    cut.send_replace(true);
+                } else {
+                    drop(cut);
+                }
+            };
+            let (read, ()) = tokio::join!(counted.read_u8(), end);
+            assert_eq!(read.expect_err("cut").kind(), io::ErrorKind::ConnectionAborted);
+            // Not even one that could be read or written to goes on.
+            assert_eq!(counted.write_u8(0).await.expect_err("cut").kind(), io::ErrorKind::ConnectionAborted);
+        }
     }
 }

@@ -1,24 +1,25 @@
 //! The listener for monitoring: `/metrics`, `/livez`, `/readyz`. Reads only, so it may listen wider than loopback.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{extract::State, http::header, response::IntoResponse, routing::get};
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::sync::watch;
 
-use super::{ApiError, error::Refusal, health, listen, serve, state::ApiState};
+use super::{ApiError, Serving, error::Refusal, health, listen, state::ApiState};
 use crate::metrics::Reading;
 
 /// The listener.
 pub struct MonitorServer {
     local_addr: Option<SocketAddr>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<io::Result<()>>,
+    serving: Serving,
 }
 
 impl MonitorServer {
     /// Listens. When this returns, scrapes are answered.
     pub async fn bind(address: SocketAddr, state: ApiState) -> Result<Self, ApiError> {
-        let listener = listen::tcp(address).await.map_err(|error| ApiError::Listen { address, error })?;
+        let listener =
+            listen::tcp(address).await.map_err(|error| ApiError::Listen { what: "metrics", address, error })?;
         let local_addr = listener.local_addr().ok();
         let (stop, mut stops) = watch::channel(false);
         let stopped = async move {
@@ -26,7 +27,9 @@ impl MonitorServer {
             let _ = stops.wait_for(|stops| *stops).await;
         };
         let router = health::routes().route("/metrics", get(metrics)).with_state(state);
-        Ok(Self { local_addr, stop, task: serve(listen::limited(listener), router, stopped) })
+        let mut serving = Serving::default();
+        serving.add(listener, router, stopped);
+        Ok(Self { local_addr, stop, serving })
     }
 
     /// Where it listens.
@@ -35,12 +38,9 @@ impl MonitorServer {
     }
 
     /// Stops.
-    pub async fn shutdown(mut self, deadline: Duration) {
+    pub async fn shutdown(self, deadline: Duration) {
         self.stop.send_replace(true);
-        if timeout(deadline, &mut self.task).await.is_err() {
-            self.task.abort();
-            let _ = self.task.await;
-        }
+        self.serving.end(deadline).await;
     }
 }
 

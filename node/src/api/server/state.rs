@@ -71,7 +71,7 @@ impl ApiState {
     pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopping = self.shared.stopping.subscribe();
         async move {
-            // A state that is gone has stopped as well.
+            // Whoever waits without the state, and finds it gone, need not wait either.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }
     }
