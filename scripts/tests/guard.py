@@ -239,13 +239,20 @@ def over_tls(server, port, count, source):
 
 def over_tcp(server, port, count, source):
     """One query on a connection of its own, again and again."""
-    served, query = 0, question("p2p", SOA, 3)
-    for _ in range(count):
-        with contextlib.suppress(OSError), socket.create_connection((server, port), 5, (source, 0)) as way:
-            way.sendall(struct.pack(">H", len(query)) + query)
-            served += len(way.recv(2048)) > 14
+    served, why_not, query = 0, [], question("p2p", SOA, 3)
+    for number in range(count):
+        began = time.monotonic()
+        try:
+            with socket.create_connection((server, port), 5, (source, 0)) as way:
+                way.sendall(struct.pack(">H", len(query)) + query)
+                reply = way.recv(2048)
+                served += len(reply) > 14
+                if len(reply) <= 14:
+                    why_not.append(f"query {number}: {len(reply)} bytes after {time.monotonic() - began:.3f} s")
+        except OSError as error:
+            why_not.append(f"query {number}: {error!r} after {time.monotonic() - began:.3f} s")
         time.sleep(0.02)
-    return {"asked": count, "served": served}
+    return {"asked": count, "served": served, "why_not": why_not}
 
 
 def metrics(address):
