@@ -13,8 +13,8 @@ use crate::{
     discovery::{Encrypted, Kind},
 };
 
-/// Connections that may wait to be accepted: beyond them the system drops SYNs, and honest clients wait for seconds.
-const TCP_BACKLOG: i32 = 1_024;
+/// Connections that may wait to be accepted.
+const TCP_BACKLOG: i32 = 128;
 /// Bytes of datagrams that may wait on each UDP socket.
 const UDP_BUFFER_BYTES: usize = 1 << 20;
 /// Ports to try until one is free for both UDP and TCP.
