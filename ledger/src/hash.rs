@@ -42,16 +42,20 @@ pub enum Tag {
     Salt,
     Claim,
     Params,
+    FlyClient,
+    ProofFile,
+    Pick,
 }
 
 /// Tag strings, indexed by [`Tag`].
-const TAGS: [&str; 26] = [
+const TAGS: [&str; 29] = [
     "hdr", "ext", "pow-in", "pow-out", "chain", "txid", "wtx", "share", "sig", "policy", "commit", "tie", "key",
     "leaf", "val", "node", "txl", "txn", "mmr-leaf", "mmr-node", "mmr-root", "gid", "sid", "salt", "claim", "params",
+    "fly", "file", "pick",
 ];
 
 /// Sponge states after absorbing each tag's prefix block.
-static PREFIXES: LazyLock<[Sha3_256; 26]> = LazyLock::new(|| TAGS.map(absorb_prefix));
+static PREFIXES: LazyLock<[Sha3_256; 29]> = LazyLock::new(|| TAGS.map(absorb_prefix));
 
 fn absorb_prefix(tag: &str) -> Sha3_256 {
     let mut name = b"namestead/1/".to_vec();

@@ -50,8 +50,10 @@ impl SecretKey {
     }
 
     /// The salt of a commit to `name`: derived, so that a restored key can finish a registration (protocol §4.3).
-    pub fn commit_salt(&self, chain_id: &Hash, name: &Name) -> [u8; 16] {
-        let digest = hash::hash(Tag::Salt, &[&self.to_bytes()[..], chain_id.as_ref(), name.as_bytes()]);
+    /// `attempt` is [`Params::commit_attempt`] of the height of signing, one more while that commit stands spent.
+    pub fn commit_salt(&self, chain_id: &Hash, attempt: u32, name: &Name) -> [u8; 16] {
+        let secret = self.to_bytes();
+        let digest = hash::hash(Tag::Salt, &[&secret[..], chain_id.as_ref(), &attempt.to_le_bytes(), name.as_bytes()]);
         digest.0[..16].try_into().expect("half of 32 bytes")
     }
 }
@@ -347,11 +349,13 @@ mod tests {
     }
 
     #[test]
-    fn salts_depend_on_key_chain_and_name() {
+    fn salts_depend_on_key_chain_attempt_and_name() {
         let [alice, bob] = ["alice", "bob"].map(|n| Name::new(n).expect("valid"));
         let chain = Network::Local.params().chain_id();
-        assert_eq!(secret(1).commit_salt(&chain, &alice), secret(1).commit_salt(&chain, &alice));
-        assert_ne!(secret(1).commit_salt(&chain, &alice), secret(1).commit_salt(&chain, &bob));
-        assert_ne!(secret(1).commit_salt(&chain, &alice), secret(2).commit_salt(&chain, &alice));
+        let salt = |seed, attempt, name| secret(seed).commit_salt(&chain, attempt, name);
+        assert_eq!(salt(1, 0, &alice), salt(1, 0, &alice));
+        for other in [salt(1, 0, &bob), salt(2, 0, &alice), salt(1, 1, &alice)] {
+            assert_ne!(salt(1, 0, &alice), other);
+        }
     }
 }

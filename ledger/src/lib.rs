@@ -4,7 +4,7 @@
 //! Somebody picks a [`name`], blinds it into a COMMIT and pays for it with proof of work ([`price`], [`pow`]). Some
 //! blocks later a REVEAL shows the name; the earliest commit wins a short contest and the entry
 //! ([`state::NameState`]) is theirs for a year: they UPDATE its [`record`]s, TRANSFER, RENEW or REVOKE it
-//! ([`transaction`]). Blocks ([`block`]) order all this; every header commits to the state after it
+//! ([`transaction`]). Names of the [`locked`] list are for the owners of DNS domains. Blocks ([`block`]) order all this; every header commits to the state after it
 //! ([`state::tree`]) and to all headers before it ([`history`]), so that anybody can check an answer.
 //!
 //! # Three levels of validity
@@ -21,6 +21,7 @@ pub mod codec;
 
 pub mod params;
 
+pub mod locked;
 pub mod name;
 pub mod record;
 

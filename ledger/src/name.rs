@@ -109,7 +109,7 @@ impl Name {
             6 | 7 => 1,
             _ => 0,
         };
-        if self.0.starts_with("xn--") { by_length.max(4) } else { by_length }
+        if self.0.starts_with("xn--") { by_length.max(2) } else { by_length }
     }
 }
 
@@ -176,6 +176,6 @@ mod tests {
     fn short_names_cost_more() {
         let classes = ["a", "ab", "abc", "abcd", "abcde", "abcdef", "abcdefg", "abcdefgh", "xn--a-bcdefgh"]
             .map(|text| Name::new(text).expect("valid").price_class());
-        assert_eq!(classes, [10, 8, 6, 4, 2, 1, 1, 0, 4]);
+        assert_eq!(classes, [10, 8, 6, 4, 2, 1, 1, 0, 2]);
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     block::{Header, HeaderCore, HeaderExt},
     codec::{Encode, Writer, encode},
     hash::{self, BlockHash, Hash, Tag},
+    locked::{self, Lock},
     name::RESERVED,
     pow::{Algorithm, to_compact},
 };
@@ -83,6 +84,20 @@ impl FromStr for Network {
     }
 }
 
+const DAY_SECONDS: u32 = 86_400;
+
+/// SHA-256 DS digests of the DNS root's two keys of 2026: tags 38696 (of 2024) and 20326 (of 2017).
+const ROOT_ANCHORS: [Hash; 2] = [
+    Hash(
+        *b"\x68\x3d\x2d\x0a\xcb\x8c\x9b\x71\x2a\x19\x48\xb2\x7f\x74\x12\x19\
+            \x29\x8d\x0a\x45\x0d\x61\x2c\x48\x3a\xf4\x44\xa4\xc0\xfb\x2b\x16",
+    ),
+    Hash(
+        *b"\xe0\x6d\x44\xb8\x0b\x8f\x1d\x39\xa9\x5c\x0b\x0d\x7c\x65\xd0\x84\
+            \x58\xe8\x80\x40\x9b\xbc\x68\x34\x57\x10\x42\x37\xc7\xf8\xec\x8d",
+    ),
+];
+
 /// The constants of one network. Times are in seconds and spans in blocks unless a line says otherwise.
 #[derive(Clone, Debug)]
 pub struct Params {
@@ -114,8 +129,16 @@ pub struct Params {
     pub min_target: U256,
     /// Unix time in the genesis header.
     pub genesis_time: u64,
-    /// Expected work evaluations that a registration of the cheapest class costs at price 256.
+    /// Expected work evaluations that a registration of the cheapest class costs at price 256: about 20 minutes of an
+    /// eight-thread laptop. It alone sets how many names a squatter can keep.
     pub p_commit: u64,
+    /// Expected work evaluations from which every other price is derived.
+    pub p_op: u64,
+    /// `price_commit` in the genesis block, and its lower bound there.
+    pub launch_price: u32,
+    /// Blocks in which the lower bound of `price_commit` halves, until it is the base price: a rush for the best names
+    /// in the first days costs more than they are worth to most.
+    pub launch_halving: u32,
     /// Blocks after a commit before it may be revealed: a reorg of this depth is needed to snipe a reveal.
     pub maturity: u32,
     /// Blocks after the first reveal in which an earlier commit still wins.
@@ -138,8 +161,18 @@ pub struct Params {
     pub claim_delay: u32,
     /// The same for a claim that rests on a weak key.
     pub claim_delay_weak: u32,
-    /// Height from which CLAIM transactions are accepted.
+    /// Oldest block that the TXT record of a claim may name, in blocks.
+    pub claim_anchor_window: u32,
+    /// Blocks between two claims of a name.
+    pub claim_gap: u32,
+    /// Blocks for which a new root key is seen before it is trusted.
+    pub roll_hold: u32,
+    /// Seconds for which a new root key is seen before it is trusted.
+    pub roll_hold_time: u32,
+    /// Height from which CLAIM and ROLL transactions are accepted.
     pub claim_height: u32,
+    /// Height from which unlocked names can be claimed too.
+    pub charter_height: u32,
     /// Blocks after release at which a leaf is deleted. At least `commit_ttl`: while the entry stands it refuses
     /// commits older than the release, and afterwards none is alive.
     pub delete_after: u32,
@@ -151,8 +184,10 @@ pub struct Params {
     pub anchor_window: u32,
     /// Policy, not consensus: how far below the tip wallets anchor.
     pub anchor_depth: u32,
-    /// Names that only a DNSSEC claim can obtain, with their domain. Sorted by label.
-    pub locked: &'static [(&'static str, &'static str)],
+    /// Names that only a DNSSEC claim can obtain, with their domain. Ascending by label.
+    pub locked: &'static [Lock],
+    /// Digests of the root keys that claims are trusted by from the genesis block on. Ascending.
+    pub root_anchors: &'static [Hash],
 }
 
 /// Largest encoded block, in bytes.
@@ -161,7 +196,11 @@ pub const MAX_BLOCK_BYTES: usize = 262_144;
 pub const MAX_BLOCK_TRANSACTIONS: usize = 2_048;
 /// Largest encoded transaction, in bytes.
 pub const MAX_TRANSACTION_BYTES: usize = 9_216;
-/// Largest encoded transaction of any type but CLAIM, in bytes.
+/// Most CLAIMs in a block.
+pub const MAX_BLOCK_CLAIMS: usize = 4;
+/// Most ROLLs in a block.
+pub const MAX_BLOCK_ROLLS: usize = 1;
+/// Largest encoded transaction of any type but CLAIM and ROLL, in bytes.
 pub const MAX_PLAIN_TRANSACTION_BYTES: usize = 2_560;
 /// The price that means "base price" in 1/256 units.
 pub const BASE_PRICE: u32 = 256;
@@ -191,7 +230,10 @@ impl Params {
             genesis_target: U256::one() << 238,
             min_target: U256::one() << 168,
             genesis_time: 1_798_761_600,
-            p_commit: 1 << 22,
+            p_commit: 1 << 24,
+            p_op: 1 << 22,
+            launch_price: 1 << 12,
+            launch_halving: 3_240,
             maturity: 12,
             contest: 24,
             commit_ttl: 720,
@@ -203,13 +245,19 @@ impl Params {
             burn_lock: 64_800,
             claim_delay: 5_040,
             claim_delay_weak: 20_160,
+            claim_anchor_window: 21_600,
+            claim_gap: 720,
+            roll_hold: 21_600,
+            roll_hold_time: 30 * DAY_SECONDS,
             claim_height: u32::MAX,
+            charter_height: u32::MAX,
             delete_after: 720,
             free_reorg: 720,
             deep_lead: 2_160,
             anchor_window: 180,
             anchor_depth: 12,
-            locked: &[],
+            locked: locked::list(),
+            root_anchors: &ROOT_ANCHORS,
         }
     }
 
@@ -221,6 +269,10 @@ impl Params {
             genesis_target: U256::one() << 242,
             genesis_time: 1_793_491_200,
             p_commit: 1 << 15,
+            p_op: 1 << 15,
+            launch_price: BASE_PRICE,
+            roll_hold: 720,
+            roll_hold_time: DAY_SECONDS,
             ..Self::main()
         }
     }
@@ -241,6 +293,8 @@ impl Params {
             genesis_target: U256::one() << 240,
             genesis_time: 1_793_491_200,
             p_commit: 1 << 16,
+            p_op: 1 << 16,
+            launch_price: BASE_PRICE,
             maturity: 3,
             contest: 3,
             commit_ttl: 120,
@@ -252,9 +306,15 @@ impl Params {
             burn_lock: 500,
             claim_delay: 5,
             claim_delay_weak: 20,
+            claim_anchor_window: 600,
+            claim_gap: 5,
+            roll_hold: 30,
+            roll_hold_time: 60,
             delete_after: 120,
             anchor_window: 60,
             anchor_depth: 3,
+            // Chosen together with the test root that the claims of this network will be proved under.
+            root_anchors: &[],
             ..Self::main()
         }
     }
@@ -274,7 +334,7 @@ impl Params {
         let ext = HeaderExt {
             history_root: crate::history::Peaks::default().root().expect("no leaves, no sum to overflow"),
             price_bytes: BASE_PRICE,
-            price_commit: BASE_PRICE,
+            price_commit: self.launch_price,
             ..HeaderExt::default()
         };
         let core = HeaderCore {
@@ -302,6 +362,12 @@ impl Params {
         hash::hash(Tag::Chain, &[&encode(&genesis.core), &encode(&genesis.ext)])
     }
 
+    /// The number that enters the salt of a commit signed at `height` (protocol §4.3). It changes with time, so that a
+    /// commit that was made public by its reveal cannot be published again to block its author.
+    pub fn commit_attempt(&self, height: u32) -> u32 {
+        height / self.commit_ttl
+    }
+
     /// The domain whose owner alone may claim `label`, if the label is locked.
     pub fn locked_domain(&self, label: &str) -> Option<&'static str> {
         let index = self.locked.binary_search_by_key(&label, |(l, _)| l).ok()?;
@@ -313,9 +379,9 @@ fn put_target(w: &mut Writer, target: U256) {
     w.raw(&target.to_big_endian());
 }
 
-/// The canonical form that genesis commits to: every consensus constant in declaration order, then RESERVED, then
-/// LOCKED, then the (empty) table of root anchors. Left out are `claim_height`, so that claims can be activated on a
-/// running network, and `free_reorg` and `deep_lead`, which choose between valid chains and make none invalid.
+/// The canonical form that genesis commits to: every consensus constant in declaration order, then RESERVED, LOCKED and
+/// the root anchors. Left out are `claim_height` and `charter_height`, so that claims can be activated on a running
+/// network, and `free_reorg` and `deep_lead`, which choose between valid chains and make none invalid.
 impl Encode for Params {
     fn encode(&self, w: &mut Writer) {
         w.b8(self.network.as_str().as_bytes()).u8(self.algorithm.id());
@@ -333,8 +399,10 @@ impl Encode for Params {
         put_target(w, self.pow_limit);
         put_target(w, self.genesis_target);
         put_target(w, self.min_target);
-        w.u64(self.genesis_time).u64(self.p_commit);
+        w.u64(self.genesis_time).u64(self.p_commit).u64(self.p_op);
         for value in [
+            self.launch_price,
+            self.launch_halving,
             self.maturity,
             self.contest,
             self.commit_ttl,
@@ -346,12 +414,18 @@ impl Encode for Params {
             self.burn_lock,
             self.claim_delay,
             self.claim_delay_weak,
+            self.claim_anchor_window,
+            self.claim_gap,
+            self.roll_hold,
+            self.roll_hold_time,
             self.delete_after,
             self.anchor_window,
             MAX_BLOCK_BYTES as u32,
             MAX_BLOCK_TRANSACTIONS as u32,
             MAX_TRANSACTION_BYTES as u32,
             MAX_PLAIN_TRANSACTION_BYTES as u32,
+            MAX_BLOCK_CLAIMS as u32,
+            MAX_BLOCK_ROLLS as u32,
             MAX_PRICE_BYTES,
             MAX_PRICE_COMMIT,
             TARGET_WEIGHT,
@@ -367,7 +441,10 @@ impl Encode for Params {
         for (label, domain) in self.locked {
             w.b8(label.as_bytes()).b8(domain.as_bytes());
         }
-        w.u16(0);
+        w.u16(self.root_anchors.len() as u16);
+        for digest in self.root_anchors {
+            w.raw(digest.as_ref());
+        }
     }
 }
 
@@ -383,8 +460,10 @@ mod tests {
             assert!(p.delete_after >= p.commit_ttl, "a commit older than the release could outlive the entry");
             assert!(p.min_gap < p.block_interval && p.relief_start > p.block_interval);
             assert!(p.min_target <= p.genesis_target && p.genesis_target <= p.pow_limit);
-            assert!(p.p_commit.is_multiple_of(1024), "prices divide P_COMMIT by up to 1024");
-            assert!(p.locked.is_sorted());
+            assert!(p.p_op.is_multiple_of(1024), "prices divide P_OP by up to 1024");
+            assert!(BASE_PRICE <= p.launch_price && p.launch_price <= MAX_PRICE_COMMIT);
+            assert!(p.launch_halving > 0 && p.claim_delay_weak == 4 * p.claim_delay);
+            assert!(p.locked.is_sorted_by(|a, b| a.0 < b.0) && p.root_anchors.is_sorted());
             assert_eq!(network.as_str().parse(), Ok(network));
         }
         assert_ne!(Network::Main.params().chain_id(), Network::Test.params().chain_id());

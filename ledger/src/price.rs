@@ -4,7 +4,7 @@
 //! transaction pays by the prices of its anchor block, so a wallet knows the cost before it starts to work.
 
 use crate::{
-    block::HeaderExt,
+    block::{Header, HeaderExt},
     params::{BASE_PRICE, MAX_PRICE_BYTES, MAX_PRICE_COMMIT, Params, TARGET_WEIGHT},
     transaction::Body,
 };
@@ -24,15 +24,26 @@ impl From<&HeaderExt> for Prices {
     }
 }
 
-/// The prices of the block that follows one with this extension.
-pub fn prices_after(parent: &HeaderExt) -> Prices {
+/// The prices of the block that follows `parent`.
+pub fn prices_after(params: &Params, parent: &Header) -> Prices {
+    let floor = launch_floor(params, parent.core.height.saturating_add(1));
+    let parent = &parent.ext;
     let commit_target = (parent.name_count >> 18).max(4);
     let bytes = adjust(parent.price_bytes, u64::from(parent.weight), u64::from(TARGET_WEIGHT));
     let commit = adjust(parent.price_commit, u64::from(parent.commit_count), commit_target);
     Prices {
         bytes: bytes.clamp(u64::from(BASE_PRICE), u64::from(MAX_PRICE_BYTES)) as u32,
-        commit: commit.clamp(u64::from(BASE_PRICE), u64::from(MAX_PRICE_COMMIT)) as u32,
+        commit: commit.clamp(u64::from(floor), u64::from(MAX_PRICE_COMMIT)) as u32,
     }
+}
+
+/// Lower bound of `price_commit` at `height`: LAUNCH_PRICE in the genesis block, half as much after each
+/// LAUNCH_HALVING blocks, linear between, and never below the base price.
+pub fn launch_floor(params: &Params, height: u32) -> u32 {
+    let (halvings, rest) = (height / params.launch_halving, height % params.launch_halving);
+    let from = u64::from(params.launch_price >> halvings.min(31));
+    let fallen = from * u64::from(rest) / (2 * u64::from(params.launch_halving));
+    BASE_PRICE.max((from - fallen) as u32)
 }
 
 /// One step of at most 1/64 towards what demand asks for.
@@ -40,26 +51,28 @@ fn adjust(price: u32, used: u64, target: u64) -> u64 {
     let price = u64::from(price);
     if used > target {
         price + (price * (used - target).min(target) / target / 64).max(1)
+    } else if used < target {
+        price - (price * (target - used) / target / 64).max(1)
     } else {
-        price - price * (target - used) / target / 64
+        price
     }
 }
 
 /// Expected work evaluations that a transaction with this body must show, given the prices at its anchor; `None` for
 /// a REVEAL, whose price was paid by its COMMIT. Rounded up.
 pub fn required_work(params: &Params, body: &Body, at_anchor: Prices) -> Option<u64> {
-    let p = u128::from(params.p_commit);
+    let (p, op) = (u128::from(params.p_commit), u128::from(params.p_op));
     let bytes = u128::from(at_anchor.bytes);
     let (product, divisor) = match body {
         Body::Reveal { .. } => return None,
         Body::Commit { class, .. } => ((p << u32::from(*class).min(32)) * u128::from(at_anchor.commit), 256),
-        Body::Update { .. } => (p * (body.encoded_len() as u128).div_ceil(256) * bytes, 256 * 256),
-        Body::Transfer { .. } => (p * bytes, 128 * 256),
-        Body::Cancel { .. } | Body::Revoke { .. } => (p, 1024),
+        Body::Update { .. } => (op * (body.encoded_len() as u128).div_ceil(256) * bytes, 256 * 256),
+        Body::Transfer { .. } => (op * bytes, 128 * 256),
+        Body::Cancel { .. } | Body::Revoke { .. } => (op, 1024),
         Body::Renew { name, .. } => {
             ((p << u32::from(name.price_class())) * u128::from(at_anchor.commit.min(1024)), 256)
         }
-        Body::Claim { .. } => (p * bytes, 16 * 256),
+        Body::Claim { .. } | Body::Roll { .. } => (op * bytes, 16 * 256),
     };
     Some(u64::try_from(product.div_ceil(divisor)).unwrap_or(u64::MAX))
 }
@@ -67,16 +80,19 @@ pub fn required_work(params: &Params, body: &Body, at_anchor: Prices) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::Network;
 
     fn after(price: u32, weight: u32, commits: u32, names: u64) -> Prices {
-        prices_after(&HeaderExt {
+        let params = Network::Local.params();
+        let ext = HeaderExt {
             price_bytes: price,
             price_commit: price,
             weight,
             commit_count: commits,
             name_count: names,
             ..HeaderExt::default()
-        })
+        };
+        prices_after(params, &Header { ext, ..params.genesis() })
     }
 
     #[test]
@@ -86,6 +102,20 @@ mod tests {
         assert_eq!(after(6_400, 65_536, 8, 0), Prices { bytes: 4_096, commit: 6_500 });
         assert_eq!(after(16_384, 0, 1_000_000, 0).commit, 16_384);
         assert_eq!(after(2_560, 0, 0, 0), Prices { bytes: 2_520, commit: 2_520 });
-        assert_eq!(after(256, 0, 5, 5 << 18).commit, 256, "demand at its target leaves the price");
+        assert_eq!(after(300, 32_767, 5, 5 << 18), Prices { bytes: 299, commit: 300 }, "at its target it stays");
+    }
+
+    #[test]
+    fn the_floor_of_commits_halves_until_it_is_the_base_price() {
+        let floor = |height| launch_floor(Network::Main.params(), height);
+        let heights = [0, 1, 1_620, 3_239, 3_240, 6_480, 9_720, 12_959, 12_960, u32::MAX];
+        assert_eq!(heights.map(floor), [4_096, 4_096, 3_072, 2_049, 2_048, 1_024, 512, 257, 256, 256]);
+        assert_eq!(launch_floor(Network::Local.params(), 0), 256);
+        let mut tip = Network::Main.params().genesis();
+        assert_eq!(Prices::from(&tip.ext), Prices { bytes: 256, commit: 4_096 });
+        tip.core.height = 3_239;
+        assert_eq!(prices_after(Network::Main.params(), &tip).commit, 4_096 - 64, "falls no faster than 1/64");
+        tip.ext.price_commit = 2_050;
+        assert_eq!(prices_after(Network::Main.params(), &tip).commit, 2_048, "nor below the floor");
     }
 }

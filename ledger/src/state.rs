@@ -10,4 +10,4 @@ pub mod name_state;
 pub mod tree;
 pub mod undo;
 
-pub use name_state::{Claim, CommitState, Leaf, NameState, Pending, Status, commit_key};
+pub use name_state::{Claim, CommitState, Leaf, NameState, Pending, PendingKind, Status, commit_key};

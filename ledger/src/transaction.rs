@@ -18,6 +18,8 @@ use crate::{
 pub const TX_VERSION: u8 = 1;
 /// Longest DNSSEC proof in a CLAIM, in bytes.
 pub const MAX_CLAIM_PROOF_BYTES: usize = 8_192;
+/// Longest root key set in a ROLL, in bytes.
+pub const MAX_ROLL_PROOF_BYTES: usize = 4_096;
 /// The body field can hold at most this many bytes: the envelope around it takes 16.
 const MAX_BODY_BYTES: usize = MAX_TRANSACTION_BYTES - 16;
 
@@ -44,12 +46,14 @@ pub enum Body {
     Transfer { name: Name, seq: u64, owner: PolicyHash, operator: PolicyHash },
     /// Stops a pending transfer.
     Cancel { name: Name, seq: u64 },
-    /// Adds a term.
-    Renew { name: Name, seq: u64, expires_at: u32 },
+    /// Adds a term. Nobody signs it: whoever does the work keeps the name alive for its owner.
+    Renew { name: Name, expires_at: u32 },
     /// Gives the name up.
     Revoke { name: Name, seq: u64, mode: RevokeMode },
     /// Takes a locked name by proof of DNS ownership. Refused until its activation height.
     Claim { name: Name, target: String, owner: PolicyHash, operator: PolicyHash, records: Records, proof: Vec<u8> },
+    /// Brings the trusted root keys up to date. Refused until its activation height.
+    Roll { proof: Vec<u8> },
 }
 
 impl Body {
@@ -64,19 +68,29 @@ impl Body {
             Self::Renew { .. } => 6,
             Self::Revoke { .. } => 7,
             Self::Claim { .. } => 8,
+            Self::Roll { .. } => 10,
         }
     }
 
     /// Upper-case name of the type, as in the protocol.
     pub fn type_name(&self) -> &'static str {
-        ["COMMIT", "REVEAL", "UPDATE", "TRANSFER", "CANCEL", "RENEW", "REVOKE", "CLAIM"]
-            [usize::from(self.type_id() - 1)]
+        match self {
+            Self::Commit { .. } => "COMMIT",
+            Self::Reveal { .. } => "REVEAL",
+            Self::Update { .. } => "UPDATE",
+            Self::Transfer { .. } => "TRANSFER",
+            Self::Cancel { .. } => "CANCEL",
+            Self::Renew { .. } => "RENEW",
+            Self::Revoke { .. } => "REVOKE",
+            Self::Claim { .. } => "CLAIM",
+            Self::Roll { .. } => "ROLL",
+        }
     }
 
-    /// The name that is touched; a COMMIT shows none.
+    /// The name that is touched; a COMMIT shows none and a ROLL is of none.
     pub fn name(&self) -> Option<&Name> {
         match self {
-            Self::Commit { .. } => None,
+            Self::Commit { .. } | Self::Roll { .. } => None,
             Self::Reveal { name, .. }
             | Self::Update { name, .. }
             | Self::Transfer { name, .. }
@@ -93,9 +107,10 @@ impl Body {
             Self::Update { seq, .. }
             | Self::Transfer { seq, .. }
             | Self::Cancel { seq, .. }
-            | Self::Renew { seq, .. }
             | Self::Revoke { seq, .. } => Some(*seq),
-            Self::Commit { .. } | Self::Reveal { .. } | Self::Claim { .. } => None,
+            Self::Commit { .. } | Self::Reveal { .. } | Self::Renew { .. } | Self::Claim { .. } | Self::Roll { .. } => {
+                None
+            }
         }
     }
 
@@ -106,7 +121,7 @@ impl Body {
 
     /// Whether transactions of this type carry a witness.
     pub fn needs_signature(&self) -> bool {
-        !matches!(self, Self::Commit { .. })
+        !matches!(self, Self::Commit { .. } | Self::Renew { .. } | Self::Roll { .. })
     }
 
     /// Length of the body's bytes, without their length field.
@@ -140,8 +155,8 @@ impl Body {
             Self::Cancel { name, seq } => {
                 w.put(name).u64(*seq);
             }
-            Self::Renew { name, seq, expires_at } => {
-                w.put(name).u64(*seq).u32(*expires_at);
+            Self::Renew { name, expires_at } => {
+                w.put(name).u32(*expires_at);
             }
             Self::Revoke { name, seq, mode } => {
                 w.put(name).u64(*seq).u8(u8::from(*mode == RevokeMode::Release));
@@ -149,6 +164,9 @@ impl Body {
             Self::Claim { name, target, owner, operator, records, proof } => {
                 w.put(name).b8(target.as_bytes()).raw(owner.as_ref()).raw(operator.as_ref());
                 w.put(records).b16(proof);
+            }
+            Self::Roll { proof } => {
+                w.b16(proof);
             }
         }
         w.finish()
@@ -159,6 +177,7 @@ impl Body {
         match self {
             Self::Update { operator: None, records: None, .. } => false,
             Self::Claim { target, proof, .. } => target.len() <= 255 && proof.len() <= MAX_CLAIM_PROOF_BYTES,
+            Self::Roll { proof } => proof.len() <= MAX_ROLL_PROOF_BYTES,
             _ => true,
         }
     }
@@ -183,9 +202,10 @@ impl Body {
                 operator: r.hash("operator")?,
             },
             5 => Self::Cancel { name: r.get()?, seq: r.u64("seq")? },
-            6 => Self::Renew { name: r.get()?, seq: r.u64("seq")?, expires_at: r.u32("expires_at")? },
+            6 => Self::Renew { name: r.get()?, expires_at: r.u32("expires_at")? },
             7 => Self::Revoke { name: r.get()?, seq: r.u64("seq")?, mode: read_mode(&mut r)? },
             8 => Self::read_claim(&mut r)?,
+            10 => Self::Roll { proof: r.b16(MAX_ROLL_PROOF_BYTES, "proof")?.to_vec() },
             _ => return Err(DecodeError::Invalid("type")),
         };
         r.finish()?;
@@ -288,6 +308,11 @@ pub struct Anchor {
 }
 
 impl Anchor {
+    /// The anchor of every REVEAL: its signature never ages, however long the work for its COMMIT takes.
+    pub fn to_genesis(genesis: &BlockHash) -> Self {
+        Self::to_block(0, genesis)
+    }
+
     /// The anchor that a block is.
     pub fn to_block(height: u32, hash: &BlockHash) -> Self {
         Self { height, tag: hash.0[..8].try_into().expect("eight of 32 bytes") }
@@ -395,7 +420,7 @@ impl Decode for Transaction {
         let body = Body::from_bytes(type_id, r.b16(MAX_BODY_BYTES, "body")?)?;
         let share = if body.needs_work() { Some(r.get()?) } else { None };
         let witness = if body.needs_signature() { Some(r.get()?) } else { None };
-        let max = if type_id == 8 { MAX_TRANSACTION_BYTES } else { MAX_PLAIN_TRANSACTION_BYTES };
+        let max = if matches!(type_id, 8 | 10) { MAX_TRANSACTION_BYTES } else { MAX_PLAIN_TRANSACTION_BYTES };
         let got = before - r.remaining();
         if got > max { Err(DecodeError::TooLong { got, max }) } else { Ok(Self { anchor, body, share, witness }) }
     }

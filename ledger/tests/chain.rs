@@ -37,7 +37,7 @@ fn a_name_is_registered_changed_handed_over_renewed_and_given_up() {
         .unwrap();
     chain.mine_empty(p.transfer_delay - 1);
     chain.mine_until(first.expires_at - p.renew_window);
-    let renew = Body::Renew { name: alice.clone(), seq: 5, expires_at: first.expires_at };
+    let renew = Body::Renew { name: alice.clone(), expires_at: first.expires_at };
     chain.mine(vec![chain.transaction(renew, 2)]).unwrap();
     let renewed = chain.state(&alice).cloned().expect("there");
     assert_eq!((renewed.owner, renewed.expires_at), (owner(2), first.expires_at + p.term));

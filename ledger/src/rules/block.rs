@@ -7,7 +7,7 @@ use crate::{
     difficulty::{expected_bits, vtime_after},
     hash::{Hash, TxId},
     merkle,
-    params::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, Params},
+    params::{MAX_BLOCK_BYTES, MAX_BLOCK_CLAIMS, MAX_BLOCK_ROLLS, MAX_BLOCK_TRANSACTIONS, Params},
     price::prices_after,
     rules::header::HeaderContext,
     state::apply::Delta,
@@ -55,6 +55,8 @@ pub fn check_body(header: &Header, transactions: &[Transaction]) -> Result<(), V
     equal(ext.witness_root, content.witness_root).map_err(Violation::WitnessRoot)?;
     transactions_ascend(transactions)?;
     block_is_small_enough(content.weight)?;
+    claims_are_few_enough(transactions)?;
+    rolls_are_few_enough(transactions)?;
     equal(ext.weight, content.weight).map_err(Violation::Weight)?;
     equal(ext.commit_count, content.commit_count).map_err(Violation::CommitCount)
 }
@@ -90,6 +92,20 @@ fn block_is_small_enough(weight: u32) -> Result<(), Violation> {
     if got <= max { Ok(()) } else { Err(Violation::BlockBytes { got, max }) }
 }
 
+/// §4.6: at most 4 claims.
+fn claims_are_few_enough(transactions: &[Transaction]) -> Result<(), Violation> {
+    let got = transactions.iter().filter(|tx| matches!(tx.body(), Body::Claim { .. })).count();
+    let max = MAX_BLOCK_CLAIMS;
+    if got <= max { Ok(()) } else { Err(Violation::BlockClaims { got, max }) }
+}
+
+/// §4.6: at most one ROLL.
+fn rolls_are_few_enough(transactions: &[Transaction]) -> Result<(), Violation> {
+    let got = transactions.iter().filter(|tx| matches!(tx.body(), Body::Roll { .. })).count();
+    let max = MAX_BLOCK_ROLLS;
+    if got <= max { Ok(()) } else { Err(Violation::BlockRolls { got, max }) }
+}
+
 /// Bytes of a block that are not transactions: header and count.
 pub const BLOCK_OVERHEAD_BYTES: usize = Header::WIRE_BYTES + 2;
 
@@ -103,7 +119,7 @@ pub fn assemble(
     state_root: Hash,
     share_commit: Hash,
 ) -> Header {
-    let prices = prices_after(&parent.header().ext);
+    let prices = prices_after(params, parent.header());
     let ext = HeaderExt {
         tx_root: content.tx_root,
         witness_root: content.witness_root,

@@ -11,7 +11,11 @@ use crate::{
     name::Name,
     params::{MAX_SEQ_STEP, Params},
     record::Records,
-    state::{CommitState, Leaf, NameState, Pending, Status, apply::Ancestors, name_state::FLAG_REVOKED},
+    state::{
+        CommitState, Leaf, NameState, Pending, PendingKind, Status,
+        apply::Ancestors,
+        name_state::{FLAG_BURNT, FLAG_REVOKED},
+    },
     transaction::{Body, RevokeMode},
 };
 
@@ -175,7 +179,37 @@ fn commit_is_not_before(commit: u32, release: u32) -> Result<(), Violation> {
     if commit >= release { Ok(()) } else { Err(Violation::CommitBeforeRelease { commit, release }) }
 }
 
-/// §6 UPDATE, TRANSFER, CANCEL, RENEW, REVOKE on an entry whose matured transfer is folded in already.
+/// §6 RENEW on an entry whose matured transfer is folded in already. Nobody signs it: it changes nothing but the expiry.
+pub fn renew(params: &Params, height: u32, mut state: NameState, expires_at: u32) -> Result<NameState, Violation> {
+    name_is_in_use(state.status(params, height))?;
+    renewal_is_not_early(params, height, &state)?;
+    renewal_is_of_the_running_term(&state, expires_at)?;
+    state.expires_at = state.expires_at.saturating_add(params.term);
+    state.last_update = height;
+    Ok(state)
+}
+
+/// §6 RENEW: ACTIVE or GRACE.
+fn name_is_in_use(status: Status) -> Result<(), Violation> {
+    match status {
+        Status::Active | Status::Grace => Ok(()),
+        Status::Pending | Status::Revoked | Status::Released => Err(Violation::WrongStatus { status }),
+    }
+}
+
+/// §6 RENEW: from RENEW_WINDOW before the end.
+fn renewal_is_not_early(params: &Params, height: u32, state: &NameState) -> Result<(), Violation> {
+    let from = state.expires_at.saturating_sub(params.renew_window);
+    if height >= from { Ok(()) } else { Err(Violation::RenewalEarly { from }) }
+}
+
+/// §6 RENEW: for exactly the term that ends now, so that it cannot count twice.
+fn renewal_is_of_the_running_term(state: &NameState, got: u32) -> Result<(), Violation> {
+    let expected = state.expires_at;
+    if got == expected { Ok(()) } else { Err(Violation::RenewalTerm(GotExpected { got, expected })) }
+}
+
+/// §6 UPDATE, TRANSFER, CANCEL, REVOKE on an entry whose matured transfer is folded in already.
 pub fn change(
     params: &Params,
     height: u32,
@@ -183,9 +217,8 @@ pub fn change(
     checked: &CheckedTransaction,
 ) -> Result<NameState, Violation> {
     let body = checked.transaction().body();
-    let status = state.status(params, height);
-    status_allows(status, body)?;
-    let seq = body.seq().expect("every change to an entry carries a sequence number");
+    status_allows(state.status(params, height), &state, body)?;
+    let seq = body.seq().expect("every signed change to an entry carries a sequence number");
     let role = signer_is_authorised(&state, body, &checked.signer())?;
     sequence_follows(role, state.seq, seq)?;
     match body {
@@ -197,15 +230,19 @@ pub fn change(
         }
         Body::Transfer { owner, operator, .. } => {
             let at = height.saturating_add(params.transfer_delay);
-            state.pending = Some(Pending { owner: *owner, operator: *operator, at });
+            no_takeover_is_pending(&state)?;
+            state.pending = Some(Pending { kind: PendingKind::Transfer, owner: *owner, operator: *operator, at });
         }
         Body::Cancel { .. } => {
+            no_takeover_is_pending(&state)?;
             state.pending.take().ok_or(Violation::NoPendingTransfer)?;
         }
-        Body::Renew { expires_at, .. } => renew(params, height, &mut state, *expires_at)?,
-        Body::Revoke { mode, .. } => revoke(params, height, &mut state, *mode),
-        Body::Commit { .. } | Body::Reveal { .. } | Body::Claim { .. } => {
-            unreachable!("called for changes to entries only")
+        Body::Revoke { mode, .. } => {
+            no_takeover_is_pending(&state)?;
+            revoke(params, height, &mut state, *mode);
+        }
+        Body::Commit { .. } | Body::Reveal { .. } | Body::Renew { .. } | Body::Claim { .. } | Body::Roll { .. } => {
+            unreachable!("called for signed changes to entries only")
         }
     }
     state.seq = seq;
@@ -213,14 +250,24 @@ pub fn change(
     Ok(state)
 }
 
-/// §6: a PENDING name accepts REVEAL only; TRANSFER needs ACTIVE, the others ACTIVE or GRACE.
-fn status_allows(status: Status, body: &Body) -> Result<(), Violation> {
+/// §6: a PENDING name accepts REVEAL only; TRANSFER needs ACTIVE, the others ACTIVE or GRACE. A release can still be
+/// turned into a burn: that is how an owner answers a thief who released the name to take it.
+fn status_allows(status: Status, state: &NameState, body: &Body) -> Result<(), Violation> {
     let allowed = match status {
         Status::Active => true,
         Status::Grace => !matches!(body, Body::Transfer { .. }),
-        Status::Pending | Status::Revoked | Status::Released => false,
+        Status::Revoked => !state.is_burnt() && matches!(body, Body::Revoke { mode: RevokeMode::Burn, .. }),
+        Status::Pending | Status::Released => false,
     };
     if allowed { Ok(()) } else { Err(Violation::WrongStatus { status }) }
+}
+
+/// §6 TRANSFER, CANCEL, REVOKE: a takeover by the owner of the domain can be neither delayed nor dodged.
+fn no_takeover_is_pending(state: &NameState) -> Result<(), Violation> {
+    match state.pending.map(|pending| pending.kind) {
+        None | Some(PendingKind::Transfer) => Ok(()),
+        Some(PendingKind::Takeover | PendingKind::WeakTakeover) => Err(Violation::TakeoverPending),
+    }
 }
 
 /// In which role a signer acts.
@@ -230,12 +277,12 @@ enum Role {
     Operator,
 }
 
-/// §4.2: the owner may do everything, the operator renew and replace records (flags = 2).
+/// §4.2: the owner may do everything, the operator replace records (flags = 2).
 fn signer_is_authorised(state: &NameState, body: &Body, signer: &PolicyHash) -> Result<Role, Violation> {
     if *signer == state.owner {
         return Ok(Role::Owner);
     }
-    let enough = matches!(body, Body::Renew { .. } | Body::Update { operator: None, records: Some(_), .. });
+    let enough = matches!(body, Body::Update { operator: None, records: Some(_), .. });
     let is_operator = !state.operator.is_zero() && *signer == state.operator;
     if enough && is_operator { Ok(Role::Operator) } else { Err(Violation::NotAuthorised) }
 }
@@ -250,22 +297,12 @@ fn sequence_follows(role: Role, current: u64, got: u64) -> Result<(), Violation>
     if current < got && got <= to { Ok(()) } else { Err(Violation::Sequence { got, from, to }) }
 }
 
-/// §6 RENEW: from RENEW_WINDOW before the end, for exactly the term that ends now.
-fn renew(params: &Params, height: u32, state: &mut NameState, term: u32) -> Result<(), Violation> {
-    let from = state.expires_at.saturating_sub(params.renew_window);
-    if height < from {
-        return Err(Violation::RenewalEarly { from });
-    }
-    if term != state.expires_at {
-        return Err(Violation::RenewalTerm(GotExpected { got: term, expected: state.expires_at }));
-    }
-    state.expires_at = state.expires_at.saturating_add(params.term);
-    Ok(())
-}
-
 /// §6 REVOKE.
 fn revoke(params: &Params, height: u32, state: &mut NameState, mode: RevokeMode) {
-    state.flags |= FLAG_REVOKED;
+    state.flags |= match mode {
+        RevokeMode::Burn => FLAG_REVOKED | FLAG_BURNT,
+        RevokeMode::Release => FLAG_REVOKED,
+    };
     state.pending = None;
     state.operator = PolicyHash::ZERO;
     state.records = Records::empty();

@@ -7,7 +7,7 @@ use crate::{
     hash::{BlockHash, Hash},
     history::{Leaf, Peaks},
     params::Params,
-    pow::{Scratch, from_compact, pow_value, work_of_target},
+    pow::{Scratch, from_compact, pow_value, to_compact, work_of_target},
     price::{Prices, prices_after},
 };
 
@@ -112,15 +112,43 @@ pub fn check(
 
 /// Checks all rules but work. `parent` must be the block that `header.core.prev` names.
 pub fn link(params: &Params, header: &Header, parent: &HeaderContext, now: u64) -> Result<Linked, HeaderError> {
-    parent_is_the_one_named(&header.core, parent)?;
-    version_is_this_networks(params, &header.core)?;
-    height_follows_parent(&header.core, &parent.header.core)?;
-    time_is_late_enough(params, &header.core, &parent.header.core)?;
+    parent_is_the_one_named(&header.core, parent.hash)?;
+    place_follows_parent(params, &header.core, &parent.header.core)?;
     time_is_not_in_the_future(params, &header.core, now)?;
-    difficulty_is_as_scheduled(params, &header.core, &parent.header.core)?;
-    prices_follow_demand(header, &parent.header)?;
+    schedules_follow_parent(params, header, &parent.header)?;
     history_root_covers_ancestors(header, &parent.peaks)?;
     Ok(Linked(HeaderContext::stored(*header, parent.total_work, &parent.peaks)))
+}
+
+/// Checks every rule that a header and its parent show, without a clock, the history before them, or work.
+pub fn succeeds(params: &Params, header: &Header, parent: &Header) -> Result<(), Violation> {
+    parent_is_the_one_named(&header.core, parent.hash())?;
+    place_follows_parent(params, &header.core, &parent.core)?;
+    schedules_follow_parent(params, header, parent)
+}
+
+/// Rules 1, 3 and the first half of 4.
+fn place_follows_parent(params: &Params, core: &HeaderCore, parent: &HeaderCore) -> Result<(), Violation> {
+    version_is_this_networks(params, core)?;
+    height_follows_parent(core, parent)?;
+    time_is_late_enough(params, core, parent)
+}
+
+/// Rules 5 and 6.
+fn schedules_follow_parent(params: &Params, header: &Header, parent: &Header) -> Result<(), Violation> {
+    difficulty_is_as_scheduled(params, &header.core, &parent.core)?;
+    prices_follow_demand(params, header, parent)
+}
+
+/// Checks what a header shows without its parent: this network's version, bits that the rules can give, and work. The
+/// genesis header needs neither.
+pub fn stands_alone(params: &Params, chain_id: &Hash, header: &Header, scratch: &mut Scratch) -> Result<(), Violation> {
+    if *header == params.genesis() {
+        return Ok(());
+    }
+    version_is_this_networks(params, &header.core)?;
+    target_is_no_easier_than_the_limit(params, &header.core)?;
+    work_meets_target(params, chain_id, &header.core, scratch)
 }
 
 /// §3.4 rule 1: version and algorithm are this network's.
@@ -130,8 +158,8 @@ fn version_is_this_networks(params: &Params, core: &HeaderCore) -> Result<(), Vi
 }
 
 /// §3.4 rule 2: the header follows this parent and no other.
-fn parent_is_the_one_named(core: &HeaderCore, parent: &HeaderContext) -> Result<(), Violation> {
-    let (got, expected) = (core.prev, parent.hash);
+fn parent_is_the_one_named(core: &HeaderCore, expected: BlockHash) -> Result<(), Violation> {
+    let got = core.prev;
     if got == expected { Ok(()) } else { Err(Violation::Parent(GotExpected { got, expected })) }
 }
 
@@ -167,9 +195,17 @@ fn difficulty_is_as_scheduled(params: &Params, core: &HeaderCore, parent: &Heade
     if got == expected { Ok(()) } else { Err(Violation::Bits(GotExpected { got, expected })) }
 }
 
+/// §3.3: no schedule gives a target above POW_LIMIT.
+fn target_is_no_easier_than_the_limit(params: &Params, core: &HeaderCore) -> Result<(), Violation> {
+    if from_compact(core.bits).is_some_and(|target| target <= params.pow_limit) {
+        return Ok(());
+    }
+    Err(Violation::Bits(GotExpected { got: core.bits, expected: to_compact(params.pow_limit) }))
+}
+
 /// §3.4 rule 6: prices (§4.4).
-fn prices_follow_demand(header: &Header, parent: &Header) -> Result<(), Violation> {
-    let Prices { bytes, commit } = prices_after(&parent.ext);
+fn prices_follow_demand(params: &Params, header: &Header, parent: &Header) -> Result<(), Violation> {
+    let Prices { bytes, commit } = prices_after(params, parent);
     if header.ext.price_bytes != bytes {
         return Err(Violation::PriceBytes(GotExpected { got: header.ext.price_bytes, expected: bytes }));
     }

@@ -72,6 +72,7 @@ pub fn check(
     scratch: &mut Scratch,
 ) -> Result<CheckedTransaction, Violation> {
     let body = transaction.body();
+    reveal_is_anchored_at_genesis(&transaction, anchor)?;
     anchor_tag_is_of(&transaction, anchor)?;
     type_is_active(body)?;
     body_is_registrable(params, body)?;
@@ -88,16 +89,28 @@ pub fn check(
     Ok(CheckedTransaction { transaction, txid, wtxid, anchor: anchor.hash, signer })
 }
 
+/// §4.1: a REVEAL's anchor is genesis, height 0 and its tag, and nothing else. Every node knows that block, so a wrong
+/// tag is no sign of another fork.
+fn reveal_is_anchored_at_genesis(transaction: &Transaction, anchor: &AnchorBlock) -> Result<(), Violation> {
+    let stated = transaction.anchor();
+    match transaction.body() {
+        Body::Reveal { .. } if stated.height != 0 || !stated.matches(&anchor.hash) => {
+            Err(Violation::RevealAnchor { height: stated.height })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// §4.1: the tag matches the active chain; another tag means another fork.
 fn anchor_tag_is_of(transaction: &Transaction, anchor: &AnchorBlock) -> Result<(), Violation> {
     let stated = transaction.anchor();
     if stated.matches(&anchor.hash) { Ok(()) } else { Err(Violation::AnchorTag { height: stated.height }) }
 }
 
-/// §4.2: types 8 and 9 violate until their activation heights.
+/// §4.2: types 8 and 10 violate until their activation heights.
 fn type_is_active(body: &Body) -> Result<(), Violation> {
     match body {
-        Body::Claim { .. } => Err(Violation::TypeNotActive { type_id: body.type_id() }),
+        Body::Claim { .. } | Body::Roll { .. } => Err(Violation::TypeNotActive { type_id: body.type_id() }),
         Body::Commit { .. }
         | Body::Reveal { .. }
         | Body::Update { .. }
@@ -120,7 +133,8 @@ fn body_is_registrable(params: &Params, body: &Body) -> Result<(), Violation> {
             owner_is_somebody(owner)
         }
         Body::Transfer { owner, .. } | Body::Claim { owner, .. } => owner_is_somebody(owner),
-        Body::Update { .. } | Body::Cancel { .. } | Body::Renew { .. } | Body::Revoke { .. } => Ok(()),
+        Body::Renew { name, .. } => name_renews_by_work(params, name),
+        Body::Update { .. } | Body::Cancel { .. } | Body::Revoke { .. } | Body::Roll { .. } => Ok(()),
     }
 }
 
@@ -138,6 +152,14 @@ fn name_is_not_reserved(name: &Name) -> Result<(), Violation> {
 fn name_is_not_locked(params: &Params, name: &Name) -> Result<(), Violation> {
     match params.locked_domain(name.as_str()) {
         Some(domain) => Err(Violation::NameLocked { name: name.clone(), domain }),
+        None => Ok(()),
+    }
+}
+
+/// §11: a locked name is renewed by CLAIM only.
+fn name_renews_by_work(params: &Params, name: &Name) -> Result<(), Violation> {
+    match params.locked_domain(name.as_str()) {
+        Some(domain) => Err(Violation::RenewNeedsClaim { name: name.clone(), domain }),
         None => Ok(()),
     }
 }

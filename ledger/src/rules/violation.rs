@@ -73,7 +73,14 @@ pub enum Violation {
     #[error("state root {0}")]
     StateRoot(GotExpected<Hash>),
 
+    #[error("{got} CLAIMs in a block, at most {max} are allowed")]
+    BlockClaims { got: usize, max: usize },
+    #[error("{got} ROLLs in a block, at most {max} are allowed")]
+    BlockRolls { got: usize, max: usize },
+
     // Transactions alone, protocol §4.
+    #[error("a REVEAL is anchored at the genesis block, not at height {height} or another block's tag")]
+    RevealAnchor { height: u32 },
     #[error("transactions of type {type_id} are not active yet")]
     TypeNotActive { type_id: u8 },
     #[error("class {class} is not one of 0, 1, 2, 4, 6, 8, 10")]
@@ -82,6 +89,8 @@ pub enum Violation {
     NameReserved { name: Name },
     #[error("the name {name} is locked to the owner of {domain} and can only be claimed")]
     NameLocked { name: Name, domain: &'static str },
+    #[error("the name {name} is locked to the owner of {domain} and is renewed by claiming it again")]
+    RenewNeedsClaim { name: Name, domain: &'static str },
     #[error("{name} needs price class {needed}, the commit paid for class {class}")]
     ClassTooLow { name: Name, class: u8, needed: u8 },
     #[error("the owner is zero, so that nobody could ever sign for the name")]
@@ -130,6 +139,8 @@ pub enum Violation {
     NotAuthorised,
     #[error("sequence number {got}, allowed are {from} to {to}")]
     Sequence { got: u64, from: u64, to: u64 },
+    #[error("not possible while the owner of the DNS domain is taking the name over")]
+    TakeoverPending,
     #[error("there is no pending transfer to cancel")]
     NoPendingTransfer,
     #[error("a renewal is possible from height {from}")]
@@ -160,10 +171,14 @@ impl Violation {
             | Self::CommitCount(_)
             | Self::TxRoot(_)
             | Self::WitnessRoot(_)
+            | Self::BlockClaims { .. }
+            | Self::BlockRolls { .. }
+            | Self::RevealAnchor { .. }
             | Self::TypeNotActive { .. }
             | Self::Class { .. }
             | Self::NameReserved { .. }
             | Self::NameLocked { .. }
+            | Self::RenewNeedsClaim { .. }
             | Self::ClassTooLow { .. }
             | Self::OwnerZero
             | Self::ShareVersion(_)
@@ -183,9 +198,8 @@ impl Violation {
             | Self::WrongStatus { .. }
             | Self::NotAuthorised
             | Self::Sequence { .. }
+            | Self::TakeoverPending
             | Self::NoPendingTransfer
-            | Self::RenewalEarly { .. }
-            | Self::RenewalTerm(_)
             | Self::KnownInvalid { .. } => Fault::Sender,
             Self::Parent(_)
             | Self::AnchorWindow { .. }
@@ -193,7 +207,10 @@ impl Violation {
             | Self::AncestorUnknown { .. }
             | Self::CommitMissing
             | Self::CommitUnripe { .. }
-            | Self::NameMissing { .. } => Fault::Nobody,
+            | Self::NameMissing { .. }
+            // Guards of a name race: the second renewal is as honest as the first.
+            | Self::RenewalEarly { .. }
+            | Self::RenewalTerm(_) => Fault::Nobody,
         }
     }
 
@@ -225,10 +242,14 @@ impl Violation {
             Self::WitnessRoot(_) => "witness_root",
             Self::NameCount(_) => "name_count",
             Self::StateRoot(_) => "state_root",
+            Self::BlockClaims { .. } => "block_claims",
+            Self::BlockRolls { .. } => "block_rolls",
+            Self::RevealAnchor { .. } => "reveal_anchor",
             Self::TypeNotActive { .. } => "type_not_active",
             Self::Class { .. } => "class",
             Self::NameReserved { .. } => "name_reserved",
             Self::NameLocked { .. } => "name_locked",
+            Self::RenewNeedsClaim { .. } => "renew_needs_claim",
             Self::ClassTooLow { .. } => "class_too_low",
             Self::OwnerZero => "owner_zero",
             Self::ShareVersion(_) => "share_version",
@@ -252,6 +273,7 @@ impl Violation {
             Self::WrongStatus { .. } => "wrong_status",
             Self::NotAuthorised => "not_authorised",
             Self::Sequence { .. } => "sequence",
+            Self::TakeoverPending => "takeover_pending",
             Self::NoPendingTransfer => "no_pending_transfer",
             Self::RenewalEarly { .. } => "renewal_early",
             Self::RenewalTerm(_) => "renewal_term",

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Leaf, NameState, commit_key};
 use crate::{
     hash::{BlockHash, Hash, Key},
+    name::Name,
     params::Params,
     price::Prices,
     rules::{context, transaction::CheckedTransaction, violation::Violation},
@@ -103,8 +104,11 @@ struct Step<'a> {
 impl Step<'_> {
     fn transaction(&mut self, checked: &CheckedTransaction) -> Result<(), Violation> {
         let tx = checked.transaction();
-        context::anchor_is_in_window(self.params, self.height, tx.anchor().height)?;
-        context::anchor_is_on_this_chain(self.ancestors, checked)?;
+        // A REVEAL is anchored at genesis, which every chain of this network has (rules::transaction).
+        if !matches!(tx.body(), Body::Reveal { .. }) {
+            context::anchor_is_in_window(self.params, self.height, tx.anchor().height)?;
+            context::anchor_is_on_this_chain(self.ancestors, checked)?;
+        }
         match tx.body() {
             Body::Commit { class, commit_hash } => {
                 let key = commit_key(*class, commit_hash);
@@ -116,14 +120,19 @@ impl Step<'_> {
             Body::Update { name, .. }
             | Body::Transfer { name, .. }
             | Body::Cancel { name, .. }
-            | Body::Renew { name, .. }
             | Body::Revoke { name, .. } => {
-                let key = name.key();
-                let state = context::entry_of(name, self.untouched(key)?)?.matured(self.height);
+                let state = self.standing(name)?;
                 let next = context::change(self.params, self.height, state, checked)?;
-                self.changes.insert(key, Some(Leaf::Name(next)));
+                self.changes.insert(name.key(), Some(Leaf::Name(next)));
             }
-            Body::Claim { .. } => return Err(Violation::TypeNotActive { type_id: tx.body().type_id() }),
+            Body::Renew { name, expires_at } => {
+                let state = self.standing(name)?;
+                let next = context::renew(self.params, self.height, state, *expires_at)?;
+                self.changes.insert(name.key(), Some(Leaf::Name(next)));
+            }
+            Body::Claim { .. } | Body::Roll { .. } => {
+                return Err(Violation::TypeNotActive { type_id: tx.body().type_id() });
+            }
         }
         Ok(())
     }
@@ -147,6 +156,11 @@ impl Step<'_> {
         self.changes.insert(commit_key, Some(Leaf::Commit(super::CommitState { spent: true, ..commit })));
         self.changes.insert(name_key, Some(Leaf::Name(state)));
         Ok(())
+    }
+
+    /// The entry of a registered name that this block has not touched, as it stands at this height.
+    fn standing(&self, name: &Name) -> Result<NameState, Violation> {
+        Ok(context::entry_of(name, self.untouched(name.key())?)?.matured(self.height))
     }
 
     /// The entry at `key`, unless this block touched it already.

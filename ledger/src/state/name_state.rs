@@ -17,6 +17,8 @@ pub const FLAG_REVOKED: u8 = 1;
 pub const FLAG_CLAIMED: u8 = 2;
 /// Flag: the claim's proof rests on a weak key.
 pub const FLAG_WEAK_PROOF: u8 = 4;
+/// Flag: given up for good, so that a thief gains nothing by releasing the name.
+pub const FLAG_BURNT: u8 = 8;
 
 /// The entry of a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,13 +41,13 @@ pub struct NameState {
     pub not_before: u32,
     /// First height after the term (or, once revoked, at which the name is free).
     pub expires_at: u32,
-    /// Height of the last signed write.
+    /// Height of the last write.
     pub last_update: u32,
     /// Who may do everything.
     pub owner: PolicyHash,
-    /// Who may change records and renew; zero for nobody.
+    /// Who may change records; zero for none.
     pub operator: PolicyHash,
-    /// A transfer that has not taken effect. Read entries through [`NameState::matured`].
+    /// A change of owner that has not taken effect. Read entries through [`NameState::matured`].
     pub pending: Option<Pending>,
     /// How the name was claimed, if it was.
     pub claim: Option<Claim>,
@@ -53,9 +55,33 @@ pub struct NameState {
     pub records: Records,
 }
 
-/// A transfer under way.
+/// How an owner changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PendingKind {
+    /// By a TRANSFER.
+    Transfer,
+    /// By a CLAIM of the owner of the DNS domain.
+    Takeover,
+    /// The same, with a proof that rests on a weak key.
+    WeakTakeover,
+}
+
+impl PendingKind {
+    /// Its number in an entry; zero stands for none.
+    const fn id(self) -> u8 {
+        match self {
+            Self::Transfer => 1,
+            Self::Takeover => 2,
+            Self::WeakTakeover => 3,
+        }
+    }
+}
+
+/// A change of owner under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pending {
+    /// How it came about.
+    pub kind: PendingKind,
     /// The next owner.
     pub owner: PolicyHash,
     /// The next operator, or zero.
@@ -67,8 +93,6 @@ pub struct Pending {
 /// The evidence of a DNSSEC claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
-    /// Inception of the newest signature in the proof, Unix seconds.
-    pub valid_from: u64,
     /// Height of the block that the proof names.
     pub anchor: u32,
     /// Height of the claim.
@@ -94,6 +118,11 @@ impl NameState {
     /// Whether the owner gave the name up.
     pub fn is_revoked(&self) -> bool {
         self.flags & FLAG_REVOKED != 0
+    }
+
+    /// Whether the name was given up for good.
+    pub fn is_burnt(&self) -> bool {
+        self.flags & FLAG_BURNT != 0
     }
 
     /// Whether the name was obtained by a DNSSEC claim.
@@ -122,12 +151,23 @@ impl NameState {
         if self.is_revoked() { self.expires_at } else { self.expires_at.saturating_add(params.grace) }
     }
 
-    /// The entry as it stands at `height`: a transfer whose time has come is in force.
+    /// The entry as it stands at `height`: a change of owner whose time has come is in force. A takeover brings no
+    /// records: those of the former owner are gone from that height on.
     pub fn matured(&self, height: u32) -> Self {
         let mut state = self.clone();
-        if let Some(pending) = state.pending.take_if(|pending| height >= pending.at) {
-            state.owner = pending.owner;
-            state.operator = pending.operator;
+        let Some(pending) = state.pending.take_if(|pending| height >= pending.at) else { return state };
+        state.owner = pending.owner;
+        state.operator = pending.operator;
+        match pending.kind {
+            PendingKind::Transfer => {}
+            PendingKind::Takeover => {
+                state.records = Records::empty();
+                state.flags &= !FLAG_WEAK_PROOF;
+            }
+            PendingKind::WeakTakeover => {
+                state.records = Records::empty();
+                state.flags |= FLAG_WEAK_PROOF;
+            }
         }
         state
     }
@@ -143,20 +183,20 @@ impl Encode for NameState {
         w.put(&self.name).u8(self.flags).u64(self.seq).u32(self.commit_height).raw(&self.tie);
         w.u32(self.registered).u32(self.active_from).u32(self.not_before).u32(self.expires_at).u32(self.last_update);
         w.raw(self.owner.as_ref()).raw(self.operator.as_ref());
-        w.u8(u8::from(self.pending.is_some()));
+        w.u8(self.pending.map_or(0, |pending| pending.kind.id()));
         if let Some(p) = &self.pending {
             w.raw(p.owner.as_ref()).raw(p.operator.as_ref()).u32(p.at);
         }
         w.u8(u8::from(self.claim.is_some()));
         if let Some(c) = &self.claim {
-            w.u64(c.valid_from).u32(c.anchor).u32(c.height);
+            w.u32(c.anchor).u32(c.height);
         }
         w.put(&self.records);
     }
 }
 
 impl Decode for NameState {
-    const MAX_BYTES: usize = 64 + 1 + 8 + 4 + 16 + 20 + 64 + 69 + 17 + 2 + MAX_RECORDS_BYTES;
+    const MAX_BYTES: usize = 64 + 1 + 8 + 4 + 16 + 20 + 64 + 69 + 9 + 2 + MAX_RECORDS_BYTES;
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
@@ -172,7 +212,7 @@ impl Decode for NameState {
             last_update: r.u32("last_update")?,
             owner: r.hash("owner")?,
             operator: r.hash("operator")?,
-            pending: read_present(r, "pending")?.then(|| read_pending(r)).transpose()?,
+            pending: read_pending(r)?,
             claim: read_present(r, "claim")?.then(|| read_claim(r)).transpose()?,
             records: r.get()?,
         })
@@ -181,7 +221,7 @@ impl Decode for NameState {
 
 fn read_flags(r: &mut Reader<'_>) -> Result<u8, DecodeError> {
     let flags = r.u8("flags")?;
-    let known = FLAG_REVOKED | FLAG_CLAIMED | FLAG_WEAK_PROOF;
+    let known = FLAG_REVOKED | FLAG_CLAIMED | FLAG_WEAK_PROOF | FLAG_BURNT;
     if flags & !known == 0 { Ok(flags) } else { Err(DecodeError::Invalid("flags")) }
 }
 
@@ -193,12 +233,20 @@ fn read_present(r: &mut Reader<'_>, field: &'static str) -> Result<bool, DecodeE
     }
 }
 
-fn read_pending(r: &mut Reader<'_>) -> Result<Pending, DecodeError> {
-    Ok(Pending { owner: r.hash("pending owner")?, operator: r.hash("pending operator")?, at: r.u32("pending at")? })
+fn read_pending(r: &mut Reader<'_>) -> Result<Option<Pending>, DecodeError> {
+    let kind = match r.u8("pending")? {
+        0 => return Ok(None),
+        1 => PendingKind::Transfer,
+        2 => PendingKind::Takeover,
+        3 => PendingKind::WeakTakeover,
+        _ => return Err(DecodeError::Invalid("pending")),
+    };
+    let (owner, operator) = (r.hash("pending owner")?, r.hash("pending operator")?);
+    Ok(Some(Pending { kind, owner, operator, at: r.u32("pending at")? }))
 }
 
 fn read_claim(r: &mut Reader<'_>) -> Result<Claim, DecodeError> {
-    Ok(Claim { valid_from: r.u64("claim valid_from")?, anchor: r.u32("claim anchor")?, height: r.u32("claim height")? })
+    Ok(Claim { anchor: r.u32("claim anchor")?, height: r.u32("claim height")? })
 }
 
 /// The entry of a commit.
@@ -291,7 +339,7 @@ impl Decode for Leaf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::Network;
+    use crate::{params::Network, record::Record};
 
     fn state() -> NameState {
         NameState {
@@ -307,10 +355,19 @@ mod tests {
             last_update: 10,
             owner: PolicyHash([1; 32]),
             operator: PolicyHash::ZERO,
-            pending: Some(Pending { owner: PolicyHash([2; 32]), operator: PolicyHash([3; 32]), at: 100 }),
+            pending: Some(pending(PendingKind::Transfer)),
             claim: None,
-            records: Records::empty(),
+            records: records("of the former owner"),
         }
+    }
+
+    fn pending(kind: PendingKind) -> Pending {
+        Pending { kind, owner: PolicyHash([2; 32]), operator: PolicyHash([3; 32]), at: 100 }
+    }
+
+    fn records(text: &str) -> Records {
+        let rdata = [&[text.len() as u8], text.as_bytes()].concat();
+        Records::new(vec![Record { sub: vec![], rtype: 16, ttl: 60, rdata }]).expect("one short text")
     }
 
     #[test]
@@ -340,13 +397,30 @@ mod tests {
         assert_eq!(s.matured(99), s);
         let later = s.matured(100);
         assert_eq!((later.owner, later.operator, later.pending), (PolicyHash([2; 32]), PolicyHash([3; 32]), None));
+        assert_eq!((later.records, later.flags), (s.records, s.flags), "a transfer leaves the rest alone");
+    }
+
+    #[test]
+    fn a_takeover_brings_an_empty_entry_and_the_strength_of_its_proof() {
+        for (kind, flags, then) in [
+            (PendingKind::Takeover, FLAG_CLAIMED | FLAG_WEAK_PROOF, FLAG_CLAIMED),
+            (PendingKind::WeakTakeover, FLAG_CLAIMED, FLAG_CLAIMED | FLAG_WEAK_PROOF),
+        ] {
+            let s = NameState { flags, pending: Some(pending(kind)), ..state() };
+            assert_eq!(s.matured(99), s);
+            let later = s.matured(100);
+            assert_eq!((later.owner, later.operator), (PolicyHash([2; 32]), PolicyHash([3; 32])));
+            assert_eq!((later.pending, later.flags, later.records), (None, then, Records::empty()));
+        }
     }
 
     #[test]
     fn entries_round_trip() {
         use crate::codec::{decode, encode};
         let commit = CommitState { class: 2, commit_hash: CommitHash([7; 32]), height: 9, spent: true };
-        for leaf in [Leaf::Name(state()), Leaf::Commit(commit)] {
+        let entries = [PendingKind::Transfer, PendingKind::Takeover, PendingKind::WeakTakeover]
+            .map(|kind| Leaf::Name(NameState { pending: Some(pending(kind)), ..state() }));
+        for leaf in entries.into_iter().chain([Leaf::Commit(commit)]) {
             assert_eq!(decode(&encode(&leaf)), Ok(leaf));
         }
     }

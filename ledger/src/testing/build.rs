@@ -109,14 +109,24 @@ impl Maker<'_> {
 
     /// Puts the parts together, right or wrong.
     pub fn assemble(&self, body: Body, share: Option<Share>, witness: Option<Witness>) -> Transaction {
-        let anchor = Anchor::to_block(self.height, &self.anchor.hash);
+        let (height, hash) = self.anchor_of(&body);
+        let anchor = Anchor::to_block(height, &hash);
         Transaction::new(anchor, body, share, witness).expect("share and witness as the type needs them")
     }
 
     /// A witness for `body`.
     pub fn sign(&self, body: &Body, policy: Policy, secrets: &[&SecretKey]) -> Witness {
-        let digest = sighash(&self.chain_id, &self.anchor.hash, &txid(self.height, body));
+        let (height, hash) = self.anchor_of(body);
+        let digest = sighash(&self.chain_id, &hash, &txid(height, body));
         Witness::sign(policy, secrets, &digest).expect("secrets enough for the policy")
+    }
+
+    /// Where a transaction with this body is anchored: a REVEAL at genesis.
+    pub fn anchor_of(&self, body: &Body) -> (u32, BlockHash) {
+        match body {
+            Body::Reveal { .. } => (0, self.params.genesis_hash()),
+            _ => (self.height, self.anchor.hash),
+        }
     }
 
     /// A share for `body` that shows `needed` expected evaluations.
@@ -134,7 +144,7 @@ impl Maker<'_> {
 
     /// The body of that COMMIT.
     pub fn commit_body(&self, name: &Name, seed: u64) -> Body {
-        let salt = key(seed).commit_salt(&self.chain_id, name);
+        let salt = key(seed).commit_salt(&self.chain_id, 0, name);
         let commit_hash = commit_hash(&self.chain_id, &salt, &owner(seed), name);
         Body::Commit { class: name.price_class(), commit_hash }
     }
@@ -149,7 +159,7 @@ impl Maker<'_> {
         Body::Reveal {
             class: name.price_class(),
             name: name.clone(),
-            salt: key(seed).commit_salt(&self.chain_id, name),
+            salt: key(seed).commit_salt(&self.chain_id, 0, name),
             owner: owner(seed),
             operator: PolicyHash::ZERO,
             records,

@@ -9,7 +9,7 @@ use crate::{
     key::{Policy, PublicKey, Signature, Witness},
     name::Name,
     record::{MAX_RECORDS_BYTES, MAX_TTL, MIN_TTL, PRIVATE_TYPES, RECORD_TYPES, Record, Records},
-    state::{Claim, CommitState, Leaf, NameState, Pending, undo::Undo},
+    state::{Claim, CommitState, Leaf, NameState, Pending, PendingKind, undo::Undo},
     transaction::{Anchor, Body, RevokeMode, Share, Transaction},
 };
 
@@ -89,7 +89,7 @@ pub fn any_witness() -> impl Strategy<Value = Witness> {
     })
 }
 
-/// A body of any type, CLAIM included.
+/// A body of any type, CLAIM and ROLL included.
 pub fn any_body() -> impl Strategy<Value = Body> {
     let owner = || any_hash::<PolicyHash>();
     let update = (any_name(), any::<u64>(), option::of(owner()), option::of(any_records()))
@@ -116,11 +116,8 @@ pub fn any_body() -> impl Strategy<Value = Body> {
             operator
         }),
         (any_name(), any::<u64>()).prop_map(|(name, seq)| Body::Cancel { name, seq }),
-        (any_name(), any::<u64>(), any::<u32>()).prop_map(|(name, seq, expires_at)| Body::Renew {
-            name,
-            seq,
-            expires_at
-        }),
+        (any_name(), any::<u32>()).prop_map(|(name, expires_at)| Body::Renew { name, expires_at }),
+        vec(any::<u8>(), 0..300).prop_map(|proof| Body::Roll { proof }),
         (any_name(), any::<u64>(), select(vec![RevokeMode::Burn, RevokeMode::Release]))
             .prop_map(|(name, seq, mode)| Body::Revoke { name, seq, mode }),
         (any_name(), "[a-z.]{0,40}", owner(), owner(), any_records(), vec(any::<u8>(), 0..300)).prop_map(
@@ -207,13 +204,15 @@ pub fn any_block() -> impl Strategy<Value = Block> {
 /// The entry of a name, of random content.
 pub fn any_name_state() -> impl Strategy<Value = NameState> {
     let owner = || any_hash::<PolicyHash>();
-    let pending = (owner(), owner(), any::<u32>()).prop_map(|(owner, operator, at)| Pending { owner, operator, at });
-    let claim = (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(valid_from, anchor, height)| Claim {
-        valid_from,
-        anchor,
-        height,
+    let kind = select(vec![PendingKind::Transfer, PendingKind::Takeover, PendingKind::WeakTakeover]);
+    let pending = (kind, owner(), owner(), any::<u32>()).prop_map(|(kind, owner, operator, at)| Pending {
+        kind,
+        owner,
+        operator,
+        at,
     });
-    let head = (any_name(), 0u8..8, any::<u64>(), any::<[u8; 16]>(), any::<[u32; 6]>());
+    let claim = (any::<u32>(), any::<u32>()).prop_map(|(anchor, height)| Claim { anchor, height });
+    let head = (any_name(), 0u8..16, any::<u64>(), any::<[u8; 16]>(), any::<[u32; 6]>());
     (head, owner(), owner(), option::of(pending), option::of(claim), any_records()).prop_map(
         |((name, flags, seq, tie, heights), owner, operator, pending, claim, records)| NameState {
             name,

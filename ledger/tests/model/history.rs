@@ -127,6 +127,7 @@ impl World<'_> {
         let committed = self.has_commit(name, self.committer(name, 1));
         match self.now.names.get(name.as_str()) {
             _ if kind == 0 => 0,
+            Some(entry) if entry.revoked && !entry.burnt && !entry.is_released(h) => 11,
             Some(entry) if !entry.is_pending(h) && !entry.is_released(h) => match kind {
                 7..=9 if entry.moving.is_some() => 8,
                 8 => 7,
@@ -228,8 +229,11 @@ impl World<'_> {
         if folded.owner != old.owner {
             self.meet("matured transfer");
         }
-        if meaning(tx).signer != folded.owner {
+        if tx.witness().is_some() && meaning(tx).signer != folded.owner {
             self.meet("operator signed");
+        }
+        if old.revoked {
+            self.meet("burnt after a release");
         }
     }
 
@@ -247,9 +251,10 @@ impl World<'_> {
     }
 
     fn compare_next_prices(&self, weight: u64, commits: u64) -> Result<(), TestCaseError> {
-        let tip = self.chain.tip().header().ext;
+        let header = *self.chain.tip().header();
+        let tip = header.ext;
         prop_assert_eq!((u64::from(tip.weight), u64::from(tip.commit_count)), (weight, commits));
-        let next = ledger::price::prices_after(&tip);
+        let next = ledger::price::prices_after(self.chain.params(), &header);
         prop_assert_eq!(next.bytes, next_price(tip.price_bytes, weight, 32_768, 1 << 12));
         prop_assert_eq!(next.commit, next_price(tip.price_commit, commits, 4, 1 << 14));
         Ok(())
@@ -351,7 +356,7 @@ fn body(kind: u8, name: &Name, state: Option<&Entry>, other: u64, number: u8) ->
         8 => Body::Cancel { name, seq },
         9 | 10 => {
             let off = u32::from(number >> 6 == 3);
-            Body::Renew { name, seq, expires_at: state.map_or(0, |entry| entry.expires_at) + off }
+            Body::Renew { name, expires_at: state.map_or(0, |entry| entry.expires_at) + off }
         }
         _ => {
             let mode = if number & 32 == 0 { RevokeMode::Burn } else { RevokeMode::Release };

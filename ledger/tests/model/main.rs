@@ -27,7 +27,7 @@ proptest! {
 }
 
 /// What the fixed histories below must have met, or this file tests less than it says.
-const MUST_MEET: [&str; 29] = [
+const MUST_MEET: [&str; 30] = [
     "COMMIT",
     "REVEAL",
     "UPDATE",
@@ -42,6 +42,7 @@ const MUST_MEET: [&str; 29] = [
     "took released name",
     "matured transfer",
     "operator signed",
+    "burnt after a release",
     "whole block",
     "key_touched_twice",
     "commit_missing",

@@ -25,6 +25,7 @@ pub const ANCHOR_WINDOW: u32 = 12;
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub revoked: bool,
+    pub burnt: bool,
     pub seq: u64,
     pub commit_height: u32,
     pub tie: [u8; 16],
@@ -137,7 +138,11 @@ impl Reference {
     /// Applies one transaction of the next block, or says no.
     pub fn apply(&mut self, writes: &mut Writes, tx: &Meaning<'_>) -> Result<(), &'static str> {
         let h = self.next_height();
-        if tx.anchor_height >= h || h - tx.anchor_height > ANCHOR_WINDOW {
+        let anchor_fits = match tx.body {
+            Body::Reveal { .. } => tx.anchor_height == 0,
+            _ => tx.anchor_height < h && h - tx.anchor_height <= ANCHOR_WINDOW,
+        };
+        if !anchor_fits {
             return Err("anchor");
         }
         match tx.body {
@@ -153,14 +158,17 @@ impl Reference {
                 Ok(())
             }
             Body::Reveal { .. } => self.reveal(writes, tx),
-            Body::Claim { .. } => Err("claim"),
+            Body::Claim { .. } | Body::Roll { .. } => Err("not active"),
             body => {
                 let name = body.name().ok_or("no name")?.as_str().to_owned();
                 if !writes.touched_names.insert(name.clone()) {
                     return Err("name touched");
                 }
                 let entry = self.names.get(&name).ok_or("no such name")?.folded(h);
-                let changed = change(entry, h, tx)?;
+                let changed = match body {
+                    Body::Renew { expires_at, .. } => renew(entry, h, *expires_at)?,
+                    _ => change(entry, h, tx)?,
+                };
                 self.names.insert(name, changed);
                 Ok(())
             }
@@ -188,6 +196,7 @@ impl Reference {
         tie.copy_from_slice(&digest.0[..16]);
         let mut new = Entry {
             revoked: false,
+            burnt: false,
             seq: 1,
             commit_height: paid.height,
             tie,
@@ -239,6 +248,16 @@ impl Reference {
     }
 }
 
+fn renew(mut s: Entry, h: u32, expires_at: u32) -> Result<Entry, &'static str> {
+    let in_window = h + RENEW_WINDOW >= s.expires_at && (s.is_active(h) || s.is_grace(h));
+    if !in_window || expires_at != s.expires_at {
+        return Err("renewal");
+    }
+    s.expires_at += TERM;
+    s.last_update = h;
+    Ok(s)
+}
+
 fn change(mut s: Entry, h: u32, tx: &Meaning<'_>) -> Result<Entry, &'static str> {
     let (active, grace) = (s.is_active(h), s.is_grace(h));
     let is_owner = tx.signer == s.owner;
@@ -249,8 +268,10 @@ fn change(mut s: Entry, h: u32, tx: &Meaning<'_>) -> Result<Entry, &'static str>
         }
         Body::Transfer { seq, .. } => (is_owner, active, *seq),
         Body::Cancel { seq, .. } => (is_owner, active || grace, *seq),
-        Body::Renew { seq, .. } => (is_owner || is_operator, active || grace, *seq),
-        Body::Revoke { seq, .. } => (is_owner, active || grace, *seq),
+        Body::Revoke { seq, mode, .. } => {
+            let answers_release = *mode == RevokeMode::Burn && s.revoked && !s.burnt && !s.is_released(h);
+            (is_owner, active || grace || answers_release, *seq)
+        }
         _ => return Err("not a change"),
     };
     if !status_fits {
@@ -278,14 +299,9 @@ fn change(mut s: Entry, h: u32, tx: &Meaning<'_>) -> Result<Entry, &'static str>
                 return Err("nothing to cancel");
             }
         }
-        Body::Renew { expires_at, .. } => {
-            if h + RENEW_WINDOW < s.expires_at || *expires_at != s.expires_at {
-                return Err("renewal");
-            }
-            s.expires_at += TERM;
-        }
         Body::Revoke { mode, .. } => {
             s.revoked = true;
+            s.burnt |= *mode == RevokeMode::Burn;
             s.moving = None;
             s.operator = [0; 32];
             s.records = vec![0];
@@ -304,7 +320,7 @@ fn change(mut s: Entry, h: u32, tx: &Meaning<'_>) -> Result<Entry, &'static str>
 fn entry_bytes(name: &str, e: &Entry) -> Vec<u8> {
     let mut b = vec![1, name.len() as u8];
     b.extend(name.as_bytes());
-    b.push(u8::from(e.revoked));
+    b.push(u8::from(e.revoked) | u8::from(e.burnt) << 3);
     b.extend(e.seq.to_le_bytes());
     b.extend(e.commit_height.to_le_bytes());
     b.extend(e.tie);
@@ -341,13 +357,15 @@ pub fn root(leaves: &[(Bytes32, Vec<u8>)], depth: usize) -> Hash {
     }
 }
 
-/// §4.4 in signed arithmetic.
+/// §4.4 in signed arithmetic, on a network without a launch price.
 pub fn next_price(price: u32, used: u64, target: u64, most: u64) -> u32 {
     let (p, used, target) = (i128::from(price), i128::from(used), i128::from(target));
     let moved = if used > target {
         p + (p * (used - target).min(target) / target / 64).max(1)
+    } else if used < target {
+        p - (p * (target - used) / target / 64).max(1)
     } else {
-        p - p * (target - used) / target / 64
+        p
     };
     moved.clamp(256, i128::from(most)) as u32
 }

@@ -3,7 +3,7 @@
 use ledger::{
     block::{Block, Header},
     codec::{decode, encode},
-    hash::Hash,
+    hash::{Hash, PolicyHash},
     key::Witness,
     params::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS},
     record::{Record, Records},
@@ -11,7 +11,7 @@ use ledger::{
         Violation,
         block::{BLOCK_OVERHEAD_BYTES, Content, check_body, results_match},
     },
-    testing::{TestChain, key, name, policy, tiny_params},
+    testing::{TestChain, key, name, owner, policy, tiny_params},
     transaction::{Anchor, Body, Share, Transaction},
 };
 
@@ -22,6 +22,8 @@ pub const CASES: &[Case] = &[
     case("block_transactions", "one too many", || counted(MAX_BLOCK_TRANSACTIONS + 1), one_fewer_is_only_too_long),
     case("transaction_order", "two swapped", || ordered(|txs| txs.swap(0, 1)), || ordered(|_| {})),
     case("transaction_order", "one twice", || ordered(|txs| txs.insert(0, txs[0].clone())), || ordered(|_| {})),
+    case("block_claims", "one too many", || committed_sorted(claims(5)), || committed_sorted(claims(4))),
+    case("block_rolls", "one too many", || committed_sorted(rolls(2)), || committed_sorted(rolls(1))),
     case("weight", "a byte too many", || body(|h| h.ext.weight += 1), || body(|_| {})),
     case("commit_count", "one too few", || body(|h| h.ext.commit_count -= 1), || body(|_| {})),
     case("tx_root", "another root", || body(|h| h.ext.tx_root.0[0] ^= 1), || body(|_| {})),
@@ -58,6 +60,33 @@ fn committed(transactions: &[Transaction]) -> Outcome {
     let Content { tx_root, witness_root, weight, commit_count } = Content::of(transactions);
     header.ext = ledger::block::HeaderExt { tx_root, witness_root, weight, commit_count, ..header.ext };
     check_body(&header, transactions)
+}
+
+fn committed_sorted(mut transactions: Vec<Transaction>) -> Outcome {
+    transactions.sort_by_key(Transaction::txid);
+    committed(&transactions)
+}
+
+/// So many transactions of the right shape, told apart by their anchors.
+fn claims(count: u32) -> Vec<Transaction> {
+    let body = Body::Claim {
+        name: name("locked"),
+        target: "locked.example".to_owned(),
+        owner: owner(1),
+        operator: PolicyHash::ZERO,
+        records: Records::empty(),
+        proof: vec![],
+    };
+    let witness = Witness::sign(policy(1), &[&key(1)], &Hash::ZERO);
+    let claim =
+        |height| Transaction::new(Anchor { height, tag: [0; 8] }, body.clone(), Some(no_share()), witness.clone());
+    (0..count).map(|height| claim(height).expect("complete")).collect()
+}
+
+fn rolls(count: u32) -> Vec<Transaction> {
+    let roll =
+        |height| Transaction::new(Anchor { height, tag: [0; 8] }, Body::Roll { proof: vec![] }, Some(no_share()), None);
+    (0..count).map(|height| roll(height).expect("complete")).collect()
 }
 
 fn ordered(change: fn(&mut Vec<Transaction>)) -> Outcome {

@@ -4,7 +4,8 @@ use ledger::{
     hash::PolicyHash,
     name::Name,
     record::Records,
-    state::{NameState, Status},
+    rules::{Violation, context},
+    state::{NameState, PendingKind, Status},
     testing::{TestChain, name, owner, records, tiny_params},
     transaction::{Body, RevokeMode},
 };
@@ -18,9 +19,12 @@ pub const CASES: &[Case] = &[
     case("wrong_status", "pending: revoke", || at(pending, revoke(2), 1), || at(active, revoke(2), 1)),
     case("wrong_status", "grace: transfer", || at(grace, transfer(2), 1), || at(last_active, transfer(2), 1)),
     case("wrong_status", "revoked: update", || at(revoked, update(3), 1), || at(active, update(3), 1)),
+    case("wrong_status", "burnt: burnt again", || at(revoked, revoke(3), 1), || at(given_up, revoke(3), 1)),
+    case("wrong_status", "given up: given up again", || at(given_up, give_up(3), 1), || at(given_up, revoke(3), 1)),
+    case("wrong_status", "free again: burnt", || at(given_up_long_ago, revoke(3), 1), || at(given_up, revoke(3), 1)),
     case("wrong_status", "released: update", || at(released, update(2), 1), || at(last_grace, update(2), 1)),
     case("wrong_status", "released: cancel", || at(released_moving, cancel(3), 1), || at(moving, cancel(3), 1)),
-    case("wrong_status", "released: renew", || at(released, renew(2), 1), || at(last_grace, renew(2), 1)),
+    case("wrong_status", "released: renew", || at(released, renew(), 1), || at(last_grace, renew(), 1)),
     case("wrong_status", "released: revoke", || at(released, revoke(2), 1), || at(last_grace, revoke(2), 1)),
     case("not_authorised", "a stranger updates", || at(active, update(2), 9), || at(active, update(2), 1)),
     case("not_authorised", "an operator transfers", || at(operated, transfer(3), 5), || at(operated, transfer(3), 1)),
@@ -46,11 +50,14 @@ pub const CASES: &[Case] = &[
     case("sequence", "too far", || at(active, update(1 + STEP + 1), 1), || at(active, update(1 + STEP), 1)),
     case("sequence", "an operator skips one", || at(operated, update(4), 5), || at(operated, update(3), 5)),
     case("sequence", "the greatest of all", || at(active, update(u64::MAX), 1), || at(active, update(2), 1)),
+    case("takeover_pending", "transfer", || during(TAKEOVER, transfer(3)), || during(TRANSFER, transfer(3))),
+    case("takeover_pending", "cancel", || during(TAKEOVER, cancel(3)), || during(TRANSFER, cancel(3))),
+    case("takeover_pending", "revoke", || during(WEAK, revoke(3)), || during(WEAK, update(3))),
     case("no_pending_transfer", "none", || at(active, cancel(2), 1), || at(moving, cancel(3), 1)),
     case("no_pending_transfer", "in force already", || at(moved, cancel(3), 2), || at(moving, cancel(3), 1)),
-    case("renewal_early", "by a block", || at(before_window, renew(2), 1), || at(window, renew(2), 1)),
-    case("renewal_term", "one too many", || at(window, renew_for(2, 1), 1), || at(window, renew_for(2, 0), 1)),
-    case("renewal_term", "one too few", || at(window, renew_for(2, -1), 1), || at(window, renew_for(2, 0), 1)),
+    case("renewal_early", "by a block", || at(before_window, renew(), 1), || at(window, renew(), 1)),
+    case("renewal_term", "one too many", || at(window, renew_for(1), 1), || at(window, renew(), 1)),
+    case("renewal_term", "one too few", || at(window, renew_for(-1), 1), || at(window, renew(), 1)),
 ];
 
 const STEP: u64 = 1 << 16;
@@ -92,16 +99,35 @@ fn revoke(seq: u64) -> Make {
     Box::new(move |name, _| Body::Revoke { name: name.clone(), seq, mode: RevokeMode::Burn })
 }
 
-fn renew(seq: u64) -> Make {
-    renew_for(seq, 0)
+fn give_up(seq: u64) -> Make {
+    Box::new(move |name, _| Body::Revoke { name: name.clone(), seq, mode: RevokeMode::Release })
+}
+
+fn renew() -> Make {
+    renew_for(0)
 }
 
 /// A renewal that names an expiry so far from the entry's.
-fn renew_for(seq: u64, off: i32) -> Make {
+fn renew_for(off: i32) -> Make {
     Box::new(move |name, state| {
         let expires_at = state.map_or(0, |state| state.expires_at).saturating_add_signed(off);
-        Body::Renew { name: name.clone(), seq, expires_at }
+        Body::Renew { name: name.clone(), expires_at }
     })
+}
+
+const TRANSFER: PendingKind = PendingKind::Transfer;
+const TAKEOVER: PendingKind = PendingKind::Takeover;
+const WEAK: PendingKind = PendingKind::WeakTakeover;
+
+/// A change by the owner while a change of owner of this kind is under way. No chain gives the others yet, so the
+/// entry is made up.
+fn during(kind: PendingKind, make: Make) -> Outcome {
+    let chain = moving();
+    let mut held = chain.state(&alice()).cloned().expect("registered");
+    held.pending.as_mut().expect("under way").kind = kind;
+    let body = make(&alice(), Some(&held));
+    let checked = chain.check(chain.transaction(body, 1))?;
+    context::change(chain.params(), chain.height() + 1, held, &checked).map(drop)
 }
 
 fn on(name: Name, make: Make, signer: u64) -> Outcome {
@@ -187,6 +213,15 @@ fn revoked() -> TestChain {
     then(active(), revoke(2), 1)
 }
 
+/// Released by its owner, or by whoever has the key.
+fn given_up() -> TestChain {
+    then(active(), give_up(2), 1)
+}
+
+fn given_up_long_ago() -> TestChain {
+    until(given_up(), release, 0)
+}
+
 /// A transfer to seed 2 is under way, and takes effect one block after the next. The sequence number is 2.
 fn moving() -> TestChain {
     until(then(active(), transfer(2), 1), transfer_height, -1)
@@ -229,10 +264,37 @@ fn window() -> TestChain {
 }
 
 #[test]
-fn an_operator_renews_and_replaces_records() {
-    let chain = until(operated(), renewal, 0);
-    assert_eq!(judge(&chain, &alice(), renew(3), 5), Ok(()));
-    assert_eq!(judge(&chain, &alice(), update(3), 5), Ok(()));
+fn an_operator_replaces_records() {
+    assert_eq!(judge(&operated(), &alice(), update(3), 5), Ok(()));
+}
+
+#[test]
+fn a_renewal_changes_the_expiry_and_nothing_else() {
+    let mut chain = until(then(operated(), transfer(3), 1), renewal, 0);
+    let before = chain.state(&alice()).cloned().unwrap();
+    assert!(before.pending.is_some_and(|pending| pending.at <= chain.height() + 1));
+    let body = renew()(&alice(), Some(&before));
+    chain.mine(vec![chain.transaction(body.clone(), 1)]).unwrap();
+    let (height, params) = (chain.height(), chain.params());
+    let expected =
+        NameState { expires_at: before.expires_at + params.term, last_update: height, ..before.matured(height) };
+    assert_eq!(chain.state(&alice()), Some(&expected), "after the transfer that had matured");
+    assert!(matches!(chain.judge(&[chain.transaction(body, 1)]), Err(Violation::RenewalEarly { .. })), "not twice");
+}
+
+#[test]
+fn what_a_thief_released_can_be_burnt_and_then_nothing_more() {
+    let mut chain = given_up();
+    let released = chain.state(&alice()).cloned().unwrap();
+    assert_eq!((released.flags, released.is_burnt()), (1, false));
+    chain.mine(vec![chain.transaction(revoke(3)(&alice(), None), 1)]).unwrap();
+    let (burnt, params) = (chain.state(&alice()).cloned().unwrap(), chain.params());
+    assert_eq!((burnt.flags, burnt.seq), (1 | 8, 3));
+    assert_eq!(burnt.expires_at, (released.expires_at + params.grace).max(chain.height() + params.burn_lock));
+    assert!(burnt.is_revoked() && burnt.is_burnt());
+    for again in [revoke(4), give_up(4)] {
+        assert!(matches!(judge(&chain, &alice(), again, 1), Err(Violation::WrongStatus { .. })));
+    }
 }
 
 #[test]
@@ -262,8 +324,8 @@ fn a_transfer_outlives_expiry_into_grace() {
     let chain = until(chain, transfer_height, 0);
     let state = chain.state(&alice()).unwrap();
     assert_eq!(state.status(chain.params(), chain.height() + 1), Status::Grace);
-    assert_eq!(judge(&chain, &alice(), renew(3), 2), Ok(()));
-    assert!(judge(&chain, &alice(), renew(3), 1).is_err());
+    assert_eq!(judge(&chain, &alice(), update(3), 2), Ok(()));
+    assert!(judge(&chain, &alice(), update(3), 1).is_err());
 }
 
 #[test]
@@ -279,9 +341,9 @@ fn a_second_transfer_replaces_the_first() {
 #[test]
 fn burning_and_releasing_end_a_transfer_and_set_the_height_of_freedom() {
     let p = tiny_params();
-    for (mode, free) in [
-        (RevokeMode::Release, (|h, _| h + tiny_params().release_delay) as fn(u32, u32) -> u32),
-        (RevokeMode::Burn, |h, expires_at| (expires_at + tiny_params().grace).max(h + tiny_params().burn_lock)),
+    for (mode, flags, free) in [
+        (RevokeMode::Release, 1, (|h, _| h + tiny_params().release_delay) as fn(u32, u32) -> u32),
+        (RevokeMode::Burn, 1 | 8, |h, expires_at| (expires_at + tiny_params().grace).max(h + tiny_params().burn_lock)),
     ] {
         let mut chain = then(then(operated(), update(3), 1), transfer(4), 1);
         let before = chain.state(&alice()).cloned().unwrap();
@@ -289,7 +351,7 @@ fn burning_and_releasing_end_a_transfer_and_set_the_height_of_freedom() {
         chain.mine(vec![chain.transaction(Body::Revoke { name: alice(), seq: 5, mode }, 1)]).unwrap();
         let state = chain.state(&alice()).cloned().unwrap();
         assert_eq!((state.pending, state.operator, state.records.is_empty()), (None, PolicyHash::ZERO, true));
-        assert_eq!((state.flags, state.seq, state.last_update), (1, 5, chain.height()));
+        assert_eq!((state.flags, state.seq, state.last_update), (flags, 5, chain.height()));
         assert_eq!(state.expires_at, free(chain.height(), before.expires_at));
         assert_eq!(state.status(p, state.expires_at - 1), Status::Revoked);
         assert_eq!(state.status(p, state.expires_at), Status::Released);

@@ -8,22 +8,26 @@ use ledger::{
     record::Records,
     rules::{Violation, context::anchor_is_in_window},
     state::apply::{Ancestors, Loaded, apply},
-    testing::{Maker, TestChain, build::nonce_just_missing, key, name, owner, policy, tiny_params},
-    transaction::{Body, RevokeMode, Share, Transaction},
+    testing::{Maker, TestChain, build::nonce_just_missing, key, name, owner, params_with, policy, tiny_params},
+    transaction::{Anchor, Body, RevokeMode, Share, Transaction},
 };
 
 use crate::{Case, Outcome, case};
 
 pub const CASES: &[Case] = &[
     case("type_not_active", "a CLAIM", || alone(claim()), || alone(transfer(1))),
+    case("type_not_active", "a ROLL", || alone(Body::Roll { proof: vec![] }), || alone(transfer(1))),
+    case("reveal_anchor", "an ordinary one", || reveal_anchored(1, true), || reveal_anchored(0, true)),
+    case("reveal_anchor", "height 0 with another tag", || reveal_anchored(0, false), || reveal_anchored(0, true)),
     case("class", "3", || alone(commit(3)), || alone(commit(2))),
     case("class", "beyond the dearest", || alone(commit(11)), || alone(commit(10))),
     case("class", "of a REVEAL", || alone(reveal(5, "longer-name", 1)), || alone(reveal(4, "longer-name", 1))),
     case("name_reserved", "www", || alone(reveal(10, "www", 1)), || alone(reveal(10, "wwww", 1))),
     case("name_locked", "a locked name", || alone(reveal(10, "locked", 1)), || alone(reveal(10, "lockedd", 1))),
+    case("renew_needs_claim", "a locked name", || alone(renew_of("locked")), || alone(renew_of("lockedd"))),
     case("class_too_low", "seven letters", || alone(reveal(0, "sevenal", 1)), || alone(reveal(1, "sevenal", 1))),
     case("class_too_low", "one letter", || alone(reveal(8, "x", 1)), || alone(reveal(10, "x", 1))),
-    case("class_too_low", "xn--", || alone(reveal(2, "xn--bcher-kva", 1)), || alone(reveal(4, "xn--bcher-kva", 1))),
+    case("class_too_low", "xn--", || alone(reveal(1, "xn--bcher-kva", 1)), || alone(reveal(2, "xn--bcher-kva", 1))),
     case("owner_zero", "of a REVEAL", || alone(reveal_to(PolicyHash::ZERO)), || alone(reveal_to(owner(1)))),
     case("owner_zero", "of a TRANSFER", || alone(transfer_to(PolicyHash::ZERO)), || alone(transfer(1))),
     case("share_version", "a cheaper algorithm", || shared(|s| s.version = 1), || shared(|_| {})),
@@ -94,7 +98,11 @@ fn cancel() -> Body {
 }
 
 fn renew() -> Body {
-    Body::Renew { name: name("n"), seq: 2, expires_at: 100 }
+    renew_of("n")
+}
+
+fn renew_of(text: &str) -> Body {
+    Body::Renew { name: name(text), expires_at: 100 }
 }
 
 fn revoke() -> Body {
@@ -104,6 +112,17 @@ fn revoke() -> Body {
 fn claim() -> Body {
     let (name, target, records) = (name("locked"), "locked.example".to_owned(), Records::empty());
     Body::Claim { name, target, owner: owner(1), operator: PolicyHash::ZERO, records, proof: vec![] }
+}
+
+/// A REVEAL that names this block as its anchor, and is judged under it.
+fn reveal_anchored(height: u32, right_tag: bool) -> Outcome {
+    let (chain, body) = (chain(), reveal(4, "name", 1));
+    let right = chain.context_at(height).expect("built").hash();
+    let hash = if right_tag { right } else { chain.tip().hash() };
+    let digest = ledger::key::sighash(&chain.chain_id(), &hash, &ledger::transaction::txid(height, &body));
+    let witness = Witness::sign(policy(1), &[&key(1)], &digest).expect("one key");
+    let tx = Transaction::new(Anchor::to_block(height, &hash), body, None, Some(witness)).expect("complete");
+    chain.check(tx).map(drop)
 }
 
 fn shared(change: fn(&mut Share)) -> Outcome {
@@ -203,7 +222,8 @@ fn known(heights: fn(u32) -> Option<u32>) -> Outcome {
 
 #[test]
 fn prices_by_type_follow_the_table() {
-    let p = tiny_params();
+    // The two units differ, so that none is taken for the other.
+    let p = params_with(|p| (p.p_commit, p.p_op) = (1 << 20, 1 << 12));
     let long = name(&"l".repeat(8));
     let at = |bytes, commit| Prices { bytes, commit };
     let price = |body: &Body, prices| required_work(p, body, prices);
@@ -216,17 +236,18 @@ fn prices_by_type_follow_the_table() {
     // An update's body of up to 256 bytes costs one unit, then two.
     let body_bytes = |n| update(n).to_bytes().len();
     let room = 256 - body_bytes(0);
-    assert_eq!((body_bytes(room), price(&update(room), base)), (256, Some(p.p_commit / 256)));
-    assert_eq!((body_bytes(room + 1), price(&update(room + 1), base)), (257, Some(p.p_commit / 128)));
-    assert_eq!(price(&update(room), at(257, 256)), Some(p.p_commit / 256 + 1), "rounded up");
-    assert_eq!(price(&transfer(1), at(512, 256)), Some(p.p_commit / 64));
-    assert_eq!(price(&cancel(), at(4096, 16_384)), Some(p.p_commit / 1024));
-    assert_eq!(price(&revoke(), at(4096, 16_384)), Some(p.p_commit / 1024));
-    let renewal = |name: Name| Body::Renew { name, seq: 2, expires_at: 9 };
+    assert_eq!((body_bytes(room), price(&update(room), base)), (256, Some(p.p_op / 256)));
+    assert_eq!((body_bytes(room + 1), price(&update(room + 1), base)), (257, Some(p.p_op / 128)));
+    assert_eq!(price(&update(room), at(257, 256)), Some(p.p_op / 256 + 1), "rounded up");
+    assert_eq!(price(&transfer(1), at(512, 256)), Some(p.p_op / 64));
+    assert_eq!(price(&cancel(), at(4096, 16_384)), Some(p.p_op / 1024));
+    assert_eq!(price(&revoke(), at(4096, 16_384)), Some(p.p_op / 1024));
+    let renewal = |name: Name| Body::Renew { name, expires_at: 9 };
     assert_eq!(price(&renewal(long.clone()), at(4096, 16_384)), Some(4 * p.p_commit), "capped at four times");
     assert_eq!(price(&renewal(long), at(256, 300)), Some((p.p_commit * 300).div_ceil(256)));
     assert_eq!(price(&renewal(name("abc")), base), Some(64 * p.p_commit));
-    assert_eq!(price(&claim(), base), Some(p.p_commit / 16));
+    assert_eq!(price(&claim(), base), Some(p.p_op / 16));
+    assert_eq!(price(&Body::Roll { proof: vec![] }, at(512, 256)), Some(p.p_op / 8));
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn bodies(maker: &Maker<'_>) -> Vec<Body> {
         Body::Update { name: name(), seq: 4, operator: Some(PolicyHash::ZERO), records: Some(Records::empty()) },
         Body::Transfer { name: name(), seq: 5, owner: next, operator },
         Body::Cancel { name: name(), seq: 6 },
-        Body::Renew { name: name(), seq: 7, expires_at: 20_000 },
+        Body::Renew { name: name(), expires_at: 20_000 },
         Body::Revoke { name: name(), seq: 8, mode: RevokeMode::Burn },
         Body::Revoke { name: name(), seq: 9, mode: RevokeMode::Release },
         Body::Claim {
@@ -93,6 +93,7 @@ fn bodies(maker: &Maker<'_>) -> Vec<Body> {
             records: records("hello"),
             proof: vec![1, 2, 3],
         },
+        Body::Roll { proof: vec![4, 5, 6] },
     ]
 }
 
@@ -101,7 +102,8 @@ pub fn transactions() -> Vectors {
     let maker = maker();
     let transactions: Vec<Transaction> = bodies(&maker).into_iter().map(|body| made(&maker, body)).collect();
     for (number, tx) in transactions.iter().enumerate() {
-        let (txid, anchor) = (tx.txid(), &maker.anchor.hash);
+        let txid = tx.txid();
+        let anchor = &maker.anchor_of(tx.body()).1;
         v.title(&format!("{number} {}", tx.body().type_name())).put("chain_id", maker.chain_id);
         v.put("anchor_hash", anchor).put("bytes", encode(tx)).put("body", tx.body().to_bytes());
         v.put("txid", txid).put("wtxid", tx.wtxid());

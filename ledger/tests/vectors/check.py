@@ -14,7 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TYPES = ["COMMIT", "REVEAL", "UPDATE", "TRANSFER", "CANCEL", "RENEW", "REVOKE", "CLAIM"]
+TYPES = {
+    1: "COMMIT", 2: "REVEAL", 3: "UPDATE", 4: "TRANSFER", 5: "CANCEL", 6: "RENEW", 7: "REVOKE", 8: "CLAIM", 10: "ROLL",
+}
+RESERVED = "www nic opennic localhost local test invalid example onion alt arpa home internal wpad isatap p2p".split()
 MAX = 2**256 - 1
 
 
@@ -43,8 +46,11 @@ def load(name):
 def same(what, got, expected):
     if isinstance(got, bytes):
         got = got.hex()
-    if str(got) != str(expected):
-        sys.exit(f"{what}: computed {got}, the file says {expected}")
+    got, expected = str(got), str(expected)
+    if got != expected:
+        at = next((i for i, (a, b) in enumerate(zip(got, expected)) if a != b), min(len(got), len(expected)))
+        near = slice(max(0, at - 64), at + 64)
+        sys.exit(f"{what}, character {at}: computed {got[near]}, the file says {expected[near]}")
 
 
 def unhex(section, *keys):
@@ -171,7 +177,8 @@ def identity():
             assert name[0] == len(name) - 1
             public = compressed(times(int.from_bytes(secret, "big"), G))
             same("owner", h("policy", b"\x01\x01" + public), owner.hex())
-            same("salt", h("salt", secret, chain, name[1:])[:16], salt.hex())
+            attempt = struct.pack("<I", int(section["attempt"]))
+            same("salt", h("salt", secret, chain, attempt, name[1:])[:16], salt.hex())
             commit = h("commit", chain, salt, owner, name)
             same("commit_hash", commit, section["commit_hash"])
             same("name key", h("key", b"\x01", name[1:]), section["name key"])
@@ -191,6 +198,51 @@ def check_records(data):
     assert not rest and keys == sorted(set(keys)) and count <= 32
 
 
+def locked():
+    """The list as genesis commits to it, from the file that is compiled in."""
+    path = HERE.parent.parent / "data/locked/locked.tsv"
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    assert len(lines) == 1000 and lines == sorted(lines)
+    b8 = lambda text: bytes([len(text)]) + text.encode()
+    return struct.pack("<H", len(lines)) + b"".join(b8(label) + b8(domain) for label, domain in lines)
+
+
+# In the order of the canonical parameters (docs/protocol.md, appendix B): times, targets as powers of two, genesis
+# time and prices of work, spans.
+CONSTANTS = {
+    "main": (
+        (120, 20, 120, 7200, 7200, 2400, 1200), (244, 238, 168), (1_798_761_600, 2**24, 2**22),
+        (4096, 3240, 12, 24, 720, 262800, 43200, 21600, 1440, 1440, 64800, 5040, 20160, 21600, 720, 21600, 2592000, 720, 180),
+    ),
+    "test": (
+        (120, 20, 120, 7200, 7200, 2400, 1200), (246, 242, 168), (1_793_491_200, 2**15, 2**15),
+        (256, 3240, 12, 24, 720, 262800, 43200, 21600, 1440, 1440, 64800, 5040, 20160, 21600, 720, 720, 86400, 720, 180),
+    ),
+    "local": (
+        (2, 1, 10, 60, 60, 20, 10), (255, 240, 168), (1_793_491_200, 2**16, 2**16),
+        (256, 3240, 3, 3, 120, 20000, 5000, 2000, 5, 10, 500, 5, 20, 600, 5, 30, 60, 120, 60),
+    ),
+}
+LIMITS = (262_144, 2_048, 9_216, 2_560, 4, 1, 2**12, 2**14, 32_768)
+ROOT_ANCHORS = (
+    "683d2d0acb8c9b712a1948b27f741219298d0a450d612c483af444a4c0fb2b16",
+    "e06d44b80b8f1d39a95c0b0d7c65d08458e880409bbc683457104237c7f8ec8d",
+)
+
+
+def canonical_params(network, algorithm):
+    times, targets, (genesis_time, p_commit, p_op), spans = CONSTANTS[network]
+    u32s = lambda values: struct.pack(f"<{len(values)}I", *values)
+    anchors = () if network == "local" else ROOT_ANCHORS
+    return b"".join((
+        bytes([len(network)]), network.encode(), bytes([algorithm]), u32s(times),
+        *((2**power).to_bytes(32, "big") for power in targets),
+        struct.pack("<QQQ", genesis_time, p_commit, p_op), u32s(spans), u32s(LIMITS), struct.pack("<Q", 2**16),
+        struct.pack("<H", len(RESERVED)), *(bytes([len(label)]) + label.encode() for label in RESERVED),
+        locked(), struct.pack("<H", len(anchors)), *map(bytes.fromhex, anchors),
+    ))
+
+
 def networks():
     for title, section in load("networks"):
         params, core, ext = unhex(section, "params", "genesis core", "genesis ext")
@@ -198,10 +250,11 @@ def networks():
         same(title, h("params", params), core[88:120].hex())
         same(title, h("ext", ext), core[56:88].hex())
         version, height, time, vtime, bits = struct.unpack("<IIQII", core[:24])
+        same(title, canonical_params(title, version >> 24), params.hex())
         algorithm, target = {"main": (1, 2**238), "test": (1, 2**242), "local": (0, 2**240)}[title]
         same(title, (version, height, vtime, bits), (algorithm << 24 | 1, 0, 0, to_compact(target)))
         assert time > 0 and core[24:56] == bytes(32) and core[120:] == bytes(8)
-        assert ext == bytes(96) + h("mmr-root", bytes(4)) + struct.pack("<IIIIQ", 0, 0, 256, 256, 0)
+        assert ext == bytes(96) + h("mmr-root", bytes(4)) + struct.pack("<IIIIQ", 0, 0, 256, 4096 if title == "main" else 256, 0)
         same(title, h("hdr", core), section["genesis hash"])
         same(title, h("chain", core, ext), section["chain_id"])
 
@@ -245,7 +298,7 @@ def needed_work(kind, body, bytes_price, commit_price):
     p, up = 2**16, lambda a, b: -(-a // b)
     name = body[1 : 1 + body[0]]
     need = {1: 10, 2: 8, 3: 6, 4: 4, 5: 2, 6: 1, 7: 1}.get(len(name), 0)
-    need = max(need, 4) if name.startswith(b"xn--") else need
+    need = max(need, 2) if name.startswith(b"xn--") else need
     return {
         "COMMIT": lambda: up(p * 2 ** body[0] * commit_price, 256),
         "REVEAL": lambda: 0,
@@ -255,6 +308,7 @@ def needed_work(kind, body, bytes_price, commit_price):
         "RENEW": lambda: up(p * 2**need * min(commit_price, 1024), 256),
         "REVOKE": lambda: p // 1024,
         "CLAIM": lambda: up(p // 16 * bytes_price, 256),
+        "ROLL": lambda: up(p // 16 * bytes_price, 256),
     }[kind]()
 
 
@@ -263,13 +317,17 @@ def transactions():
     for title, section in load("transactions"):
         if title == "block":
             block = bytes.fromhex(section["bytes"])
-            same("block", block[248:], (struct.pack("<H", 11) + everything).hex())
+            same("block", block[248:], (struct.pack("<H", 12) + everything).hex())
             continue
         kind = title.split(" ")[1]
         chain, anchor, data, body = unhex(section, "chain_id", "anchor_hash", "bytes", "body")
         everything += data
-        assert data[0] == 1 and TYPES[data[1] - 1] == kind and data[6:14] == anchor[:8]
+        assert data[0] == 1 and TYPES[data[1]] == kind and data[6:14] == anchor[:8]
         same(title, data[14 : 16 + len(body)], (struct.pack("<H", len(body)) + body).hex())
+        if kind == "REVEAL":
+            assert data[2:6] == bytes(4), "anchored at genesis"
+        if kind == "RENEW":
+            assert len(body) == 1 + body[0] + 4, "no sequence number"
         rest = data[16 + len(body) :]
         txid = h("txid", data[:6] + data[14 : 16 + len(body)])
         commit = h("share", chain, anchor, txid)
@@ -284,7 +342,7 @@ def transactions():
             core = share[:88] + commit + share[88:]
             value = int.from_bytes(h("pow-out", h("pow-in", core)), "big")
             assert value <= MAX // 2 and struct.unpack("<I", core[:4])[0] == 1
-        if kind != "COMMIT":
+        if kind not in ("COMMIT", "RENEW", "ROLL"):
             check_witness(rest, digest)
         else:
             assert rest == b""
@@ -473,17 +531,23 @@ def difficulty():
 
 
 def prices():
-    ((_, section),) = load("prices")
 
     def adjusted(price, used, target):
         if used > target:
             return price + max(1, price * min(used - target, target) // target // 64)
-        return price - price * (target - used) // target // 64
+        return price - max(1, price * (target - used) // target // 64) if used < target else price
 
-    for key, line in section.items():
-        price_bytes, price_commit, weight, commits, names = map(int, key.split(" "))
+    def launch_floor(launch_price, height):
+        k, r = divmod(height, 3240)
+        f = launch_price >> min(k, 31)
+        return max(256, f - f * r // 6480)
+
+    rows = [(title, *row) for title, section in load("prices") for row in section.items()]
+    for title, key, line in rows:
+        height, price_bytes, price_commit, weight, commits, names = map(int, key.split(" "))
+        floor = launch_floor(4096 if title == "main" else 256, min(height + 1, 2**32 - 1))
         bytes_next = clamp(adjusted(price_bytes, weight, 32768), 256, 2**12)
-        commit_next = clamp(adjusted(price_commit, commits, max(4, names >> 18)), 256, 2**14)
+        commit_next = clamp(adjusted(price_commit, commits, max(4, names >> 18)), floor, 2**14)
         same(key, f"{bytes_next} {commit_next}", line)
 
 

@@ -12,7 +12,7 @@ use ledger::{
 
 use crate::Vectors;
 
-const TAGS: [(&str, Tag); 26] = [
+const TAGS: [(&str, Tag); 29] = [
     ("hdr", Tag::Header),
     ("ext", Tag::Extension),
     ("pow-in", Tag::PowIn),
@@ -39,6 +39,9 @@ const TAGS: [(&str, Tag); 26] = [
     ("salt", Tag::Salt),
     ("claim", Tag::Claim),
     ("params", Tag::Params),
+    ("fly", Tag::FlyClient),
+    ("file", Tag::ProofFile),
+    ("pick", Tag::Pick),
 ];
 
 const NETWORKS: [Network; 3] = [Network::Main, Network::Test, Network::Local];
@@ -81,13 +84,17 @@ fn policies(v: &mut Vectors) {
 
 fn commits(v: &mut Vectors) {
     let chain = Hash([3; 32]);
-    for (text, seed) in [("alice", 1), ("xn--bcher-kva", 2)] {
+    for (text, seed, attempt) in [("alice", 1, 0), ("xn--bcher-kva", 2, 0x0102_0304)] {
         let (name, secret) = (name(text), key(seed));
         let owner = Policy::single(secret.public()).hash();
-        let salt = secret.commit_salt(&chain, &name);
+        let salt = secret.commit_salt(&chain, attempt, &name);
         let commit = commit_hash(&chain, &salt, &owner, &name);
         v.title(&format!("commit to {text}")).put("chain_id", chain).put("name", encode(&name));
-        v.put("secret", &secret.to_bytes()[..]).put("salt", salt).put("owner", owner).put("commit_hash", commit);
+        v.put("secret", &secret.to_bytes()[..])
+            .text("attempt", attempt)
+            .put("salt", salt)
+            .put("owner", owner)
+            .put("commit_hash", commit);
         let class = name.price_class();
         v.text("class", class).put("name key", name.key()).put("commit key", commit_key(class, &commit));
     }

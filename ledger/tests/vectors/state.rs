@@ -6,7 +6,7 @@ use ledger::{
     history::{Leaf as HistoryLeaf, Peaks},
     record::Records,
     state::{
-        Claim, CommitState, Leaf, NameState, Pending,
+        Claim, CommitState, Leaf, NameState, Pending, PendingKind,
         tree::{MemoryPages, PathEnd, leaf_hash, prove, value_hash},
         undo::Undo,
     },
@@ -38,16 +38,20 @@ fn name_state(text: &str) -> NameState {
 /// Entries in every form.
 fn leaves() -> Vec<(&'static str, Leaf)> {
     let plain = name_state("alice");
-    let pending = Some(Pending { owner: PolicyHash([0x81; 32]), operator: PolicyHash::ZERO, at: 0x8283_8485 });
-    let claim = Some(Claim { valid_from: 0x9192_9394_9596_9798, anchor: 0xa1a2_a3a4, height: 0xb1b2_b3b4 });
-    let moving = NameState { pending, ..name_state("moving") };
+    let pending =
+        |kind| Some(Pending { kind, owner: PolicyHash([0x81; 32]), operator: PolicyHash::ZERO, at: 0x8283_8485 });
+    let claim = Some(Claim { anchor: 0xa1a2_a3a4, height: 0xb1b2_b3b4 });
+    let moving = NameState { pending: pending(PendingKind::Transfer), ..name_state("moving") };
     let claimed = NameState { flags: 6, claim, records: Records::empty(), ..name_state("claimed") };
-    let everything = NameState { flags: 7, pending, claim, ..name_state("everything") };
+    let taken = NameState { flags: 2, pending: pending(PendingKind::Takeover), claim, ..name_state("taken") };
+    let everything =
+        NameState { flags: 15, pending: pending(PendingKind::WeakTakeover), claim, ..name_state("everything") };
     let commit = CommitState { class: 4, commit_hash: CommitHash([0xc1; 32]), height: 0xd1d2_d3d4, spent: false };
     vec![
         ("name", Leaf::Name(plain)),
         ("name with a transfer", Leaf::Name(moving)),
         ("name with a claim", Leaf::Name(claimed)),
+        ("name with a takeover", Leaf::Name(taken)),
         ("name with everything", Leaf::Name(everything)),
         ("commit", Leaf::Commit(commit)),
         ("spent commit", Leaf::Commit(CommitState { class: 10, spent: true, ..commit })),

@@ -87,24 +87,23 @@ pub fn compact() -> Vectors {
     v
 }
 
-/// `price_bytes price_commit weight commits names = price_bytes price_commit` of the next block.
+/// `height price_bytes price_commit weight commits names = price_bytes price_commit`: of a block and of the next one.
 pub fn prices() -> Vectors {
     let mut v = Vectors::default();
-    v.title("prices");
-    for price in [256u32, 257, 300, 1_000, 4_095, 4_096, 10_000, 16_384] {
-        for (weight, commits, names) in [
-            (0, 0, 0u64),
-            (32_767, 3, 0),
-            (32_768, 4, 0),
-            (32_769, 5, 0),
-            (40_000, 7, 1 << 20),
-            (65_536, 8, 1 << 21),
-            (262_000, 1_800, 1 << 23),
-            (1, 1, 100_000_000),
-            (u32::MAX, u32::MAX, u64::MAX),
-        ] {
+    prices_of(&mut v, Network::Main, &[0, 1_619, 3_238, 3_239, 12_958, 12_959, u32::MAX]);
+    prices_of(&mut v, Network::Local, &[0, 3_239]);
+    v
+}
+
+fn prices_of(v: &mut Vectors, network: Network, heights: &[u32]) {
+    let params = network.params();
+    v.title(network.as_str());
+    for (height, price) in heights.iter().flat_map(|height| PRICES.map(|price| (*height, price))) {
+        for_each_demand(|weight, commits, names| {
             let (price_bytes, price_commit) = (price.min(4_096), price);
-            let ext = HeaderExt {
+            let mut header = params.genesis();
+            header.core.height = height;
+            header.ext = HeaderExt {
                 price_bytes,
                 price_commit,
                 weight,
@@ -112,12 +111,29 @@ pub fn prices() -> Vectors {
                 name_count: names,
                 ..HeaderExt::default()
             };
-            let next = prices_after(&ext);
+            let next = prices_after(params, &header);
             v.text(
-                &format!("{price_bytes} {price_commit} {weight} {commits} {names}"),
+                &format!("{height} {price_bytes} {price_commit} {weight} {commits} {names}"),
                 format!("{} {}", next.bytes, next.commit),
             );
-        }
+        });
     }
-    v
+}
+
+const PRICES: [u32; 8] = [256, 257, 300, 1_000, 4_095, 4_096, 10_000, 16_384];
+
+fn for_each_demand(mut with: impl FnMut(u32, u32, u64)) {
+    for (weight, commits, names) in [
+        (0, 0, 0u64),
+        (32_767, 3, 0),
+        (32_768, 4, 0),
+        (32_769, 5, 0),
+        (40_000, 7, 1 << 20),
+        (65_536, 8, 1 << 21),
+        (262_000, 1_800, 1 << 23),
+        (1, 1, 100_000_000),
+        (u32::MAX, u32::MAX, u64::MAX),
+    ] {
+        with(weight, commits, names);
+    }
 }

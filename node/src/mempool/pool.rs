@@ -143,7 +143,8 @@ impl Mempool {
             | Body::Cancel { .. }
             | Body::Renew { .. }
             | Body::Revoke { .. }
-            | Body::Claim { .. } => None,
+            | Body::Claim { .. }
+            | Body::Roll { .. } => None,
         }
     }
 

@@ -32,7 +32,7 @@ impl Wallet {
     /// A request to register `name` with one TXT record.
     pub async fn register(&self, client: &Client, name: &str, text: &str) -> NewOperation {
         let (chain_id, name) = (self.params.chain_id(), ledger::testing::name(name));
-        let salt = self.secret.commit_salt(&chain_id, &name);
+        let salt = self.secret.commit_salt(&chain_id, 0, &name);
         let class = name.price_class();
         let body = Body::Reveal {
             class,

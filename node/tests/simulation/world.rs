@@ -430,7 +430,7 @@ impl World {
             )
         };
         let rank = |seed: u64| {
-            let salt = key(seed).commit_salt(&self.params.chain_id(), name);
+            let salt = key(seed).commit_salt(&self.params.chain_id(), 0, name);
             let hash = commit_hash(&self.params.chain_id(), &salt, &owner(seed), name);
             let made_in = model.blocks().find(|block| {
                 block

@@ -248,9 +248,12 @@ fn describe(params: &Params, transaction: &Transaction, shown: &mut HistoryEntry
         Body::Reveal { owner, .. } | Body::Transfer { owner, .. } | Body::Claim { owner, .. } => {
             Some(to_address(params, owner))
         }
-        Body::Commit { .. } | Body::Update { .. } | Body::Cancel { .. } | Body::Renew { .. } | Body::Revoke { .. } => {
-            None
-        }
+        Body::Commit { .. }
+        | Body::Update { .. }
+        | Body::Cancel { .. }
+        | Body::Renew { .. }
+        | Body::Revoke { .. }
+        | Body::Roll { .. } => None,
     };
 }
 
@@ -264,6 +267,7 @@ fn action_of(type_id: u8) -> &'static str {
         6 => "renew",
         7 => "revoke",
         8 => "claim",
+        10 => "roll",
         _ => "unknown",
     }
 }

@@ -146,7 +146,10 @@ fn request(
     let secret = keys.wallet.secret_key(context.network, Role::Owner, index);
     let chain_id = context.params().chain_id();
     let owner = Policy::single(secret.public()).hash();
-    let (class, salt) = (name.price_class(), secret.commit_salt(&chain_id, name));
+    let (class, salt) = (
+        name.price_class(),
+        secret.commit_salt(&chain_id, context.params().commit_attempt(anchor.anchor.height), name),
+    );
     let body =
         Body::Reveal { class, name: name.clone(), salt, owner, operator: PolicyHash::ZERO, records: records.clone() };
     let entry = Entry { role: Role::Owner, index, name: Some(name.clone()) };

@@ -44,9 +44,9 @@ pub fn run(context: &Context, args: &RenewArgs) -> Result<(), Failure> {
     let mut planned: Vec<Planned> = Vec::new();
     for name in &names {
         let text = format!("renew {}", context.full(name));
-        planned.push(change::plan(context, &keys, name, Authority::OwnerOrOperator, text, |state, seq| {
+        planned.push(change::plan(context, &keys, name, Authority::OwnerOrOperator, text, |state, _| {
             in_window(context, name, state, status.height)?;
-            Ok(Body::Renew { name: name.clone(), seq, expires_at: state.expires_at })
+            Ok(Body::Renew { name: name.clone(), expires_at: state.expires_at })
         })?);
     }
     if !context.globals.dry_run {

@@ -63,7 +63,7 @@ fn transactions(chain: &TestChain, seed: u64) -> Vec<Transaction> {
             0 => Body::Update { name: target, seq, operator: Some(owner(seed + 1)), records: Some(records("again")) },
             1 => Body::Transfer { name: target, seq, owner: owner(seed), operator: owner(seed + 2) },
             2 => Body::Cancel { name: target, seq },
-            3 => Body::Renew { name: target, seq, expires_at: state.expires_at },
+            3 => Body::Renew { name: target, expires_at: state.expires_at },
             4 if height % 3 == 0 => Body::Revoke { name: target, seq, mode: RevokeMode::Release },
             _ => continue,
         };
