@@ -26,7 +26,7 @@ pub use identity::FORMAT;
 pub use kv::{Kv, Space};
 pub use read::{Direction, Flow, Read, Snapshot, Visit};
 pub use rows::{BodyKey, HeaderRow, PoolRow, Rows, TipRow, expiry_key, history_key, owner_key};
-pub(crate) use rows::{TIP_KEY, fixed, parse, place_row, row};
+pub(crate) use rows::{TIP_KEY, fixed, parse, places_row, row};
 pub use schema::{TABLES, Table};
 
 use std::{

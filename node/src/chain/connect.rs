@@ -19,11 +19,12 @@ use ledger::{
         tree::{TreeDelta, value_hash},
         undo::Undo,
     },
+    transaction::Body,
 };
 
 use crate::store::{
-    Batch, BodyKey, Direction, Durability, HeaderRow, Read, Rows, StoreError, Table, TipRow, expiry_key, history_key,
-    owner_key,
+    Batch, BodyKey, Direction, Durability, HeaderRow, Read, Rows, Store, StoreError, Table, TipRow, expiry_key,
+    history_key, owner_key, places_row,
 };
 
 use super::{
@@ -311,7 +312,7 @@ impl ChainCore {
         let mut batch = self.store.batch();
         stage_changes(&mut batch, self.params, &staged.delta.changes);
         stage_pages(&mut batch, &staged.tree);
-        stage_index(&mut batch, height, &prechecked.checked, &staged.delta.changes);
+        stage_index(&self.store, &mut batch, height, &prechecked.checked, &staged.delta.changes)?;
         batch.put(Table::Undo, height.to_be_bytes(), encode(&Undo::of(&staged.delta)));
         for (position, node) in nodes {
             batch.put(Table::Mmr, position.to_bytes(), encode(&node));
@@ -439,7 +440,14 @@ impl ChainCore {
             batch.delete(Table::History, history_key(name, height));
         }
         for transaction in block.iter().flat_map(|block| &block.transactions) {
-            batch.delete(Table::Transactions, transaction.txid());
+            let txid = transaction.txid();
+            let mut places = self.store.transaction_places(&txid)?;
+            places.retain(|(at, _)| *at != height);
+            if places.is_empty() {
+                batch.delete(Table::Transactions, txid);
+            } else {
+                batch.put(Table::Transactions, txid, places_row(&places));
+            }
         }
         batch.delete(Table::Undo, height.to_be_bytes());
         batch.delete(Table::Heights, height.to_be_bytes());
@@ -506,18 +514,31 @@ pub(super) fn stage_pages(batch: &mut Batch<'_>, tree: &TreeDelta) {
 }
 
 /// Where transactions are, and what changed each name.
-fn stage_index(batch: &mut Batch<'_>, height: u32, transactions: &[CheckedTransaction], changes: &[Change]) {
+fn stage_index(
+    store: &Store,
+    batch: &mut Batch<'_>,
+    height: u32,
+    transactions: &[CheckedTransaction],
+    changes: &[Change],
+) -> Result<(), StoreError> {
     for change in changes.iter().filter(|change| change.after.is_none()) {
         changed_name(change).into_iter().for_each(|name| batch.put(Table::History, history_key(name, height), [0]));
     }
     for (index, checked) in transactions.iter().enumerate() {
         let (txid, body) = (checked.txid(), checked.transaction().body());
-        batch.put(Table::Transactions, txid, crate::store::place_row(height, index as u16));
+        let mut places = match body {
+            // One signature for all times: it may have taken the name before, for another commit.
+            Body::Reveal { .. } => store.transaction_places(&txid)?,
+            _ => Vec::new(),
+        };
+        places.push((height, index as u16));
+        batch.put(Table::Transactions, txid, places_row(&places));
         if let Some(name) = body.name() {
             let cause = [&[body.type_id()][..], txid.as_ref(), checked.wtxid().as_ref()].concat();
             batch.put(Table::History, history_key(name, height), cause);
         }
     }
+    Ok(())
 }
 
 pub(super) fn stage_tip(batch: &mut Batch<'_>, header: &Header, hash: BlockHash) {

@@ -227,11 +227,20 @@ pub trait Rows: Read {
         self.get(Table::Mmr, &position.to_bytes())?.map(|bytes| parse("a node of the history", &bytes)).transpose()
     }
 
-    /// Height and place of a transaction of the active chain.
+    /// Height and place of a transaction of the active chain: the newest, if it stands there more than once.
     fn transaction_place(&self, txid: &TxId) -> Result<Option<(u32, u16)>, StoreError> {
-        let Some(bytes) = self.get(Table::Transactions, txid.as_ref())? else { return Ok(None) };
-        let [a, b, c, d, e, f] = fixed("a transaction's place", &bytes)?;
-        Ok(Some((u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))))
+        Ok(self.transaction_places(txid)?.pop())
+    }
+
+    /// Height and place of every copy of a transaction in the active chain, lowest first. Only a REVEAL can stand there
+    /// twice, each time for a commit that was paid again.
+    fn transaction_places(&self, txid: &TxId) -> Result<Vec<(u32, u16)>, StoreError> {
+        let Some(bytes) = self.get(Table::Transactions, txid.as_ref())? else { return Ok(Vec::new()) };
+        let place = |row: &[u8]| {
+            let [a, b, c, d, e, f] = fixed("a transaction's place", row)?;
+            Ok((u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f])))
+        };
+        bytes.chunks(PLACE_BYTES).map(place).collect()
     }
 }
 
@@ -247,10 +256,12 @@ pub(crate) fn fixed<const N: usize>(what: &str, bytes: &[u8]) -> Result<[u8; N],
     bytes.try_into().map_err(|_| StoreError::corrupt(format!("{what} of {} bytes, expected {N}", bytes.len())))
 }
 
+/// Bytes of one place in [`Table::Transactions`].
+const PLACE_BYTES: usize = 6;
+
 /// The value in [`Table::Transactions`].
-pub(crate) fn place_row(height: u32, index: u16) -> [u8; 6] {
-    let ([a, b, c, d], [e, f]) = (height.to_be_bytes(), index.to_be_bytes());
-    [a, b, c, d, e, f]
+pub(crate) fn places_row(places: &[(u32, u16)]) -> Vec<u8> {
+    places.iter().flat_map(|(height, index)| [&height.to_be_bytes()[..], &index.to_be_bytes()].concat()).collect()
 }
 
 /// The bytes of a row.

@@ -72,7 +72,7 @@ pub const TABLES: [TableSpec; 16] = [
     spec(Table::Owners, "owners", Shape::Ranges),
     // name ‖ 0 ‖ height → what changed the name in that block; also the index of names by spelling
     spec(Table::History, "history", Shape::Ranges),
-    // txid → height ‖ place in the block, for the active chain
+    // txid → height ‖ place in the block, for each copy in the active chain, lowest first
     spec(Table::Transactions, "transactions", Shape::Points),
     // wtxid → a transaction of the mempool
     spec(Table::Pool, "pool", Shape::Points),
