@@ -14,6 +14,7 @@ use crate::{
     locked::{self, Lock},
     name::RESERVED,
     pow::{Algorithm, to_compact},
+    record::MAX_RECORDS_BYTES,
 };
 
 /// The three networks, and one for simulations (feature `testing`).
@@ -200,6 +201,10 @@ pub const MAX_TRANSACTION_BYTES: usize = 9_216;
 pub const MAX_BLOCK_CLAIMS: usize = 4;
 /// Most ROLLs in a block.
 pub const MAX_BLOCK_ROLLS: usize = 1;
+/// Longest DNSSEC proof in a CLAIM, in bytes.
+pub const MAX_CLAIM_PROOF_BYTES: usize = 8_192;
+/// Longest root key set in a ROLL, in bytes.
+pub const MAX_ROLL_PROOF_BYTES: usize = 4_096;
 /// Largest encoded transaction of any type but CLAIM and ROLL, in bytes.
 pub const MAX_PLAIN_TRANSACTION_BYTES: usize = 2_560;
 /// The price that means "base price" in 1/256 units.
@@ -208,6 +213,10 @@ pub const BASE_PRICE: u32 = 256;
 pub const MAX_PRICE_BYTES: u32 = 1 << 12;
 /// Upper bound of `price_commit`.
 pub const MAX_PRICE_COMMIT: u32 = 1 << 14;
+/// A renewal costs at most this price, whatever a registration costs: keeping a name must not depend on a rush.
+pub const MAX_RENEW_PRICE: u32 = 4 * BASE_PRICE;
+/// A price moves by at most this fraction of itself with a block.
+pub const PRICE_STEP: u32 = 64;
 /// Bytes of transactions per block at which `price_bytes` stays as it is.
 pub const TARGET_WEIGHT: u32 = 32_768;
 /// An owner may skip at most this many sequence numbers at once.
@@ -426,8 +435,14 @@ impl Encode for Params {
             MAX_PLAIN_TRANSACTION_BYTES as u32,
             MAX_BLOCK_CLAIMS as u32,
             MAX_BLOCK_ROLLS as u32,
+            MAX_CLAIM_PROOF_BYTES as u32,
+            MAX_ROLL_PROOF_BYTES as u32,
+            MAX_RECORDS_BYTES as u32,
+            BASE_PRICE,
             MAX_PRICE_BYTES,
             MAX_PRICE_COMMIT,
+            MAX_RENEW_PRICE,
+            PRICE_STEP,
             TARGET_WEIGHT,
         ] {
             w.u32(value);

@@ -5,7 +5,7 @@
 
 use crate::{
     block::{Header, HeaderExt},
-    params::{BASE_PRICE, MAX_PRICE_BYTES, MAX_PRICE_COMMIT, Params, TARGET_WEIGHT},
+    params::{BASE_PRICE, MAX_PRICE_BYTES, MAX_PRICE_COMMIT, MAX_RENEW_PRICE, PRICE_STEP, Params, TARGET_WEIGHT},
     transaction::Body,
 };
 
@@ -47,12 +47,19 @@ pub fn launch_floor(params: &Params, height: u32) -> u32 {
 }
 
 /// One step of at most 1/64 towards what demand asks for.
+///
+/// Any numbers will do: a proof file's first header has no parent that could vouch for its prices.
 fn adjust(price: u32, used: u64, target: u64) -> u64 {
+    let step = |off: u64| {
+        let step = u128::from(price) * u128::from(off) / u128::from(target) / u128::from(PRICE_STEP);
+        // At most a 64th of a price that has 32 bits.
+        (step as u64).max(1)
+    };
     let price = u64::from(price);
     if used > target {
-        price + (price * (used - target).min(target) / target / 64).max(1)
+        price + step((used - target).min(target))
     } else if used < target {
-        price - (price * (target - used) / target / 64).max(1)
+        price.saturating_sub(step(target - used))
     } else {
         price
     }
@@ -70,7 +77,7 @@ pub fn required_work(params: &Params, body: &Body, at_anchor: Prices) -> Option<
         Body::Transfer { .. } => (op * bytes, 128 * 256),
         Body::Cancel { .. } | Body::Revoke { .. } => (op, 1024),
         Body::Renew { name, .. } => {
-            ((p << u32::from(name.price_class())) * u128::from(at_anchor.commit.min(1024)), 256)
+            ((p << u32::from(name.price_class())) * u128::from(at_anchor.commit.min(MAX_RENEW_PRICE)), 256)
         }
         Body::Claim { .. } | Body::Roll { .. } => (op * bytes, 16 * 256),
     };
@@ -103,6 +110,13 @@ mod tests {
         assert_eq!(after(16_384, 0, 1_000_000, 0).commit, 16_384);
         assert_eq!(after(2_560, 0, 0, 0), Prices { bytes: 2_520, commit: 2_520 });
         assert_eq!(after(300, 32_767, 5, 5 << 18), Prices { bytes: 299, commit: 300 }, "at its target it stays");
+    }
+
+    #[test]
+    fn prices_that_no_chain_has_are_brought_back_into_their_bounds() {
+        assert_eq!(after(0, 0, 0, 0), Prices { bytes: 256, commit: 256 });
+        assert_eq!(after(u32::MAX, 0, 0, u64::MAX), Prices { bytes: 4_096, commit: 16_384 });
+        assert_eq!(after(u32::MAX, u32::MAX, u32::MAX, u64::MAX), Prices { bytes: 4_096, commit: 16_384 });
     }
 
     #[test]

@@ -10,16 +10,12 @@ use crate::{
     hash::{self, BlockHash, CommitHash, Hash, PolicyHash, Tag, TxId, WitnessTxId},
     key::Witness,
     name::Name,
-    params::{MAX_PLAIN_TRANSACTION_BYTES, MAX_TRANSACTION_BYTES},
+    params::{MAX_CLAIM_PROOF_BYTES, MAX_PLAIN_TRANSACTION_BYTES, MAX_ROLL_PROOF_BYTES, MAX_TRANSACTION_BYTES},
     record::Records,
 };
 
 /// Envelope version.
 pub const TX_VERSION: u8 = 1;
-/// Longest DNSSEC proof in a CLAIM, in bytes.
-pub const MAX_CLAIM_PROOF_BYTES: usize = 8_192;
-/// Longest root key set in a ROLL, in bytes.
-pub const MAX_ROLL_PROOF_BYTES: usize = 4_096;
 /// The body field can hold at most this many bytes: the envelope around it takes 16.
 const MAX_BODY_BYTES: usize = MAX_TRANSACTION_BYTES - 16;
 
@@ -335,10 +331,13 @@ pub struct Transaction {
 
 impl Transaction {
     /// Puts a transaction together; `None` if share or witness is missing or one too many, or if the body has no
-    /// canonical encoding (an update of nothing, a field too long).
+    /// canonical encoding (an update of nothing, something too long).
     pub fn new(anchor: Anchor, body: Body, share: Option<Share>, witness: Option<Witness>) -> Option<Self> {
         let complete = share.is_some() == body.needs_work() && witness.is_some() == body.needs_signature();
-        (complete && body.is_encodable()).then_some(Self { anchor, body, share, witness })
+        let transaction = (complete && body.is_encodable()).then_some(Self { anchor, body, share, witness })?;
+        // Every part of a CLAIM within its own bound does not keep the whole within its.
+        let is_large = matches!(transaction.body, Body::Claim { .. });
+        (!is_large || transaction.byte_len() <= MAX_TRANSACTION_BYTES).then_some(transaction)
     }
 
     /// The anchor.

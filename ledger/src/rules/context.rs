@@ -16,8 +16,19 @@ use crate::{
         apply::Ancestors,
         name_state::{FLAG_BURNT, FLAG_REVOKED},
     },
-    transaction::{Body, RevokeMode},
+    transaction::{Body, RevokeMode, Transaction},
 };
+
+/// §4.1: the anchor's height is one that a transaction of its type may state in the block at `height`. To be asked before
+/// the anchor block is looked for: an impossible height is the author's fault, and not a gap in what is known here.
+pub fn anchor_height_is_allowed(params: &Params, height: u32, transaction: &Transaction) -> Result<(), Violation> {
+    let anchor = transaction.anchor().height;
+    match transaction.body() {
+        Body::Reveal { .. } if anchor == 0 => Ok(()),
+        Body::Reveal { .. } => Err(Violation::RevealAnchor { height: anchor }),
+        _ => anchor_is_in_window(params, height, anchor),
+    }
+}
 
 /// §4.1: `1 ≤ h − anchor_height ≤ ANCHOR_WINDOW`.
 pub fn anchor_is_in_window(params: &Params, height: u32, anchor: u32) -> Result<(), Violation> {

@@ -174,7 +174,6 @@ impl Violation {
             | Self::BlockClaims { .. }
             | Self::BlockRolls { .. }
             | Self::RevealAnchor { .. }
-            | Self::TypeNotActive { .. }
             | Self::Class { .. }
             | Self::NameReserved { .. }
             | Self::NameLocked { .. }
@@ -201,7 +200,9 @@ impl Violation {
             | Self::TakeoverPending
             | Self::NoPendingTransfer
             | Self::KnownInvalid { .. } => Fault::Sender,
-            Self::Parent(_)
+            // A node of a later release may know that the type has become active.
+            Self::TypeNotActive { .. }
+            | Self::Parent(_)
             | Self::AnchorWindow { .. }
             | Self::AnchorTag { .. }
             | Self::AncestorUnknown { .. }

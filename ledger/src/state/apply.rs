@@ -104,9 +104,9 @@ struct Step<'a> {
 impl Step<'_> {
     fn transaction(&mut self, checked: &CheckedTransaction) -> Result<(), Violation> {
         let tx = checked.transaction();
-        // A REVEAL is anchored at genesis, which every chain of this network has (rules::transaction).
+        context::anchor_height_is_allowed(self.params, self.height, tx)?;
+        // Genesis, where REVEALs are anchored, is an ancestor of every block.
         if !matches!(tx.body(), Body::Reveal { .. }) {
-            context::anchor_is_in_window(self.params, self.height, tx.anchor().height)?;
             context::anchor_is_on_this_chain(self.ancestors, checked)?;
         }
         match tx.body() {

@@ -14,6 +14,7 @@ use crate::{
     rules::{
         Violation,
         block::{Content, assemble, check_body, results_match},
+        context::anchor_height_is_allowed,
         header::{self, HeaderContext, HeaderError},
         transaction::{self, AnchorBlock, CheckedTransaction},
     },
@@ -130,6 +131,7 @@ impl TestChain {
     /// Checks a transaction alone, against its anchor on this chain.
     pub fn check(&self, transaction: Transaction) -> Result<CheckedTransaction, Violation> {
         let height = transaction.anchor().height;
+        anchor_height_is_allowed(self.params, self.height() + 1, &transaction)?;
         let context = self.context_at(height).ok_or(Violation::AncestorUnknown { height })?;
         let anchor = AnchorBlock { hash: context.hash(), prices: Prices::from(&context.header().ext) };
         transaction::check(self.params, &self.chain_id, transaction, &anchor, &mut Scratch::default())

@@ -233,6 +233,29 @@ proptest! {
 }
 
 #[test]
+fn a_claim_whose_parts_fit_and_whose_whole_does_not_cannot_be_made() {
+    let claim = |proof: usize| {
+        let records =
+            Records::new(vec![ledger::record::Record { sub: vec![], rtype: 16, ttl: 60, rdata: vec![0; 500] }]);
+        let body = ledger::transaction::Body::Claim {
+            name: Name::new("locked").unwrap(),
+            target: "x".repeat(255),
+            owner: ledger::testing::owner(1),
+            operator: ledger::testing::owner(2),
+            records: records.unwrap(),
+            proof: vec![0; proof],
+        };
+        let share = Some(Share::of(&Network::Main.params().genesis().core));
+        let policy = ledger::testing::policy(1);
+        let witness = Witness::sign(policy, &[&ledger::testing::key(1)], &ledger::hash::Hash::ZERO);
+        Transaction::new(ledger::transaction::Anchor { height: 0, tag: [0; 8] }, body, share, witness)
+    };
+    let largest = (0..=8_192).rev().find_map(claim).unwrap();
+    assert_eq!(largest.byte_len(), 9_216);
+    assert_eq!(decode::<Transaction>(&encode(&largest)), Ok(largest));
+}
+
+#[test]
 fn lengths_beyond_the_maximum_are_refused_unread() {
     let huge = vec![0; 4 << 20];
     assert!(matches!(decode::<Transaction>(&huge), Err(DecodeError::TooLong { max: 9_216, .. })));

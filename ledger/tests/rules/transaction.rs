@@ -18,6 +18,9 @@ pub const CASES: &[Case] = &[
     case("type_not_active", "a CLAIM", || alone(claim()), || alone(transfer(1))),
     case("type_not_active", "a ROLL", || alone(Body::Roll { proof: vec![] }), || alone(transfer(1))),
     case("reveal_anchor", "an ordinary one", || reveal_anchored(1, true), || reveal_anchored(0, true)),
+    case("reveal_anchor", "the tip", || reveal_anchored(2, true), || reveal_anchored(0, true)),
+    case("reveal_anchor", "the block's own height", || reveal_stating(3), || reveal_anchored(0, true)),
+    case("reveal_anchor", "from the future", || reveal_stating(u32::MAX), || reveal_anchored(0, true)),
     case("reveal_anchor", "height 0 with another tag", || reveal_anchored(0, false), || reveal_anchored(0, true)),
     case("class", "3", || alone(commit(3)), || alone(commit(2))),
     case("class", "beyond the dearest", || alone(commit(11)), || alone(commit(10))),
@@ -122,6 +125,14 @@ fn reveal_anchored(height: u32, right_tag: bool) -> Outcome {
     let digest = ledger::key::sighash(&chain.chain_id(), &hash, &ledger::transaction::txid(height, &body));
     let witness = Witness::sign(policy(1), &[&key(1)], &digest).expect("one key");
     let tx = Transaction::new(Anchor::to_block(height, &hash), body, None, Some(witness)).expect("complete");
+    chain.check(tx).map(drop)
+}
+
+/// A REVEAL that states an anchor above the tip, where there is no block to look up.
+fn reveal_stating(height: u32) -> Outcome {
+    let (chain, body) = (chain(), reveal(4, "name", 1));
+    let witness = Witness::sign(policy(1), &[&key(1)], &Hash::ZERO).expect("one key");
+    let tx = Transaction::new(Anchor { height, tag: [7; 8] }, body, None, Some(witness)).expect("complete");
     chain.check(tx).map(drop)
 }
 

@@ -3,12 +3,12 @@
 use ledger::{
     block::{Block, Header, HeaderBatch, HeaderCore, HeaderExt},
     codec::encode,
-    hash::{BlockHash, Hash, PolicyHash},
+    hash::{BlockHash, CommitHash, Hash, PolicyHash, to_hex},
     key::sighash,
     params::Network,
     pow::{Algorithm, Scratch, pow_value},
     price::{Prices, required_work},
-    record::Records,
+    record::{Record, Records},
     rules::transaction::AnchorBlock,
     testing::{Maker, build::BASE_PRICES, key, name, owner, policy, records},
     transaction::{Body, RevokeMode, Transaction, share_commit},
@@ -115,6 +115,37 @@ pub fn transactions() -> Vectors {
     let block = Block { header: header(0xd0), transactions };
     v.title("block").put("bytes", encode(&block));
     v
+}
+
+/// Work required on main, where `P_COMMIT` and `P_OP` differ: `TYPE body price_bytes price_commit = evaluations`.
+pub fn work() -> Vectors {
+    let mut v = Vectors::default();
+    v.title("main");
+    let prices = [(256, 256), (257, 300), (300, 1_024), (4_096, 1_025), (1_000, 16_384)];
+    for (body, (bytes, commit)) in priced_bodies().iter().flat_map(|body| prices.map(|prices| (body, prices))) {
+        let needed = required_work(Network::Main.params(), body, Prices { bytes, commit }).unwrap_or_default();
+        v.text(&format!("{} {} {bytes} {commit}", body.type_name(), to_hex(&body.to_bytes())), needed);
+    }
+    v
+}
+
+/// One body of each type, commits of each class, renewals of each length, and updates around 256 bytes.
+fn priced_bodies() -> Vec<Body> {
+    let commit = |class| Body::Commit { class, commit_hash: CommitHash([7; 32]) };
+    let renewal = |text: &str| Body::Renew { name: name(text), expires_at: 9 };
+    let update = |text: usize| Body::Update {
+        name: name("n"),
+        seq: 2,
+        operator: None,
+        records: Some(Records::new(vec![Record { sub: vec![], rtype: 16, ttl: 60, rdata: vec![0; text] }]).unwrap()),
+    };
+    let room = 256 - update(0).to_bytes().len();
+    let mut all = bodies(&maker());
+    all.extend([0, 1, 2, 4, 6, 8, 10].map(commit));
+    let names = ["a", "ab", "abc", "abcd", "abcde", "abcdef", "abcdefg", "abcdefgh", "xn--a", "xn--abcdefgh"];
+    all.extend(names.map(renewal));
+    all.extend([update(room), update(room + 1)]);
+    all
 }
 
 /// Complete, with two evaluations' worth of work at least.

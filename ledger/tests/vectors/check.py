@@ -201,6 +201,8 @@ def check_records(data):
 def locked():
     """The list as genesis commits to it, from the file that is compiled in."""
     path = HERE.parent.parent / "data/locked/locked.tsv"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest == "1c8f73f992675496cdcc0580c696701497992a2b41c0aa2a90fbaf81bc2eafd5", digest
     lines = [line.split("\t") for line in path.read_text().splitlines()]
     assert len(lines) == 1000 and lines == sorted(lines)
     b8 = lambda text: bytes([len(text)]) + text.encode()
@@ -223,7 +225,7 @@ CONSTANTS = {
         (256, 3240, 3, 3, 120, 20000, 5000, 2000, 5, 10, 500, 5, 20, 600, 5, 30, 60, 120, 60),
     ),
 }
-LIMITS = (262_144, 2_048, 9_216, 2_560, 4, 1, 2**12, 2**14, 32_768)
+LIMITS = (262_144, 2_048, 9_216, 2_560, 4, 1, 8_192, 4_096, 1_024, 256, 2**12, 2**14, 1_024, 64, 32_768)
 ROOT_ANCHORS = (
     "683d2d0acb8c9b712a1948b27f741219298d0a450d612c483af444a4c0fb2b16",
     "e06d44b80b8f1d39a95c0b0d7c65d08458e880409bbc683457104237c7f8ec8d",
@@ -294,21 +296,21 @@ def headers():
         cores.append(core)
 
 
-def needed_work(kind, body, bytes_price, commit_price):
-    p, up = 2**16, lambda a, b: -(-a // b)
+def needed_work(kind, body, bytes_price, commit_price, p=2**16, op=2**16):
+    up = lambda a, b: -(-a // b)
     name = body[1 : 1 + body[0]]
     need = {1: 10, 2: 8, 3: 6, 4: 4, 5: 2, 6: 1, 7: 1}.get(len(name), 0)
     need = max(need, 2) if name.startswith(b"xn--") else need
     return {
         "COMMIT": lambda: up(p * 2 ** body[0] * commit_price, 256),
         "REVEAL": lambda: 0,
-        "UPDATE": lambda: up(p // 256 * up(len(body), 256) * bytes_price, 256),
-        "TRANSFER": lambda: up(p // 128 * bytes_price, 256),
-        "CANCEL": lambda: p // 1024,
+        "UPDATE": lambda: up(op * up(len(body), 256) * bytes_price, 256 * 256),
+        "TRANSFER": lambda: up(op * bytes_price, 128 * 256),
+        "CANCEL": lambda: op // 1024,
         "RENEW": lambda: up(p * 2**need * min(commit_price, 1024), 256),
-        "REVOKE": lambda: p // 1024,
-        "CLAIM": lambda: up(p // 16 * bytes_price, 256),
-        "ROLL": lambda: up(p // 16 * bytes_price, 256),
+        "REVOKE": lambda: op // 1024,
+        "CLAIM": lambda: up(op * bytes_price, 16 * 256),
+        "ROLL": lambda: up(op * bytes_price, 16 * 256),
     }[kind]()
 
 
@@ -326,6 +328,7 @@ def transactions():
         same(title, data[14 : 16 + len(body)], (struct.pack("<H", len(body)) + body).hex())
         if kind == "REVEAL":
             assert data[2:6] == bytes(4), "anchored at genesis"
+            same(title, anchor, dict(load("networks"))["local"]["genesis hash"])
         if kind == "RENEW":
             assert len(body) == 1 + body[0] + 4, "no sequence number"
         rest = data[16 + len(body) :]
@@ -346,6 +349,14 @@ def transactions():
             check_witness(rest, digest)
         else:
             assert rest == b""
+
+
+def work():
+    """Required work on main, where P_COMMIT and P_OP differ."""
+    ((_, section),) = load("work")
+    for key, needed in section.items():
+        kind, body, bytes_price, commit_price = key.split(" ")
+        same(key, needed_work(kind, bytes.fromhex(body), int(bytes_price), int(commit_price), 2**24, 2**22), needed)
 
 
 # --- state and history -----------------------------------------------------------------------------------------
@@ -390,6 +401,33 @@ def check_proof(proof, key, root):
     return kind
 
 
+def name_entry(name, flags=0, pending=b"\x00", claim=b"\x00", records=None):
+    """The bytes of a name's entry whose fields are those of state.rs."""
+    records = b"\x01\x00" + struct.pack("<HIH", 16, 3600, 6) + b"\x05hello" if records is None else records
+    return b"".join((
+        b"\x01", bytes([len(name)]), name.encode(), bytes([flags]), struct.pack("<Q", 0x0102030405060708),
+        struct.pack("<I", 0x11121314), b"\x15" * 16,
+        struct.pack("<5I", 0x21222324, 0x31323334, 0x41424344, 0x51525354, 0x61626364), b"\x71" * 32, b"\x72" * 32,
+        pending, claim, struct.pack("<H", len(records)), records,
+    ))
+
+
+def pending_of(kind):
+    return bytes([kind]) + b"\x81" * 32 + bytes(32) + struct.pack("<I", 0x82838485)
+
+
+CLAIM = b"\x01" + struct.pack("<II", 0xA1A2A3A4, 0xB1B2B3B4)
+ENTRIES = {
+    "name": name_entry("alice"),
+    "name with a transfer": name_entry("moving", pending=pending_of(1)),
+    "name with a claim": name_entry("claimed", 6, claim=CLAIM, records=b"\x00"),
+    "name with a takeover": name_entry("taken", 2, pending_of(2), CLAIM),
+    "name with everything": name_entry("everything", 15, pending_of(3), CLAIM),
+    "commit": b"\x02\x04" + b"\xc1" * 32 + struct.pack("<I", 0xD1D2D3D4) + b"\x00",
+    "spent commit": b"\x02\x0a" + b"\xc1" * 32 + struct.pack("<I", 0xD1D2D3D4) + b"\x01",
+}
+
+
 def state():
     leaves = []
     for title, section in load("state"):
@@ -402,6 +440,7 @@ def state():
             assert data[:4] == struct.pack("<I", 2) and data[-1] == 0 and data[36] == 1
         else:
             (data,) = unhex(section, "bytes")
+            same(title, ENTRIES[title], data.hex())
             if data[0] == 1:
                 key = h("key", b"\x01", data[2 : 2 + data[1]])
             else:
@@ -552,7 +591,7 @@ def prices():
 
 
 def main():
-    for check in (identity, networks, headers, transactions, state, history, compact, difficulty, prices):
+    for check in (identity, networks, headers, transactions, work, state, history, compact, difficulty, prices):
         note = check()
         print(f"{check.__name__}: right" + (f"; {note}" if note else ""))
 

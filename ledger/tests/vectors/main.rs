@@ -1,8 +1,8 @@
 //! Golden vectors: the bytes of everything that is hashed, signed or agreed upon, frozen.
 //!
 //! Each `*.txt` beside this file was written once by this test, with `NAMESTEAD_BLESS=1`. A difference means that the
-//! protocol has changed. `check.py` recomputes the files from the documented layouts in another language; run it by hand
-//! after blessing (`python3 ledger/tests/vectors/check.py`).
+//! protocol has changed. `check.py` recomputes the files from the documented layouts in another language
+//! (`python3 ledger/tests/vectors/check.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 #![allow(clippy::disallowed_methods, reason = "blessing reads one variable and writes the files beside this one")]
@@ -67,6 +67,11 @@ fn headers() {
 #[test]
 fn transactions() {
     check("transactions", &chain::transactions());
+}
+
+#[test]
+fn work() {
+    check("work", &chain::work());
 }
 
 #[test]

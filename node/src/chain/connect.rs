@@ -531,6 +531,8 @@ fn stage_index(
             Body::Reveal { .. } => store.transaction_places(&txid)?,
             _ => Vec::new(),
         };
+        // A block that was taken back without its body left its places behind.
+        places.retain(|(at, _)| *at < height);
         places.push((height, index as u16));
         batch.put(Table::Transactions, txid, places_row(&places));
         if let Some(name) = body.name() {

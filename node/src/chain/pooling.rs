@@ -7,7 +7,7 @@ use ledger::{
     codec::encode,
     hash::{Key, TxId},
     rules::{
-        context::anchor_is_in_window,
+        context::anchor_height_is_allowed,
         transaction::{AnchorBlock, CheckedTransaction, check},
     },
     state::apply::touched_keys,
@@ -70,7 +70,7 @@ impl Chain {
         }
         let at = transaction.anchor();
         let next = self.core.tip().height + 1;
-        anchor_is_in_window(self.core.params, next, at.height).map_err(TxRejection::Violation)?;
+        anchor_height_is_allowed(self.core.params, next, transaction).map_err(TxRejection::Violation)?;
         let anchor = self.core.active_anchor(at.height).filter(|anchor| at.matches(&anchor.hash));
         anchor.ok_or(TxRejection::UnknownAnchor { height: at.height })
     }

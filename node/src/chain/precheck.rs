@@ -15,7 +15,7 @@ use ledger::{
     rules::{
         Violation,
         block::{Content, check_body},
-        context::anchor_is_in_window,
+        context::anchor_height_is_allowed,
         transaction::{AnchorBlock, CheckedTransaction, check},
     },
     transaction::Transaction,
@@ -42,7 +42,7 @@ impl Anchors {
 
     fn get(&self, params: &Params, height: u32, transaction: &Transaction) -> Result<&AnchorBlock, Violation> {
         let at = transaction.anchor().height;
-        anchor_is_in_window(params, height, at)?;
+        anchor_height_is_allowed(params, height, transaction)?;
         self.0.get(&at).ok_or(Violation::AncestorUnknown { height: at })
     }
 }

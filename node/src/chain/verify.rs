@@ -15,7 +15,7 @@ use ledger::{
     rules::{
         Violation,
         block::{check_body, results_match},
-        context::anchor_is_in_window,
+        context::anchor_height_is_allowed,
         header::{HeaderContext, HeaderError, check},
         transaction::{AnchorBlock, CheckedTransaction, check as check_transaction},
     },
@@ -238,7 +238,7 @@ impl<'a> Replay<'a> {
     fn check_transactions(&self, block: &Block) -> Result<Vec<CheckedTransaction>, Violation> {
         let one = |transaction: &ledger::transaction::Transaction| {
             let at = transaction.anchor().height;
-            anchor_is_in_window(self.params, block.header.core.height, at)?;
+            anchor_height_is_allowed(self.params, block.header.core.height, transaction)?;
             let unknown = Violation::AncestorUnknown { height: at };
             let (hash, prices) = self.ancestors.0.get(at as usize).copied().ok_or(unknown)?;
             let anchor = AnchorBlock { hash, prices };

@@ -1,5 +1,7 @@
 //! The architecture's invariants of absence, read off the sources: what must not appear where (docs/architecture.md).
 
+mod imports;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -70,6 +72,19 @@ fn hickory_stays_in_the_resolver() {
 #[test]
 fn prometheus_stays_in_the_metrics() {
     check_home("prometheus", &["node/src/metrics", "resolver/src/metrics"]);
+}
+
+/// Words that are needed everywhere live on the lower floors, and what acts on them above (docs/architecture.md).
+#[test]
+fn no_module_imports_in_a_circle() {
+    for package in ["ledger", "node"] {
+        let (home, programs) = (format!("{package}/src/"), format!("{package}/src/bin/"));
+        let files = sources();
+        let files = files.iter().filter(|(name, _)| name.starts_with(&home) && !name.starts_with(&programs));
+        let files = files.map(|(name, text)| (&name[home.len()..], text.as_str()));
+        let circles = imports::Package::read(files).circles();
+        assert!(circles.is_empty(), "modules of {package} that import each other: {circles:#?}");
+    }
 }
 
 #[test]
