@@ -20,11 +20,10 @@ use ledger::{
     params::Network,
     pow::{Algorithm, Scratch, pow_value},
     record::Records,
+    rules::apply::{apply, touched_keys},
     rules::{block::check_body, header},
-    state::{
-        Leaf,
-        apply::{Delta, Loaded, apply, touched_keys},
-    },
+    state::Leaf,
+    state::delta::{Delta, Loaded},
     testing::{TestChain, key, name, params_with, policy, records},
     transaction::{Body, Transaction},
 };

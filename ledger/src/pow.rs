@@ -8,9 +8,9 @@ use argon2::{Algorithm as Variant, Argon2, Block, Params as Argon2Params, Versio
 use primitive_types::U256;
 
 use crate::{
-    block::HeaderCore,
     codec::encode,
     hash::{self, Hash, Tag},
+    header::HeaderCore,
 };
 
 /// Memory of one Argon2d evaluation, in KiB.

@@ -12,10 +12,11 @@ use ledger::{
     fork::{self, Choice, Fork},
     hash::{BlockHash, Hash, Key, PolicyHash},
     name::Name,
+    rules::apply::{apply, touched_keys},
     rules::{Violation, block::results_match, transaction::CheckedTransaction},
+    state::delta::{Change, Delta},
     state::{
         Leaf, NameState,
-        apply::{Change, Delta, apply, touched_keys},
         tree::{TreeDelta, value_hash},
         undo::Undo,
     },

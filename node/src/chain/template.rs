@@ -6,15 +6,14 @@ use ledger::{
     hash::{Hash, Key},
     params::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS},
     pow::from_compact,
+    rules::apply::{apply, touched_keys},
     rules::{
         Violation,
         block::{BLOCK_OVERHEAD_BYTES, Content, assemble},
         transaction::CheckedTransaction,
     },
-    state::{
-        Leaf,
-        apply::{Delta, Loaded, apply, touched_keys},
-    },
+    state::Leaf,
+    state::delta::{Delta, Loaded},
     transaction::Body,
 };
 

@@ -133,7 +133,7 @@ fn rechecking_drops_restates_and_stays_within_its_bound() {
         pool.insert(commit(&chain, n), admission(TxOrigin::Local, 256 + n)).expect("room");
     }
     let bad = commit(&chain, 0);
-    let keys: BTreeSet<_> = ledger::state::apply::touched_keys([bad.transaction()], &params().chain_id());
+    let keys: BTreeSet<_> = ledger::rules::apply::touched_keys([bad.transaction()], &params().chain_id());
     let mut asked = 0;
     let removed = pool.recheck(&keys, 3, |checked| {
         asked += 1;

@@ -6,52 +6,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Leaf, NameState, commit_key};
+use super::{
+    context::{self, Ancestors},
+    transaction::CheckedTransaction,
+    violation::Violation,
+};
 use crate::{
-    hash::{BlockHash, Hash, Key},
+    hash::{Hash, Key},
     name::Name,
     params::Params,
-    price::Prices,
-    rules::{context, transaction::CheckedTransaction, violation::Violation},
+    state::{
+        CommitState, Leaf, NameState, commit_key,
+        delta::{Change, Delta, Loaded},
+    },
     transaction::{Body, Transaction, commit_hash},
 };
-
-/// The chain below the block that is judged.
-pub trait Ancestors {
-    /// Hash of the ancestor at `height`, as far as it is still known.
-    fn hash_at(&self, height: u32) -> Option<BlockHash>;
-    /// Prices in the ancestor at `height`.
-    fn prices_at(&self, height: u32) -> Option<Prices>;
-}
-
-/// What the shell loaded.
-#[derive(Clone, Debug, Default)]
-pub struct Loaded {
-    /// Every touched or due key, with its entry if there is one.
-    pub leaves: BTreeMap<Key, Option<Leaf>>,
-    /// Keys whose entries are to be deleted at this height.
-    pub due: Vec<Key>,
-}
-
-/// One entry before and after a block.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
-    /// Where it stands.
-    pub key: Key,
-    /// As it was.
-    pub before: Option<Leaf>,
-    /// As it is.
-    pub after: Option<Leaf>,
-}
-
-/// All that a block does to the state.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Delta {
-    /// The changes, ascending by key.
-    pub changes: Vec<Change>,
-    /// Number of name entries afterwards.
-    pub name_count: u64,
-}
 
 /// The keys that `transactions` touch.
 pub fn touched_keys<'a>(transactions: impl IntoIterator<Item = &'a Transaction>, chain_id: &Hash) -> BTreeSet<Key> {
@@ -153,7 +122,7 @@ impl Step<'_> {
         };
         let fresh = context::NewEntry { name, owner, operator, records, precedence };
         let state = context::take(self.params, self.height, fresh, standing)?;
-        self.changes.insert(commit_key, Some(Leaf::Commit(super::CommitState { spent: true, ..commit })));
+        self.changes.insert(commit_key, Some(Leaf::Commit(CommitState { spent: true, ..commit })));
         self.changes.insert(name_key, Some(Leaf::Name(state)));
         Ok(())
     }
@@ -182,18 +151,5 @@ impl Step<'_> {
             changes.push(Change { key, before, after });
         }
         Delta { changes, name_count }
-    }
-}
-
-impl Delta {
-    /// The name entries among the changes, before and after.
-    pub fn names(&self) -> impl Iterator<Item = (Option<&NameState>, Option<&NameState>)> {
-        self.changes
-            .iter()
-            .map(|change| {
-                let [before, after] = [&change.before, &change.after].map(|l| l.as_ref().and_then(Leaf::as_name));
-                (before, after)
-            })
-            .filter(|pair| pair.0.is_some() || pair.1.is_some())
     }
 }
