@@ -5,10 +5,9 @@ use std::{collections::BTreeSet, convert::Infallible};
 use ledger::{
     hash::PolicyHash,
     params::Params,
-    price::required_work,
     rules::{Violation, transaction::CheckedTransaction},
-    testing::{TestChain, build::nonce_just_missing, key, name, owner, policy, records, tiny_params},
-    transaction::{Body, RevokeMode, Share},
+    testing::{TestChain, name, owner, records, tiny_params},
+    transaction::{Body, RevokeMode},
 };
 
 use super::*;
@@ -30,13 +29,7 @@ fn chain() -> TestChain {
 
 /// A transaction with about this ratio of work.
 fn worked(chain: &TestChain, body: Body, signer: u64, ratio: u64) -> CheckedTransaction {
-    let maker = chain.maker();
-    let witness = body.needs_signature().then(|| maker.sign(&body, policy(signer), &[&key(signer)]));
-    let share = required_work(tiny_params(), &body, maker.anchor.prices).map(|needed| {
-        let nonce = nonce_just_missing(needed * ratio / 256) - 1;
-        Share { nonce, ..maker.work(&body, needed) }
-    });
-    chain.check(maker.assemble(body, share, witness)).expect("valid by itself")
+    chain.check(chain.maker().make_worth(body, signer, ratio)).expect("valid by itself")
 }
 
 fn commit(chain: &TestChain, n: u64, ratio: u64) -> CheckedTransaction {
@@ -98,8 +91,8 @@ fn each_kind_has_two_places_of_its_own() {
     let alice = || name("alice");
     let revoke = |seq, mode| Body::Revoke { name: alice(), seq, mode };
     let transfer = |seq| Body::Transfer { name: alice(), seq, owner: owner(2), operator: PolicyHash::ZERO };
-    type Make = Box<dyn Fn(u64) -> Body>;
-    let kinds: [(Kind, u64, Make); 7] = [
+    type Make<'a> = Box<dyn Fn(u64) -> Body + 'a>;
+    let kinds: [(Kind, u64, Make<'_>); 7] = [
         (Kind::Burn, 1, Box::new(|n| revoke(n, RevokeMode::Burn))),
         (Kind::Release, 1, Box::new(|n| revoke(n, RevokeMode::Release))),
         (Kind::Cancel, 1, Box::new(|n| Body::Cancel { name: alice(), seq: n })),
