@@ -1,6 +1,8 @@
 //! The runner on a chain of its own, step by step: nothing runs but what a test calls. Work is simulated, so the miner
 //! searches in vain, and beside another chain lest it come across a block; the tests make the shares.
 
+mod endurance;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
