@@ -158,6 +158,9 @@ fn the_same_transaction_gives_way_to_itself_with_an_eighth_more_work() {
     assert_eq!(put_own(&mut pool, update(&chain, "alice", 5, 280)), Err(PoolRefusal::Known));
     let left = put_own(&mut pool, update(&chain, "alice", 5, 400)).expect("enough more");
     assert_eq!((left.len(), pool.count()), (1, 1));
+    let bytes = [256, 400].map(|ratio| update(&chain, "alice", 5, ratio).wtxid());
+    let found: Vec<_> = pool.view().with_bytes(&bytes).iter().map(|entry| entry.wtxid()).collect();
+    assert_eq!(found, bytes[1..], "only what is there now is found by its bytes");
     assert_eq!(put_own(&mut pool, update(&chain, "alice", 5, ENOUGH)), Err(PoolRefusal::Known));
     // Other work under a REVEAL there is none.
     let purpose = Purpose::Reveal(place(1, 0));
