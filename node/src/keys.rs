@@ -1,7 +1,7 @@
 //! The owner's keys: words, the keys that grow from them, and the encrypted file that holds them.
 //!
 //! Everything that owns a name derives from one *seed* of 12 or 24 BIP39 words, so the words alone restore every name
-//! and finish every registration (the salt of a commit derives from the key, protocol §4.3). The file adds comfort
+//! and finish every registration (the salt of a commit derives from the key and the height, protocol §4.3). The file adds comfort
 //! only: which key was made for which name. The daemon never reads it; `namectl` signs and the daemon carries.
 //!
 //! Keys follow BIP32 at `m/9353'/coin'/account'/role'/index'`, every step hardened, so that one leaked key reveals no
@@ -12,11 +12,13 @@
 //! Guarantees: secrets are never printed by `Debug` and are zeroed when dropped; a file is replaced whole or not at
 //! all; a file that was cut, changed or made by something else is refused and left as it is.
 
+mod attempt;
 mod file;
 mod seed;
 mod vault;
 mod wallet;
 
+pub use attempt::{Attempt, Attempts, NEWEST_ATTEMPTS, Standing};
 pub use file::{FileError, KeyFile};
 pub use seed::{Role, Seed, WordCount, WordsError, derivation_path};
 pub use vault::{KdfCost, VaultError};

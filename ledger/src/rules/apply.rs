@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{self, Ancestors},
-    transaction::CheckedTransaction,
+    transaction::{CheckedTransaction, Stated},
     violation::Violation,
 };
 use crate::{
@@ -49,13 +49,26 @@ pub fn apply(
     transactions: &[CheckedTransaction],
     loaded: &Loaded,
 ) -> Result<Delta, Violation> {
-    let mut step = Step { params, chain_id, ancestors, height, loaded, changes: BTreeMap::new() };
-    for key in &loaded.due {
-        step.changes.insert(*key, None);
-    }
+    let mut step = Step::new(params, chain_id, ancestors, height, loaded);
     for checked in transactions {
-        step.transaction(checked)?;
+        step.transaction(checked.stated())?;
     }
+    Ok(step.into_delta(parent_name_count))
+}
+
+/// What one transaction would do in the block at `height`, whatever its signatures and its work are worth: for asking
+/// before those are checked. Never enough to take it into a block.
+pub fn foresee(
+    params: &Params,
+    chain_id: &Hash,
+    ancestors: &dyn Ancestors,
+    height: u32,
+    parent_name_count: u64,
+    stated: Stated<'_>,
+    loaded: &Loaded,
+) -> Result<Delta, Violation> {
+    let mut step = Step::new(params, chain_id, ancestors, height, loaded);
+    step.transaction(stated)?;
     Ok(step.into_delta(parent_name_count))
 }
 
@@ -70,13 +83,25 @@ struct Step<'a> {
     changes: BTreeMap<Key, Option<Leaf>>,
 }
 
-impl Step<'_> {
-    fn transaction(&mut self, checked: &CheckedTransaction) -> Result<(), Violation> {
-        let tx = checked.transaction();
+impl<'a> Step<'a> {
+    /// Deletions that are due come first.
+    fn new(
+        params: &'a Params,
+        chain_id: &'a Hash,
+        ancestors: &'a dyn Ancestors,
+        height: u32,
+        loaded: &'a Loaded,
+    ) -> Self {
+        let changes = loaded.due.iter().map(|key| (*key, None)).collect();
+        Self { params, chain_id, ancestors, height, loaded, changes }
+    }
+
+    fn transaction(&mut self, stated: Stated<'_>) -> Result<(), Violation> {
+        let tx = stated.transaction;
         context::anchor_height_is_allowed(self.params, self.height, tx)?;
         // Genesis, where REVEALs are anchored, is an ancestor of every block.
         if !matches!(tx.body(), Body::Reveal { .. }) {
-            context::anchor_is_on_this_chain(self.ancestors, checked)?;
+            context::anchor_is_on_this_chain(self.ancestors, stated)?;
         }
         match tx.body() {
             Body::Commit { class, commit_hash } => {
@@ -85,13 +110,13 @@ impl Step<'_> {
                 let commit = context::commit(self.height, *class, *commit_hash, standing)?;
                 self.changes.insert(key, Some(Leaf::Commit(commit)));
             }
-            Body::Reveal { .. } => self.reveal(checked)?,
+            Body::Reveal { .. } => self.reveal(tx)?,
             Body::Update { name, .. }
             | Body::Transfer { name, .. }
             | Body::Cancel { name, .. }
             | Body::Revoke { name, .. } => {
                 let state = self.standing(name)?;
-                let next = context::change(self.params, self.height, state, checked)?;
+                let next = context::change(self.params, self.height, state, stated)?;
                 self.changes.insert(name.key(), Some(Leaf::Name(next)));
             }
             Body::Renew { name, expires_at } => {
@@ -106,8 +131,8 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn reveal(&mut self, checked: &CheckedTransaction) -> Result<(), Violation> {
-        let Body::Reveal { class, name, salt, owner, operator, records } = checked.transaction().body() else {
+    fn reveal(&mut self, reveal: &Transaction) -> Result<(), Violation> {
+        let Body::Reveal { class, name, salt, owner, operator, records } = reveal.body() else {
             unreachable!("called for reveals only")
         };
         let hash = commit_hash(self.chain_id, salt, owner, name);

@@ -3,7 +3,7 @@
 //! Each function judges one sentence of the protocol; [`super::apply`] calls them in order.
 
 use super::{
-    transaction::CheckedTransaction,
+    transaction::Stated,
     violation::{GotExpected, Violation},
 };
 use crate::{
@@ -46,10 +46,10 @@ pub fn anchor_is_in_window(params: &Params, height: u32, anchor: u32) -> Result<
 }
 
 /// §4.1: the anchor is an ancestor of this block.
-pub fn anchor_is_on_this_chain(ancestors: &dyn Ancestors, checked: &CheckedTransaction) -> Result<(), Violation> {
-    let height = checked.transaction().anchor().height;
+pub fn anchor_is_on_this_chain(ancestors: &dyn Ancestors, stated: Stated<'_>) -> Result<(), Violation> {
+    let height = stated.transaction.anchor().height;
     let ancestor = ancestors.hash_at(height).ok_or(Violation::AncestorUnknown { height })?;
-    if ancestor == checked.anchor() { Ok(()) } else { Err(Violation::AnchorTag { height }) }
+    if ancestor == stated.anchor { Ok(()) } else { Err(Violation::AnchorTag { height }) }
 }
 
 /// §6 COMMIT: no entry stands at the commit's key; the new one is unspent.
@@ -229,16 +229,11 @@ fn renewal_is_of_the_running_term(state: &NameState, got: u32) -> Result<(), Vio
 }
 
 /// §6 UPDATE, TRANSFER, CANCEL, REVOKE on an entry whose matured transfer is folded in already.
-pub fn change(
-    params: &Params,
-    height: u32,
-    mut state: NameState,
-    checked: &CheckedTransaction,
-) -> Result<NameState, Violation> {
-    let body = checked.transaction().body();
+pub fn change(params: &Params, height: u32, mut state: NameState, stated: Stated<'_>) -> Result<NameState, Violation> {
+    let body = stated.transaction.body();
     status_allows(state.status(params, height), &state, body)?;
     let seq = body.seq().expect("every signed change to an entry carries a sequence number");
-    let role = signer_is_authorised(&state, body, &checked.signer())?;
+    let role = signer_is_authorised(&state, body, &stated.signer)?;
     sequence_follows(role, state.seq, seq)?;
     match body {
         Body::Update { operator, records, .. } => {

@@ -2,6 +2,8 @@
 //!
 //! This is where signatures and work are verified, once: the result remembers that it was done.
 
+use primitive_types::U256;
+
 use super::violation::{GotExpected, Violation};
 use crate::{
     hash::{BlockHash, Hash, PolicyHash, TxId, WitnessTxId},
@@ -33,6 +35,7 @@ pub struct CheckedTransaction {
     wtxid: WitnessTxId,
     anchor: BlockHash,
     signer: PolicyHash,
+    work_ratio: u64,
 }
 
 impl CheckedTransaction {
@@ -56,9 +59,64 @@ impl CheckedTransaction {
         self.anchor
     }
 
+    /// Work shown over work required, in 1/256; 256 where none is required.
+    pub fn work_ratio(&self) -> u64 {
+        self.work_ratio
+    }
+
+    /// What it says of itself, which is true.
+    pub fn stated(&self) -> Stated<'_> {
+        Stated { transaction: &self.transaction, anchor: self.anchor, signer: self.signer }
+    }
+
     /// Hash of the policy that signed it; zero for transactions without a signature.
     pub fn signer(&self) -> PolicyHash {
         self.signer
+    }
+}
+
+/// A transaction as it presents itself: who is said to have signed it, and which block its anchor is taken for. Enough
+/// to ask whether the state would take it, before its signatures and its work are checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Stated<'a> {
+    /// The transaction.
+    pub transaction: &'a Transaction,
+    /// Hash of the block that it is anchored at.
+    pub anchor: BlockHash,
+    /// Hash of the policy in its witness; zero for transactions without a signature.
+    pub signer: PolicyHash,
+}
+
+impl<'a> Stated<'a> {
+    /// What `transaction` says of itself, anchored at the block with this hash.
+    pub fn of(transaction: &'a Transaction, anchor: BlockHash) -> Self {
+        let signer = transaction.witness().map_or(PolicyHash::ZERO, Witness::signer);
+        Self { transaction, anchor, signer }
+    }
+}
+
+/// A transaction that follows every rule that can be judged from itself and its anchor, but those on signatures.
+#[derive(Clone, Debug)]
+pub struct WorkedTransaction {
+    transaction: Transaction,
+    txid: TxId,
+    anchor: BlockHash,
+    work_ratio: u64,
+}
+
+impl WorkedTransaction {
+    /// Work shown over work required, in 1/256; 256 where none is required.
+    pub fn work_ratio(&self) -> u64 {
+        self.work_ratio
+    }
+
+    /// Checks the signatures.
+    pub fn verify(self, chain_id: &Hash) -> Result<CheckedTransaction, Violation> {
+        let Self { transaction, txid, anchor, work_ratio } = self;
+        signatures_verify(chain_id, &transaction, &anchor, &txid)?;
+        let wtxid = transaction.wtxid();
+        let signer = Stated::of(&transaction, anchor).signer;
+        Ok(CheckedTransaction { transaction, txid, wtxid, anchor, signer, work_ratio })
     }
 }
 
@@ -71,23 +129,35 @@ pub fn check(
     anchor: &AnchorBlock,
     scratch: &mut Scratch,
 ) -> Result<CheckedTransaction, Violation> {
+    check_work(params, chain_id, transaction, anchor, scratch)?.verify(chain_id)
+}
+
+/// The part of [`check`] before the signatures, the cheapest rules first: work is the last of them, evaluated once.
+pub fn check_work(
+    params: &Params,
+    chain_id: &Hash,
+    transaction: Transaction,
+    anchor: &AnchorBlock,
+    scratch: &mut Scratch,
+) -> Result<WorkedTransaction, Violation> {
     let body = transaction.body();
     reveal_is_anchored_at_genesis(&transaction, anchor)?;
     anchor_tag_is_of(&transaction, anchor)?;
     type_is_active(body)?;
     body_is_registrable(params, body)?;
+    reveal_is_signed_by_its_owner(body, &Stated::of(&transaction, anchor.hash).signer)?;
     let txid = transaction.txid();
+    let mut work_ratio = NEEDED;
     if let (Some(share), Some(needed)) = (transaction.share(), required_work(params, body, anchor.prices)) {
         share_is_of_this_network(params, share)?;
         let commit = share_commit(chain_id, &anchor.hash, &txid);
-        share_meets_price(params, chain_id, share, commit, needed, scratch)?;
+        work_ratio = share_meets_price(params, chain_id, share, commit, needed, scratch)?;
     }
-    let signer = transaction.witness().map_or(PolicyHash::ZERO, Witness::signer);
-    reveal_is_signed_by_its_owner(body, &signer)?;
-    signatures_verify(chain_id, &transaction, anchor, &txid)?;
-    let wtxid = transaction.wtxid();
-    Ok(CheckedTransaction { transaction, txid, wtxid, anchor: anchor.hash, signer })
+    Ok(WorkedTransaction { transaction, txid, anchor: anchor.hash, work_ratio })
 }
+
+/// The ratio of work that is just enough, in 1/256.
+const NEEDED: u64 = 256;
 
 /// §4.1: a REVEAL's anchor is genesis, height 0 and its tag, and nothing else. Every node knows that block, so a wrong
 /// tag is no sign of another fork.
@@ -181,7 +251,7 @@ fn share_is_of_this_network(params: &Params, share: &Share) -> Result<(), Violat
     if got == expected { Ok(()) } else { Err(Violation::ShareVersion(GotExpected { got, expected })) }
 }
 
-/// §4.1: the share's work counts under the derived `share_commit`.
+/// §4.1: the share's work counts under the derived `share_commit`. Returns how much of it there is.
 fn share_meets_price(
     params: &Params,
     chain_id: &Hash,
@@ -189,20 +259,27 @@ fn share_meets_price(
     commit: Hash,
     needed: u64,
     scratch: &mut Scratch,
-) -> Result<(), Violation> {
+) -> Result<u64, Violation> {
     let value = pow_value(params.algorithm, chain_id, &share.to_core(commit), scratch);
-    if meets(value, needed) { Ok(()) } else { Err(Violation::ShareWork { needed }) }
+    if meets(value, needed) { Ok(work_ratio(value, needed)) } else { Err(Violation::ShareWork { needed }) }
+}
+
+/// The work that a value shows over the work that is needed, in 1/256.
+fn work_ratio(value: U256, needed: u64) -> u64 {
+    let done = U256::MAX / value.max(U256::one());
+    let ratio = done.saturating_mul(U256::from(NEEDED)) / U256::from(needed.max(1));
+    u64::try_from(ratio).unwrap_or(u64::MAX)
 }
 
 /// §2.3: every signature covers the sighash.
 fn signatures_verify(
     chain_id: &Hash,
     transaction: &Transaction,
-    anchor: &AnchorBlock,
+    anchor: &BlockHash,
     txid: &TxId,
 ) -> Result<(), Violation> {
     let Some(witness) = transaction.witness() else { return Ok(()) };
-    let digest = sighash(chain_id, &anchor.hash, txid);
+    let digest = sighash(chain_id, anchor, txid);
     if witness.verifies(&digest) { Ok(()) } else { Err(Violation::Signature) }
 }
 

@@ -107,6 +107,16 @@ impl Maker<'_> {
         self.assemble(body, share, witness)
     }
 
+    /// A transaction that shows `ratio`/256 of the work that it needs, to the next nonce of the simulated network.
+    pub fn make_worth(&self, body: Body, signer: u64, ratio: u64) -> Transaction {
+        let witness = body.needs_signature().then(|| self.sign(&body, policy(signer), &[&key(signer)]));
+        let share = required_work(self.params, &body, self.anchor.prices).map(|needed| {
+            let nonce = nonce_just_missing(needed.saturating_mul(ratio) / 256) - 1;
+            Share { nonce, ..self.work(&body, needed) }
+        });
+        self.assemble(body, share, witness)
+    }
+
     /// Puts the parts together, right or wrong.
     pub fn assemble(&self, body: Body, share: Option<Share>, witness: Option<Witness>) -> Transaction {
         let (height, hash) = self.anchor_of(&body);

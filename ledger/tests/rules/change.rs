@@ -127,7 +127,7 @@ fn during(kind: PendingKind, make: Make) -> Outcome {
     held.pending.as_mut().expect("under way").kind = kind;
     let body = make(&alice(), Some(&held));
     let checked = chain.check(chain.transaction(body, 1))?;
-    context::change(chain.params(), chain.height() + 1, held, &checked).map(drop)
+    context::change(chain.params(), chain.height() + 1, held, checked.stated()).map(drop)
 }
 
 fn on(name: Name, make: Make, signer: u64) -> Outcome {

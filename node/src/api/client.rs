@@ -17,9 +17,9 @@ pub use connect::{Endpoint, EndpointError};
 pub use events::EventStream;
 
 use super::types::{
-    BlockDetail, BlockList, ErrorBody, ErrorEnvelope, MempoolList, NameAnswer, NameHistory, NameList, NameProof,
-    NewOperation, Operation, OperationList, PeerList, ResumeOperation, Status, SubmitTransaction, Submitted,
-    TransactionView,
+    BlockDetail, BlockList, CommitList, CommitQuery, ErrorBody, ErrorEnvelope, MempoolList, NameAnswer, NameHistory,
+    NameList, NameProof, NewOperation, Operation, OperationList, PeerList, ResumeOperation, Status, SubmitTransaction,
+    Submitted, TransactionView,
 };
 
 /// Largest answer accepted, in bytes: a list of 1,000 names with room to spare.
@@ -173,6 +173,11 @@ impl Client {
     /// `POST /v1/transactions`: a complete transaction.
     pub async fn submit(&self, transaction_hex: &str) -> Result<Submitted, ClientError> {
         self.post("/v1/transactions", &SubmitTransaction { hex: transaction_hex.to_owned() }).await
+    }
+
+    /// `POST /v1/commits`: which of these stand on the chain.
+    pub async fn commits(&self, query: &CommitQuery) -> Result<CommitList, ClientError> {
+        self.post("/v1/commits", query).await
     }
 
     /// `POST /v1/operations`.

@@ -8,6 +8,7 @@
 //! Bounds: connections, bytes of a body, seconds per request, entries of a list, readers of events.
 
 mod blocks;
+mod commits;
 mod error;
 mod events;
 mod guard;
@@ -197,5 +198,6 @@ fn owners() -> Router<ApiState> {
         .route("/operations/{id}", get(operations::operation))
         .route("/operations/{id}/cancel", post(operations::cancel))
         .route("/operations/{id}/resume", post(operations::resume))
+        .route("/commits", post(commits::commits))
         .route_layer(middleware::from_fn(guard::owner_only))
 }

@@ -21,8 +21,8 @@ pub use name::{
     PendingTransfer, RecordView,
 };
 pub use operation::{
-    CommitRequest, NewOperation, Operation, OperationKind, OperationList, OperationState, OperationTx, Progress,
-    ResumeOperation, TxRole,
+    CommitList, CommitQuery, CommitRequest, NewOperation, Operation, OperationKind, OperationList, OperationState,
+    OperationTx, Progress, ResumeOperation, StandingCommit, TxRole,
 };
 pub use peer::{PeerList, PeerView};
 pub use status::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status};

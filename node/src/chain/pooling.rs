@@ -9,13 +9,13 @@ use ledger::{
     rules::apply::touched_keys,
     rules::{
         context::anchor_height_is_allowed,
-        transaction::{AnchorBlock, CheckedTransaction, check},
+        transaction::{AnchorBlock, CheckedTransaction, Stated, check_work},
     },
-    transaction::Transaction,
+    transaction::{Body, Transaction},
 };
 
 use crate::{
-    mempool::{Admission, PoolRefusal, PoolTransaction, Removal, Standing, work_ratio},
+    mempool::{Admission, Candidate, PoolRefusal, PoolTransaction, Removal, Room, Verdict},
     store::{Direction, Durability, PoolRow, Read, Rows, Table, parse},
 };
 
@@ -24,7 +24,6 @@ use super::{
     precheck::with_scratch,
     service::{Chain, Message, TransactionChecked, Waiter, send_back},
     stats::{add, set},
-    workers::Urgency,
 };
 
 /// Own checks under way (transactions that a reorganisation released, the mempool of the last run).
@@ -34,53 +33,122 @@ const OWN_QUEUE: usize = 4_096;
 /// Transactions asked about again after each block, those that the block touched first: some 40 ms.
 const RECHECK: usize = 2_048;
 
+/// What is known of a transaction before its signatures and its work are checked.
+struct Admissible {
+    anchor: AnchorBlock,
+    room: Room,
+}
+
 impl Chain {
     /// Looks at a transaction, cheapest first, and gives it to a worker.
     pub(super) fn transaction(&mut self, transaction: Transaction, origin: TxOrigin, waiter: Waiter) {
         match self.admissible(&transaction, origin) {
-            Ok(anchor) => self.dispatch(transaction, anchor, origin, waiter),
+            Ok(admissible) => self.dispatch(transaction, admissible, origin, waiter),
             Err(rejection) => self.reject(rejection, waiter),
         }
     }
 
-    fn dispatch(&self, transaction: Transaction, anchor: AnchorBlock, origin: TxOrigin, waiter: Waiter) {
+    fn dispatch(&self, transaction: Transaction, admissible: Admissible, origin: TxOrigin, waiter: Waiter) {
         let (params, chain_id, known) = (self.core.params, self.core.chain_id, self.core.known.clone());
+        let Admissible { anchor, room } = admissible;
         let back = self.back.clone();
         let job = move || {
-            let checked = match known.find(&transaction, &anchor) {
+            let result = match known.find(&transaction, &anchor) {
                 Some(checked) => Ok(checked),
-                None => with_scratch(|scratch| check(params, &chain_id, transaction, &anchor, scratch)),
+                None => with_scratch(|scratch| {
+                    let worked =
+                        check_work(params, &chain_id, transaction, &anchor, scratch).map_err(TxRejection::Violation)?;
+                    // Signatures cost more than this comparison, and nothing is lost: it would be refused anyway.
+                    room.admits(worked.work_ratio())?;
+                    worked.verify(&chain_id).map_err(TxRejection::Violation)
+                }),
             };
-            let result = checked.map(|checked| {
-                let ratio = with_scratch(|s| work_ratio(params, &chain_id, &checked, anchor.prices, s));
-                (checked, ratio)
-            });
             send_back(&back, Message::TransactionChecked(Box::new(TransactionChecked { result, origin, waiter })));
         };
-        self.workers.submit(Urgency::Transaction, Box::new(job));
+        self.transaction_workers.submit(Box::new(job));
     }
 
-    /// What can be said of a transaction without signatures and work. Returns its anchor.
-    fn admissible(&mut self, transaction: &Transaction, origin: TxOrigin) -> Result<AnchorBlock, TxRejection> {
-        let txid = transaction.txid();
-        self.pool.has_room_for(&txid, transaction.body(), origin)?;
-        let place = self.core.store.transaction_place(&txid);
-        if let Some((height, _)) = self.checked(place)? {
-            return Err(TxRejection::Mined { height });
+    /// What can be said of a transaction without signatures and work (protocol §10): whether its anchor is on this
+    /// chain, whether the state would take it, and whether there is a place for it.
+    fn admissible(&mut self, transaction: &Transaction, origin: TxOrigin) -> Result<Admissible, TxRejection> {
+        let (txid, wtxid) = (transaction.txid(), transaction.wtxid());
+        if self.pool.knows(&txid, &wtxid) {
+            return Err(PoolRefusal::Known.into());
         }
+        let anchor = self.anchor_of(transaction)?;
+        let stated = Stated::of(transaction, anchor.hash);
+        let verdict = self.judge(stated, &txid)?;
+        let candidate = Candidate { transaction, txid, wtxid, purpose: verdict.purpose, origin };
+        let room = match self.pool.room_for(&candidate) {
+            // Those that hold the places may have become stale without a block having touched the name.
+            Err(PoolRefusal::LaterReveal { .. } | PoolRefusal::CommitTaken) | Ok(Room { least_ratio: 1.., .. }) => {
+                self.recheck_rivals(transaction);
+                self.pool.room_for(&candidate)
+            }
+            room => room,
+        };
+        Ok(Admissible { anchor, room: room? })
+    }
+
+    fn anchor_of(&self, transaction: &Transaction) -> Result<AnchorBlock, TxRejection> {
         let at = transaction.anchor();
         let next = self.core.tip().height + 1;
         anchor_height_is_allowed(self.core.params, next, transaction).map_err(TxRejection::Violation)?;
+        if matches!(transaction.body(), Body::Reveal { .. }) {
+            // Every node knows genesis, so another anchor is a broken rule; `check_work` says so.
+            return self.core.active_anchor(0).ok_or(TxRejection::UnknownAnchor { height: 0 });
+        }
         let anchor = self.core.active_anchor(at.height).filter(|anchor| at.matches(&anchor.hash));
         anchor.ok_or(TxRejection::UnknownAnchor { height: at.height })
     }
 
+    /// Judges a transaction against the tip. One that breaks a rule because it is in the chain already is told so:
+    /// only then is it looked for, since an id may stand in a chain twice (protocol §4.1).
+    fn judge(&mut self, stated: Stated<'_>, txid: &TxId) -> Result<Verdict, TxRejection> {
+        let judged = self.core.judge_next(stated);
+        let violation = match self.checked(judged)? {
+            Ok(verdict) => return Ok(verdict),
+            Err(violation) => violation,
+        };
+        let place = self.core.store.transaction_place(txid);
+        match self.checked(place)? {
+            Some((height, _)) => Err(TxRejection::Mined { height }),
+            None => Err(TxRejection::Violation(violation)),
+        }
+    }
+
+    /// Judges again what stands in the way of a transaction: a name has some twenty places.
+    fn recheck_rivals(&mut self, transaction: &Transaction) {
+        let keys = touched_keys([transaction], &self.core.chain_id);
+        let most = self.pool.count_at(&keys);
+        let removed = self.recheck(&keys, most);
+        let left: Vec<_> = removed.iter().map(|(entry, _)| entry.clone()).collect();
+        if left.is_empty() {
+            return;
+        }
+        self.persist(None, &left);
+        for (entry, reason) in removed {
+            self.send_event(ChainEvent::TransactionRemoved { txid: entry.txid(), reason });
+        }
+    }
+
+    fn recheck(&mut self, keys: &BTreeSet<Key>, most: usize) -> Vec<(Arc<PoolTransaction>, Removal)> {
+        let due = self.core.next_height_and_due();
+        let Ok((height, due)) = self.checked(due) else { return Vec::new() };
+        let (core, mut failed) = (&self.core, None);
+        let removed = self.pool.recheck(keys, most, |entry| {
+            core.judge_at(entry.checked.stated(), height, &due).unwrap_or_else(|error| {
+                failed = Some(error);
+                Ok(entry.verdict())
+            })
+        });
+        failed.iter().for_each(|error| self.note(error));
+        removed
+    }
+
     pub(super) fn transaction_checked(&mut self, checked: TransactionChecked) {
         let TransactionChecked { result, origin, waiter } = checked;
-        let admitted = match result {
-            Ok((checked, ratio)) => self.admit_checked(checked, ratio, origin),
-            Err(violation) => Err(TxRejection::Violation(violation)),
-        };
+        let admitted = result.and_then(|checked| self.admit_checked(checked, origin));
         match admitted {
             Ok(txid) => {
                 add(&self.core.stats.transactions_accepted, 1);
@@ -98,19 +166,13 @@ impl Chain {
     }
 
     /// Judges a checked transaction against the tip, which may have moved meanwhile, and takes it in.
-    fn admit_checked(
-        &mut self,
-        checked: CheckedTransaction,
-        ratio: u64,
-        origin: TxOrigin,
-    ) -> Result<TxId, TxRejection> {
-        let judged = self.core.judge_next(&checked);
-        let standing = self.checked(judged)?.map_err(TxRejection::Violation)?;
-        let admission = Admission { origin, now: (self.clock)(), standing, work_ratio: ratio };
+    fn admit_checked(&mut self, checked: CheckedTransaction, origin: TxOrigin) -> Result<TxId, TxRejection> {
         let txid = checked.txid();
-        let (entry, evicted) = self.pool.insert(checked, admission)?;
-        self.persist(Some(&entry), &evicted);
-        for gone in evicted {
+        let verdict = self.judge(checked.stated(), &txid)?;
+        let admission = Admission { origin, now: (self.clock)(), verdict };
+        let (entry, left) = self.pool.insert(checked, admission)?;
+        self.persist(Some(&entry), &left);
+        for gone in left {
             self.send_event(ChainEvent::TransactionRemoved { txid: gone.txid(), reason: Removal::Evicted });
         }
         self.send_event(ChainEvent::TransactionAdded(entry));
@@ -161,6 +223,7 @@ impl Chain {
                     }
                 }
                 ChainEvent::Disconnected(gone) => {
+                    touched.has_left_blocks = true;
                     touched.keys.extend(touched_keys(&gone.transactions, &self.core.chain_id));
                     let room = OWN_QUEUE.saturating_sub(self.own.len());
                     self.own.extend(gone.transactions.iter().take(room).cloned());
@@ -174,18 +237,13 @@ impl Chain {
     pub(super) fn bring_pool_up_to_date(&mut self, touched: &Touched) -> Vec<(TxId, Removal)> {
         let mut removed = touched.removed.clone();
         let next = self.core.tip().height + 1;
-        removed.extend(self.pool.expire(next).into_iter().map(|entry| (entry, Removal::AnchorGone)));
-        let due = self.core.next_height_and_due();
-        if let Ok((height, due)) = self.checked(due) {
-            let (core, mut failed) = (&self.core, None);
-            removed.extend(self.pool.recheck(&touched.keys, RECHECK, |checked| {
-                core.judge_at(checked, height, &due).unwrap_or_else(|error| {
-                    failed = Some(error);
-                    Ok(Standing::Ready)
-                })
-            }));
-            failed.iter().for_each(|error| self.note(error));
+        let mut gone = self.pool.expire(next);
+        if touched.has_left_blocks {
+            let core = &self.core;
+            gone.extend(self.pool.leave_branch(|height| core.active_anchor(height).map(|anchor| anchor.hash)));
         }
+        removed.extend(gone.into_iter().map(|entry| (entry, Removal::AnchorGone)));
+        removed.extend(self.recheck(&touched.keys, RECHECK));
         let left: Vec<_> = removed.iter().map(|(entry, _)| entry.clone()).collect();
         if !left.is_empty() {
             self.persist(None, &left);
@@ -198,9 +256,9 @@ impl Chain {
         while self.own_under_way < OWN_CHECKS {
             let Some(transaction) = self.own.pop_front() else { break };
             match self.admissible(&transaction, TxOrigin::Local) {
-                Ok(anchor) => {
+                Ok(admissible) => {
                     self.own_under_way += 1;
-                    self.dispatch(transaction, anchor, TxOrigin::Local, Waiter::Own);
+                    self.dispatch(transaction, admissible, TxOrigin::Local, Waiter::Own);
                 }
                 Err(rejection) => self.drop_row(&transaction, &rejection),
             }
@@ -242,5 +300,7 @@ impl Chain {
 #[derive(Default)]
 pub(super) struct Touched {
     keys: BTreeSet<Key>,
+    /// Whether blocks were taken back, and with them perhaps anchors.
+    has_left_blocks: bool,
     removed: Vec<(Arc<PoolTransaction>, Removal)>,
 }

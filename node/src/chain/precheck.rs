@@ -1,4 +1,4 @@
-//! What can be checked of a block without the state (protocol §6, level 2): the dear part, made for worker threads.
+//! What can be checked of a block without the state (protocol §6, level 2): the expensive part, made for worker threads.
 //!
 //! No signature and no work is verified twice: transactions that were checked before (in the mempool, or in a block
 //! that was taken back) are looked up by their exact bytes *and* the anchor block that they were checked against, since

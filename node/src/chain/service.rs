@@ -18,7 +18,7 @@ use ledger::{
     block::{Block, Header},
     hash::{BlockHash, TxId},
     params::Params,
-    rules::{Violation, transaction::CheckedTransaction},
+    rules::transaction::CheckedTransaction,
     transaction::Transaction,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -36,7 +36,7 @@ use super::{
     precheck::{BodyFault, PrecheckContext, precheck},
     stats::set,
     template::Draft,
-    workers::{Urgency, Workers},
+    workers::Workers,
 };
 
 /// Events kept for a slow receiver. A block's event takes some ten kilobytes, so ten megabytes while syncing; whoever
@@ -51,6 +51,26 @@ pub(super) enum Message {
     BlockChecked(BlockChecked),
     TransactionChecked(Box<TransactionChecked>),
     Retry,
+}
+
+impl Message {
+    /// Whether it goes before transactions. A request to stop does not: what was asked before it is answered.
+    fn is_urgent(&self) -> bool {
+        match self {
+            Self::Request(Request::Transaction(..) | Request::Shutdown(_), _) | Self::TransactionChecked(_) => false,
+            Self::Request(
+                Request::Headers(..)
+                | Request::Block(..)
+                | Request::Template(..)
+                | Request::Locator(_)
+                | Request::WantedBodies(..)
+                | Request::AdoptFork(..),
+                _,
+            )
+            | Self::BlockChecked(_)
+            | Self::Retry => true,
+        }
+    }
 }
 
 type BlockReply = oneshot::Sender<Result<BlockReport, ChainError>>;
@@ -75,7 +95,7 @@ pub(super) enum Waiter {
 
 /// A worker's word on a transaction.
 pub(super) struct TransactionChecked {
-    pub(super) result: Result<(CheckedTransaction, u64), Violation>,
+    pub(super) result: Result<CheckedTransaction, TxRejection>,
     pub(super) origin: TxOrigin,
     pub(super) waiter: Waiter,
 }
@@ -87,7 +107,7 @@ pub struct ServiceOptions {
     pub chain: ChainOptions,
     /// The mempool.
     pub mempool: Limits,
-    /// Threads that verify signatures and work.
+    /// Threads that verify signatures and work of blocks; as many again verify those of transactions.
     pub workers: usize,
     /// The clock, in Unix seconds.
     pub clock: fn() -> u64,
@@ -123,11 +143,12 @@ impl ChainService {
         let fatal = Arc::new(OnceLock::new());
         let back = queue.downgrade();
         let handle = ChainHandle::new(queue, tips, events.downgrade(), reader, core.stats(), fatal.clone());
-        let workers = Workers::start(options.workers);
         let chain = Chain {
             core,
             pool,
-            workers,
+            block_workers: Workers::start("block", options.workers),
+            transaction_workers: Workers::start("transaction", options.workers),
+            backlog: VecDeque::new(),
             back,
             tip,
             events,
@@ -161,7 +182,10 @@ impl ChainService {
 pub(super) struct Chain {
     pub(super) core: ChainCore,
     pub(super) pool: Mempool,
-    pub(super) workers: Workers,
+    block_workers: Workers,
+    pub(super) transaction_workers: Workers,
+    /// Messages about transactions that wait until nothing more urgent does; bounded by their permits.
+    backlog: VecDeque<Message>,
     pub(super) back: mpsc::WeakSender<Message>,
     tip: watch::Sender<Arc<Tip>>,
     events: broadcast::Sender<Arc<ChainEvent>>,
@@ -180,7 +204,7 @@ impl Chain {
     fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         self.reload_pool();
         self.put_back();
-        while let Some(message) = messages.blocking_recv() {
+        while let Some(message) = self.next(&mut messages) {
             let flow = self.take(message);
             self.publish();
             self.put_back();
@@ -191,6 +215,17 @@ impl Chain {
         if let Err(error) = self.core.flush() {
             tracing::error!(%error, "chain_flush_failed");
         }
+    }
+
+    /// The next message, those about transactions last: a flood of them must not delay a block.
+    fn next(&mut self, messages: &mut mpsc::Receiver<Message>) -> Option<Message> {
+        while let Ok(message) = messages.try_recv() {
+            if message.is_urgent() {
+                return Some(message);
+            }
+            self.backlog.push_back(message);
+        }
+        self.backlog.pop_front().or_else(|| messages.blocking_recv())
     }
 
     fn take(&mut self, message: Message) -> ControlFlow<()> {
@@ -317,7 +352,7 @@ impl Chain {
             let checked = BlockChecked { hash, result, arrival, reply, _permit: permit };
             send_back(&back, Message::BlockChecked(checked));
         };
-        self.workers.submit(Urgency::Block, Box::new(job));
+        self.block_workers.submit(Box::new(job));
     }
 
     fn block_checked(&mut self, checked: BlockChecked) {

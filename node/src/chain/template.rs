@@ -4,21 +4,20 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ledger::{
     hash::{Hash, Key},
-    params::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS},
+    params::{MAX_BLOCK_BYTES, MAX_BLOCK_CLAIMS, MAX_BLOCK_TRANSACTIONS},
     pow::from_compact,
-    rules::apply::{apply, touched_keys},
+    rules::apply::{apply, foresee, touched_keys},
     rules::{
         Violation,
         block::{BLOCK_OVERHEAD_BYTES, Content, assemble},
-        transaction::CheckedTransaction,
+        transaction::{CheckedTransaction, Stated},
     },
-    state::Leaf,
+    state::Status,
     state::delta::{Delta, Loaded},
-    transaction::Body,
 };
 
 use crate::{
-    mempool::{Mempool, PoolTransaction, Standing},
+    mempool::{self, BlockRoom, Kind, Mempool, Purpose, RevealPlace, Standing, Verdict},
     store::{Rows, StoreError},
 };
 
@@ -34,19 +33,11 @@ pub(super) struct Draft {
     state_root: Hash,
 }
 
-/// What goes into a block, so far.
-#[derive(Default)]
-struct Selection {
-    checked: Vec<CheckedTransaction>,
-    keys: BTreeSet<Key>,
-    bytes: usize,
-}
-
 impl ChainCore {
-    /// Judges a transaction for the block after the tip.
-    pub fn judge_next(&self, checked: &CheckedTransaction) -> Result<Result<Standing, Violation>, StoreError> {
+    /// Judges a transaction for the block after the tip, believing what it says of its signatures and its work.
+    pub(super) fn judge_next(&self, stated: Stated<'_>) -> Result<Result<Verdict, Violation>, StoreError> {
         let (height, due) = self.next_height_and_due()?;
-        self.judge_at(checked, height, &due)
+        self.judge_at(stated, height, &due)
     }
 
     /// What is due is asked for once per block, not once per transaction.
@@ -55,31 +46,44 @@ impl ChainCore {
         Ok((height, self.store.due(height)?))
     }
 
-    /// Judges one transaction for the block at `height` = tip + 1, at which `due` keys are deleted.
+    /// Judges one transaction for the block at `height` = tip + 1, at which `due` keys are deleted. A REVEAL whose
+    /// commit is not ripe is judged for the block in which it will be (protocol §10).
     pub(super) fn judge_at(
         &self,
-        checked: &CheckedTransaction,
+        stated: Stated<'_>,
         height: u32,
         due: &[Key],
-    ) -> Result<Result<Standing, Violation>, StoreError> {
-        Ok(match self.apply_next(std::slice::from_ref(checked), height, due)? {
-            Ok(_) => Ok(Standing::Ready),
-            Err(Violation::CommitUnripe { from, .. }) => Ok(Standing::WaitsUntil(from)),
-            Err(violation) => Err(violation),
+    ) -> Result<Result<Verdict, Violation>, StoreError> {
+        let (standing, at, foreseen) = match self.foresee(stated, height, due)? {
+            Err(Violation::CommitUnripe { from, .. }) => {
+                (Standing::WaitsUntil(from), from, self.foresee(stated, from, &[])?)
+            }
+            foreseen => (Standing::Ready, height, foreseen),
+        };
+        Ok(foreseen.map(|delta| Verdict { standing, purpose: self.purpose(stated, at, &delta) }))
+    }
+
+    /// What a transaction is for that makes this change at `height`.
+    fn purpose(&self, stated: Stated<'_>, height: u32, delta: &Delta) -> Purpose {
+        let (before, after) = delta.names().next().unwrap_or_default();
+        let before = before.map(|state| state.matured(height));
+        let owner = before.as_ref().map(|state| &state.owner);
+        Purpose::of_change(stated.transaction.body(), &stated.signer, owner).unwrap_or_else(|| {
+            let is_contested = before.is_some_and(|state| state.status(self.params, height) == Status::Pending);
+            let precedence = after.expect("a REVEAL leaves an entry").precedence();
+            Purpose::Reveal(RevealPlace { precedence, is_contested })
         })
     }
 
-    fn apply_next(
-        &self,
-        checked: &[CheckedTransaction],
-        height: u32,
-        due: &[Key],
-    ) -> Result<Result<Delta, Violation>, StoreError> {
-        let keys = touched_keys(checked.iter().map(CheckedTransaction::transaction), &self.chain_id);
-        // Of the deletions only those matter that these transactions run into.
+    /// What one transaction would change in the block at `height`.
+    fn foresee(&self, stated: Stated<'_>, height: u32, due: &[Key]) -> Result<Result<Delta, Violation>, StoreError> {
+        let keys = touched_keys([stated.transaction], &self.chain_id);
+        // Of the deletions only those matter that this transaction runs into.
         let due = due.iter().copied().filter(|key| keys.contains(key)).collect();
         let loaded = self.state.load(keys, due)?;
-        Ok(self.apply_loaded(checked, height, &loaded))
+        let branch = Branch { index: &self.index, end: self.index.tip() };
+        let names = self.tip_header.ext.name_count;
+        Ok(foresee(self.params, &self.chain_id, &branch, height, names, stated, &loaded))
     }
 
     fn apply_loaded(&self, checked: &[CheckedTransaction], height: u32, loaded: &Loaded) -> Result<Delta, Violation> {
@@ -113,7 +117,7 @@ impl ChainCore {
 
     fn draft(&self, pool: &Mempool, revision: u64) -> Result<Draft, StoreError> {
         let (height, due) = self.next_height_and_due()?;
-        let mut checked = self.select(pool, height, &due)?.checked;
+        let mut checked = self.select(pool, height, &due)?;
         checked.sort_by_key(CheckedTransaction::txid);
         let delta = match self.apply_together(&checked, height, due.clone())? {
             Ok(delta) => delta,
@@ -147,51 +151,21 @@ impl ChainCore {
         Ok(self.apply_loaded(checked, height, &loaded))
     }
 
-    /// Protocol §4.4: per name the REVEAL with the best precedence first, then by work, then by age.
-    fn select(&self, pool: &Mempool, height: u32, due: &[Key]) -> Result<Selection, StoreError> {
-        let mut selection = Selection::default();
-        let (reveals, others): (Vec<_>, Vec<_>) =
-            pool.candidates().partition(|entry| matches!(entry.transaction().body(), Body::Reveal { .. }));
-        for entry in self.by_precedence(reveals, height, due)?.into_iter().chain(others) {
-            self.take_if_it_fits(entry, height, due, &mut selection)?;
-        }
-        Ok(selection)
-    }
-
-    /// Reveals in the order of their commits, so that of two for one name the rightful one is met first.
-    fn by_precedence<'a>(
-        &self,
-        reveals: Vec<&'a Arc<PoolTransaction>>,
-        height: u32,
-        due: &[Key],
-    ) -> Result<Vec<&'a Arc<PoolTransaction>>, StoreError> {
-        let mut ordered = Vec::with_capacity(reveals.len());
-        for entry in reveals {
-            if let Ok(delta) = self.apply_next(std::slice::from_ref(&entry.checked), height, due)? {
-                let state = delta.changes.iter().find_map(|change| change.after.as_ref().and_then(Leaf::as_name));
-                ordered.extend(state.map(|state| (state.precedence(), entry)));
+    /// Protocol §6, "Builders".
+    fn select(&self, pool: &Mempool, height: u32, due: &[Key]) -> Result<Vec<CheckedTransaction>, StoreError> {
+        let room = BlockRoom { bytes: MAX_BLOCK_BYTES - BLOCK_OVERHEAD_BYTES, count: MAX_BLOCK_TRANSACTIONS };
+        let (mut touched, mut claims) = (BTreeSet::new(), 0);
+        let chosen = mempool::select(pool, room, |entry| {
+            let keys = touched_keys([entry.transaction()], &self.chain_id);
+            let is_claim = entry.kind() == Kind::Claim;
+            let fits = keys.is_disjoint(&touched) && !(is_claim && claims == MAX_BLOCK_CLAIMS);
+            let is_accepted = fits && self.foresee(entry.checked.stated(), height, due)?.is_ok();
+            if is_accepted {
+                claims += usize::from(is_claim);
+                touched.extend(keys);
             }
-        }
-        ordered.sort_by_key(|(precedence, _)| *precedence);
-        Ok(ordered.into_iter().map(|(_, entry)| entry).collect())
-    }
-
-    fn take_if_it_fits(
-        &self,
-        entry: &PoolTransaction,
-        height: u32,
-        due: &[Key],
-        selection: &mut Selection,
-    ) -> Result<(), StoreError> {
-        let keys = touched_keys([entry.transaction()], &self.chain_id);
-        let fits = selection.checked.len() < MAX_BLOCK_TRANSACTIONS
-            && BLOCK_OVERHEAD_BYTES + selection.bytes + entry.bytes <= MAX_BLOCK_BYTES
-            && keys.is_disjoint(&selection.keys);
-        if fits && self.apply_next(std::slice::from_ref(&entry.checked), height, due)?.is_ok() {
-            selection.bytes += entry.bytes;
-            selection.keys.extend(keys);
-            selection.checked.push(entry.checked.clone());
-        }
-        Ok(())
+            Ok::<_, StoreError>(is_accepted)
+        })?;
+        Ok(chosen.iter().map(|entry| entry.checked.clone()).collect())
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the chain: against [`TestChain`], the shortest correct node, on the simulated network.
 
+mod contention;
 mod core;
 mod reveal;
 mod service;

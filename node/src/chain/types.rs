@@ -152,6 +152,14 @@ pub enum TxRejection {
 }
 
 impl TxRejection {
+    /// Work over required work that would have been enough, in 1/256, if the mempool lacks a place and more work helps.
+    pub fn least_ratio(&self) -> Option<u64> {
+        match self {
+            Self::Pool(refusal) => refusal.least_ratio(),
+            Self::UnknownAnchor { .. } | Self::Violation(_) | Self::Mined { .. } | Self::Unavailable(_) => None,
+        }
+    }
+
     /// Stable machine-readable code, `snake_case`.
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,7 +1,10 @@
 //! Threads that verify signatures and work ahead of the writer.
 //!
-//! The queue needs no bound of its own: every job came with a permit of [`super::handle`], or from the few that the
-//! chain thread allows itself. Blocks go before transactions: the tip matters more than the mempool.
+//! Blocks and transactions have threads and queues of their own (protocol §10), so that a flood of one does not delay
+//! the other: a transaction never waits for a block's thread, nor a block for a transaction's.
+//!
+//! The queues need no bound of their own: every job came with a permit of [`super::handle`], or from the few that the
+//! chain thread allows itself.
 
 use std::{
     collections::VecDeque,
@@ -11,20 +14,12 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// Work for a worker: does the dear part and hands the result on.
+/// Work for a worker: does the expensive part and hands the result on.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
-
-/// How urgent a job is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Urgency {
-    Block,
-    Transaction,
-}
 
 #[derive(Default)]
 struct Queue {
-    blocks: VecDeque<Job>,
-    transactions: VecDeque<Job>,
+    jobs: VecDeque<Job>,
     is_closed: bool,
 }
 
@@ -34,30 +29,26 @@ struct Shared {
     arrived: Condvar,
 }
 
-/// The threads. Dropping waits for the jobs under way and forgets those still queued.
+/// The threads for one class of work. Dropping waits for the jobs under way and forgets those still queued.
 pub(super) struct Workers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
-    pub(super) fn start(count: usize) -> Self {
+    /// Starts `count` threads, at least one, named after their class.
+    pub(super) fn start(class: &str, count: usize) -> Self {
         let shared = Arc::new(Shared::default());
         let start = |n| {
             let shared = shared.clone();
-            let name = format!("check-{n}");
+            let name = format!("{class}-{n}");
             thread::Builder::new().name(name).spawn(move || run(&shared)).expect("a thread can be started at start-up")
         };
         Self { threads: (0..count.max(1)).map(start).collect(), shared }
     }
 
-    pub(super) fn submit(&self, urgency: Urgency, job: Job) {
-        let mut queue = self.shared.queue.lock();
-        match urgency {
-            Urgency::Block => queue.blocks.push_back(job),
-            Urgency::Transaction => queue.transactions.push_back(job),
-        }
-        drop(queue);
+    pub(super) fn submit(&self, job: Job) {
+        self.shared.queue.lock().jobs.push_back(job);
         self.shared.arrived.notify_one();
     }
 }
@@ -66,8 +57,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         let mut queue = self.shared.queue.lock();
         queue.is_closed = true;
-        queue.blocks.clear();
-        queue.transactions.clear();
+        queue.jobs.clear();
         drop(queue);
         self.shared.arrived.notify_all();
         for thread in self.threads.drain(..) {
@@ -89,10 +79,7 @@ fn next(shared: &Shared) -> Option<Job> {
         if queue.is_closed {
             return None;
         }
-        if let Some(job) = queue.blocks.pop_front() {
-            return Some(job);
-        }
-        if let Some(job) = queue.transactions.pop_front() {
+        if let Some(job) = queue.jobs.pop_front() {
             return Some(job);
         }
         shared.arrived.wait(&mut queue);

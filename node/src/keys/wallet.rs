@@ -83,12 +83,17 @@ impl Wallet {
         to_address(network.params(), &Policy::single(public).hash())
     }
 
+    /// The index of the newest owner key made for `name`.
+    pub fn owner_index_of(&self, network: Network, name: &Name) -> Option<u32> {
+        let made = self.entries(network).filter(|entry| entry.role == Role::Owner && entry.name.as_ref() == Some(name));
+        made.last().map(|entry| entry.index)
+    }
+
     /// The index of the owner key for `name`: the newest made for it before, or else the next unused one. The same name
     /// gets the same key, so an interrupted registration can be taken up again.
     pub fn index_for(&mut self, network: Network, name: &Name) -> Result<u32, WalletError> {
-        let made = self.entries(network).filter(|e| e.role == Role::Owner && e.name.as_ref() == Some(name)).last();
-        match made {
-            Some(entry) => Ok(entry.index),
+        match self.owner_index_of(network, name) {
+            Some(index) => Ok(index),
             None => self.hand_out(network, Role::Owner, Some(name.clone())),
         }
     }

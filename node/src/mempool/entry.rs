@@ -1,27 +1,17 @@
 //! One transaction of the mempool, and why transactions are refused or leave.
 
+use std::cmp::Reverse;
+
 use ledger::{
-    block::HeaderCore,
     codec::encode,
-    hash::{Hash, TxId, WitnessTxId},
+    hash::{Key, TxId, WitnessTxId},
     params::Params,
-    pow::{Scratch, pow_value},
-    price::{Prices, required_work},
     rules::{Violation, transaction::CheckedTransaction},
-    transaction::{Body, Transaction, share_commit},
+    transaction::Transaction,
 };
-use primitive_types::U256;
 
+use super::{Kind, Purpose, Standing, Verdict};
 use crate::chain::TxOrigin;
-
-/// Whether a transaction can go into the next block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// It can.
-    Ready,
-    /// It is a REVEAL whose commit matures at this height.
-    WaitsUntil(u32),
-}
 
 /// A transaction of the mempool.
 #[derive(Clone, Debug)]
@@ -34,13 +24,18 @@ pub struct PoolTransaction {
     pub added_at: u64,
     /// Where it came from.
     pub origin: TxOrigin,
-    /// Work shown over work required, in 1/256; 256 for a REVEAL, which needs none.
-    pub work_ratio: u64,
     /// Whether it can go into the next block.
     pub standing: Standing,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Key of its name, of its commit for a COMMIT, or zeros for a ROLL: those with the same one go into a block one at a time.
+    pub(super) subject: Key,
     /// Order of arrival.
     pub(super) number: u64,
 }
+
+/// What decides who stays when the pool is full: the kinds kept longest, then work, then age.
+pub(super) type Rank = (bool, u64, Reverse<u64>);
 
 impl PoolTransaction {
     /// The transaction.
@@ -63,37 +58,56 @@ impl PoolTransaction {
         encode(self.transaction())
     }
 
-    /// What decides who stays when the pool is full: reveals (paid for by their commits), then work, then age.
-    pub(super) fn rank(&self) -> (bool, u64, std::cmp::Reverse<u64>) {
-        let is_reveal = matches!(self.transaction().body(), Body::Reveal { .. });
-        (is_reveal, self.work_ratio, std::cmp::Reverse(self.number))
+    /// What the state said of it last.
+    pub fn verdict(&self) -> Verdict {
+        Verdict { standing: self.standing, purpose: self.purpose }
     }
-}
 
-/// Work that a checked transaction shows over what it must show, in 1/256.
-pub fn work_ratio(params: &Params, chain_id: &Hash, checked: &CheckedTransaction, at: Prices, s: &mut Scratch) -> u64 {
-    let transaction = checked.transaction();
-    let (Some(share), Some(required)) = (transaction.share(), required_work(params, transaction.body(), at)) else {
-        return 256;
-    };
-    let core: HeaderCore = share.to_core(share_commit(chain_id, &checked.anchor(), &checked.txid()));
-    let value = pow_value(params.algorithm, chain_id, &core, s);
-    let done = U256::MAX / value.max(U256::one());
-    let ratio = done.saturating_mul(U256::from(256)) / U256::from(required.max(1));
-    u64::try_from(ratio).unwrap_or(u64::MAX)
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.purpose.kind()
+    }
+
+    /// Work shown over work required, in 1/256; 256 for a REVEAL, which needs none.
+    pub fn work_ratio(&self) -> u64 {
+        self.checked.work_ratio()
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        (self.kind().is_kept_longest(), self.work_ratio(), Reverse(self.number))
+    }
+
+    /// The last block that could take it: a REVEAL lives as long as its commit, anything else as its anchor.
+    pub(super) fn last_height(&self, params: &Params) -> u32 {
+        match &self.purpose {
+            Purpose::Reveal(place) => place.precedence.0.saturating_add(params.commit_ttl),
+            Purpose::Other(_) => self.transaction().anchor().height.saturating_add(params.anchor_window),
+        }
+    }
 }
 
 /// Why the pool does not take a valid transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolRefusal {
-    /// The same transaction is there, perhaps with other signatures or other work.
+    /// The same transaction is there, perhaps with other signatures or about as much work.
     #[error("the transaction is in the mempool already")]
     Known,
-    /// The name has its share.
-    #[error("the mempool already holds {max} transactions for this name")]
-    NameFull {
-        /// Most transactions per name.
-        max: usize,
+    /// The name has all its transactions of this kind, and they show more work.
+    #[error(
+        "the mempool holds {places} transactions of this kind for the name; \
+         another must show {least_ratio}/256 of the work that the rules require"
+    )]
+    KindFull {
+        /// Places for this kind.
+        places: usize,
+        /// Work over required work that would get in, in 1/256.
+        least_ratio: u64,
+    },
+    /// The name has all its REVEALs, and their commits are earlier.
+    #[error("the mempool holds {places} reveals for the name whose commits are earlier")]
+    LaterReveal {
+        /// Places for REVEALs.
+        places: usize,
     },
     /// Another transaction for the same commit is there.
     #[error("the mempool already holds a transaction for this commit")]
@@ -102,8 +116,11 @@ pub enum PoolRefusal {
     #[error("the peer has used up its share of the mempool")]
     PeerShare,
     /// Everything in the full pool shows more work.
-    #[error("the mempool is full of transactions with more work")]
-    Full,
+    #[error("the mempool is full of transactions with more work; another must show {least_ratio}/256 of the required")]
+    Full {
+        /// Work over required work that would get in now, in 1/256; `u64::MAX` if no work would.
+        least_ratio: u64,
+    },
 }
 
 impl PoolRefusal {
@@ -111,10 +128,21 @@ impl PoolRefusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Known => "already_in_mempool",
-            Self::NameFull { .. } => "mempool_name_full",
+            Self::KindFull { .. } => "mempool_name_full",
+            Self::LaterReveal { .. } => "mempool_later_reveal",
             Self::CommitTaken => "mempool_commit_taken",
             Self::PeerShare => "mempool_peer_share",
-            Self::Full => "mempool_full",
+            Self::Full { .. } => "mempool_full",
+        }
+    }
+
+    /// Work over required work that would have been enough, in 1/256, if more work helps.
+    pub fn least_ratio(&self) -> Option<u64> {
+        match self {
+            Self::KindFull { least_ratio, .. } | Self::Full { least_ratio } => {
+                Some(*least_ratio).filter(|ratio| *ratio < u64::MAX)
+            }
+            Self::Known | Self::LaterReveal { .. } | Self::CommitTaken | Self::PeerShare => None,
         }
     }
 }
@@ -127,10 +155,10 @@ pub enum Removal {
         /// The block's height.
         height: u32,
     },
-    /// Its anchor is too old for any further block, or in a branch that was left.
+    /// Its anchor is too old for any further block, or in a branch that was left; or a REVEAL's commit is.
     AnchorGone,
     /// It breaks a rule now.
     Invalid(Violation),
-    /// Others show more work, and the pool is full.
+    /// Others show more work, or have earlier commits.
     Evicted,
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use ledger::hash::TxId;
+use ledger::hash::{TxId, WitnessTxId};
 use parking_lot::RwLock;
 
 use super::PoolTransaction;
@@ -21,29 +21,43 @@ pub struct MempoolView {
 
 #[derive(Debug, Default)]
 struct Shared {
-    entries: RwLock<HashMap<TxId, Arc<PoolTransaction>>>,
+    table: RwLock<Table>,
     bytes: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<TxId, Arc<PoolTransaction>>,
+    /// Peers ask by the id of the exact bytes; looking through the whole pool for each would be cheap for them only.
+    txids: HashMap<WitnessTxId, TxId>,
 }
 
 impl MempoolView {
     /// The transaction with this id.
     pub fn get(&self, txid: &TxId) -> Option<Arc<PoolTransaction>> {
-        self.shared.entries.read().get(txid).cloned()
+        self.shared.table.read().entries.get(txid).cloned()
+    }
+
+    /// The transactions with these exact bytes, as far as they are there, in the order asked for.
+    pub fn with_bytes(&self, wtxids: &[WitnessTxId]) -> Vec<Arc<PoolTransaction>> {
+        let table = self.shared.table.read();
+        let find = |wtxid| table.entries.get(table.txids.get(wtxid)?).cloned();
+        wtxids.iter().filter_map(find).collect()
     }
 
     /// Whether a transaction with this id is there.
     pub fn contains(&self, txid: &TxId) -> bool {
-        self.shared.entries.read().contains_key(txid)
+        self.shared.table.read().entries.contains_key(txid)
     }
 
     /// All transactions, in no particular order.
     pub fn all(&self) -> Vec<Arc<PoolTransaction>> {
-        self.shared.entries.read().values().cloned().collect()
+        self.shared.table.read().entries.values().cloned().collect()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.shared.entries.read().len()
+        self.shared.table.read().entries.len()
     }
 
     /// Their bytes.
@@ -52,12 +66,19 @@ impl MempoolView {
     }
 
     pub(super) fn put(&self, entry: Arc<PoolTransaction>, bytes: usize) {
-        self.shared.entries.write().insert(entry.txid(), entry);
+        let mut table = self.shared.table.write();
+        table.txids.insert(entry.wtxid(), entry.txid());
+        table.entries.insert(entry.txid(), entry);
+        drop(table);
         self.shared.bytes.store(bytes, Relaxed);
     }
 
     pub(super) fn take(&self, txid: &TxId, bytes: usize) {
-        self.shared.entries.write().remove(txid);
+        let mut table = self.shared.table.write();
+        if let Some(entry) = table.entries.remove(txid) {
+            table.txids.remove(&entry.wtxid());
+        }
+        drop(table);
         self.shared.bytes.store(bytes, Relaxed);
     }
 }

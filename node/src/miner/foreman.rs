@@ -145,7 +145,7 @@ impl Foreman {
         self.posted.as_ref().is_some_and(|(job, since)| {
             let core = &job.template.header.core;
             core.prev == *tip
-                && core.share_commit == self.orders.share_commit()
+                && job.order.as_ref().map(|(order, _)| *order) == self.orders.next().map(|open| open.order)
                 && job.crew == crew
                 && job.duty == duty
                 && since.elapsed() < REBUILD
@@ -181,7 +181,9 @@ impl Foreman {
     async fn take(&mut self, find: Find) {
         match find {
             Find::Share(job, core) => {
-                self.orders.fill(core.share_commit, Share::of(&core));
+                if let Some((order, _)) = &job.order {
+                    self.orders.fill(order, Share::of(&core));
+                }
                 debug!(share = %core.share_commit.short(), height = job.template.header.core.height, "share found");
             }
             Find::Block(job, core) if core.time > unix_now() => self.hold(job, core),

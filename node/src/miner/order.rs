@@ -16,6 +16,14 @@ pub struct WorkOrder {
     pub required_work: u64,
 }
 
+impl WorkOrder {
+    /// The same with more work, by a factor in 1/256.
+    pub fn times(self, ratio: u64) -> Self {
+        let work = u128::from(self.required_work) * u128::from(ratio);
+        Self { required_work: u64::try_from(work.div_ceil(256)).unwrap_or(u64::MAX), ..self }
+    }
+}
+
 /// An order not filled yet.
 pub(super) struct OpenOrder {
     pub(super) order: WorkOrder,
@@ -54,9 +62,9 @@ impl OrderBook {
         self.next().map_or(NO_SHARE, |open| open.order.share_commit)
     }
 
-    /// Hands a share to whoever ordered it.
-    pub(super) fn fill(&mut self, share_commit: Hash, share: Share) {
-        if let Some(index) = self.open.iter().position(|open| open.order.share_commit == share_commit) {
+    /// Hands a share to whoever ordered it. An order for more work commits to the same; it is another order.
+    pub(super) fn fill(&mut self, order: &WorkOrder, share: Share) {
+        if let Some(index) = self.open.iter().position(|open| open.order == *order && !open.found.is_closed()) {
             // Nobody waiting means that the order was cancelled a moment ago.
             let _ = self.open.remove(index).found.send(share);
         }
@@ -87,10 +95,26 @@ mod tests {
             })
             .into();
         assert_eq!(book.share_commit(), Hash([2; 32]));
-        book.fill(Hash([2; 32]), share());
+        book.fill(&order(2, 9), share());
         assert_eq!(book.share_commit(), Hash([3; 32]));
         drop(waiters);
         book.drop_cancelled();
         assert_eq!(book.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_order_for_more_work_is_another_order() {
+        let mut book = OrderBook::default();
+        let (low, high) = (order(1, 100), order(1, 100).times(288));
+        assert_eq!(high.required_work, 113, "rounded up");
+        let (found, first) = oneshot::channel();
+        book.add(low, Arc::default(), found);
+        drop(first);
+        let (found, mut second) = oneshot::channel();
+        book.add(high, Arc::default(), found);
+        book.fill(&low, share());
+        assert!(second.try_recv().is_err(), "a share of less work is not what was ordered");
+        book.fill(&high, share());
+        assert!(second.await.is_ok());
     }
 }

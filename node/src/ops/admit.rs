@@ -6,12 +6,13 @@ use ledger::{
     name::Name,
     pow::Scratch,
     rules::transaction::{self, AnchorBlock},
+    state::NameState,
     transaction::{Body, Transaction},
 };
 
 use super::{
     failure::{Failure, OpsError},
-    record::{ChangePlan, Plan, RegisterPlan},
+    record::{ChangePlan, Plan, RegisterPlan, RenewPlan},
     sight,
     step::Rules,
 };
@@ -38,6 +39,11 @@ pub enum Request {
         /// Signed; its share means nothing.
         transaction: Box<Transaction>,
     },
+    /// Renew a name, whoever owns it: that takes work and no signature.
+    Renew {
+        /// The name.
+        name: Name,
+    },
 }
 
 /// A request to go on with an operation.
@@ -50,13 +56,24 @@ pub struct ResumeRequest {
 /// Gives the block of the active chain at a height.
 pub(super) type BlockAt<'a> = &'a dyn Fn(u32) -> Result<Option<sight::AnchorBlock>, StoreError>;
 
+/// What a request is judged against.
+pub(super) struct Grounds<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) block_at: BlockAt<'a>,
+    /// Where a commit or a renewal costs least now.
+    pub(super) cheapest_anchor: sight::AnchorBlock,
+    /// Gives a name's entry.
+    pub(super) name_state: &'a dyn Fn(&Name) -> Result<Option<NameState>, StoreError>,
+}
+
 /// Turns a request into a plan, if what was sent is consistent and signed.
-pub(super) fn plan(rules: &Rules, request: Request, block_at: BlockAt<'_>) -> Result<Plan, OpsError> {
+pub(super) fn plan(grounds: &Grounds<'_>, request: Request) -> Result<Plan, OpsError> {
+    let Grounds { rules, block_at, cheapest_anchor, name_state } = *grounds;
     match request {
         Request::Register { name, class, commit_hash, commit_anchor, reveal } => {
-            let anchor = checked_reveal(rules, &reveal, block_at)?;
-            let commit_anchor = block_at(commit_anchor)?.map_or(anchor.at, |block| block.at);
-            let plan = RegisterPlan { reveal: *reveal, commit_anchor, commit: None };
+            checked_reveal(rules, &reveal, block_at)?;
+            let commit_anchor = block_at(commit_anchor)?.map_or(cheapest_anchor.at, |block| block.at);
+            let plan = RegisterPlan { reveal: *reveal, commit_anchor, commit: None, correction: None };
             let terms = plan.terms(&rules.chain_id);
             same("name", &name, terms.name)?;
             same("class", &class, &terms.class)?;
@@ -66,6 +83,11 @@ pub(super) fn plan(rules: &Rules, request: Request, block_at: BlockAt<'_>) -> Re
         Request::Change { transaction } => {
             let anchor = checked_change(rules, &transaction, block_at)?;
             Ok(Plan::Change(ChangePlan { transaction: *transaction, anchor: anchor.at, is_worked: false }))
+        }
+        Request::Renew { name } => {
+            let state = name_state(&name)?;
+            let state = state.ok_or_else(|| OpsError::Forbidden(Failure::no_such_name(name.as_str())))?;
+            Ok(Plan::Renew(RenewPlan { name, expires_at: state.expires_at, anchor: cheapest_anchor.at, renewal: None }))
         }
     }
 }
@@ -78,6 +100,13 @@ pub(super) fn resigned(
     block_at: BlockAt<'_>,
 ) -> Result<Plan, OpsError> {
     match plan {
+        Plan::Register(old) if !matches!(transaction.body(), Body::Reveal { .. }) => {
+            let anchor = checked_change(rules, &transaction, block_at)?;
+            same("name", &transaction.body().name(), &old.reveal.body().name())?;
+            same("type", &transaction.body().type_name(), &"UPDATE")?;
+            let correction = Some(ChangePlan { transaction, anchor: anchor.at, is_worked: false });
+            Ok(Plan::Register(RegisterPlan { correction, ..old.clone() }))
+        }
         Plan::Register(old) => {
             checked_reveal(rules, &transaction, block_at)?;
             let new = RegisterPlan { reveal: transaction, ..old.clone() };
@@ -92,10 +121,11 @@ pub(super) fn resigned(
             same("type", &transaction.body().type_id(), &old.transaction.body().type_id())?;
             Ok(Plan::Change(ChangePlan { transaction, anchor: anchor.at, is_worked: false }))
         }
+        Plan::Renew(_) => Err(invalid("not_signed", "a renewal carries no signature", "Anybody's work renews a name.")),
     }
 }
 
-fn checked_reveal(rules: &Rules, reveal: &Transaction, block_at: BlockAt<'_>) -> Result<sight::AnchorBlock, OpsError> {
+fn checked_reveal(rules: &Rules, reveal: &Transaction, block_at: BlockAt<'_>) -> Result<(), OpsError> {
     if !matches!(reveal.body(), Body::Reveal { .. }) {
         return Err(invalid("not_a_reveal", "the transaction is not a REVEAL", ""));
     }
@@ -103,7 +133,7 @@ fn checked_reveal(rules: &Rules, reveal: &Transaction, block_at: BlockAt<'_>) ->
     let block = AnchorBlock { hash: anchor.at.hash, prices: anchor.prices };
     let mut scratch = Scratch::default();
     match transaction::check(rules.params, &rules.chain_id, reveal.clone(), &block, &mut scratch) {
-        Ok(_) => Ok(anchor),
+        Ok(_) => Ok(()),
         Err(violation) => Err(invalid(violation.code(), &violation.to_string(), "The rules refuse it.")),
     }
 }

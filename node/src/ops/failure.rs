@@ -1,6 +1,6 @@
 //! Refusals and failures, in words that help.
 
-use ledger::rules::Violation;
+use ledger::{name::Name, rules::Violation, transaction::Body};
 use serde::{Deserialize, Serialize};
 
 use crate::{miner::MinerStopped, store::StoreError};
@@ -56,7 +56,7 @@ impl Failure {
         Self::new(
             "commit_expired",
             format!("the commit for {name} expired at height {until} before its reveal was in a block"),
-            "The node was not running or not synced for too long, or the reveal was not signed anew in time.",
+            "The node was not running or not synced for too long.",
             format!("namectl register {name}"),
         )
     }
@@ -92,11 +92,26 @@ impl Failure {
         )
     }
 
-    pub(super) fn needs_signature(anchor: u32, window: u32) -> Self {
+    /// A signed change has outlived its anchor. The caller knows the operation and so the command that signs it again.
+    pub(super) fn needs_signature(body: &Body, anchor: u32, last: u32) -> Self {
+        let name = body.name().map(Name::as_str).unwrap_or_default();
         Self::new(
             "needs_signature",
-            "the signature is too old",
-            format!("It was made for block {anchor} and counts for {window} blocks after it, on that branch only."),
+            format!("the signature of this {} of {name} is too old and must be made again", body.type_name()),
+            format!(
+                "It was made for block {anchor} and counts until block {last}, on that branch only; the work took \
+                 longer, or the node was not running. Nothing was lost but time."
+            ),
+            "namectl ops resume",
+        )
+    }
+
+    /// The name is held by this owner, but by an older REVEAL than the one signed here (protocol §4.1).
+    pub(super) fn older_reveal(name: &str) -> Self {
+        Self::new(
+            "older_reveal",
+            format!("{name} is yours, but with the operator or the records of an earlier registration"),
+            "An older reveal signed by the same key won the name. What differs must be changed by a signed UPDATE.",
             "namectl ops resume",
         )
     }

@@ -99,6 +99,8 @@ pub enum Plan {
     Register(RegisterPlan),
     /// Change one.
     Change(ChangePlan),
+    /// Add a term to one. Nobody signs that.
+    Renew(RenewPlan),
 }
 
 /// A registration.
@@ -112,6 +114,24 @@ pub struct RegisterPlan {
     /// The commit, once its work is found.
     #[serde(with = "optional_transaction_hex", default)]
     pub commit: Option<Transaction>,
+    /// The UPDATE that puts right what an older reveal of the same owner brought back (protocol §4.1).
+    #[serde(default)]
+    pub correction: Option<ChangePlan>,
+}
+
+/// A renewal: work and nothing else, so that the node needs no key for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RenewPlan {
+    /// The name.
+    #[serde(with = "name_text")]
+    pub name: Name,
+    /// The end of the term that is extended.
+    pub expires_at: u32,
+    /// Where the renewal is anchored. The node moves it as it likes.
+    pub anchor: AnchorRef,
+    /// The renewal, once its work is found.
+    #[serde(with = "optional_transaction_hex", default)]
+    pub renewal: Option<Transaction>,
 }
 
 /// A change.
@@ -192,17 +212,23 @@ impl Record {
         }
     }
 
-    /// What its owner signed.
-    pub fn signed(&self) -> &Transaction {
+    /// What its owner signed last; nothing for a renewal.
+    pub fn signed(&self) -> Option<&Transaction> {
         match &self.plan {
-            Plan::Register(plan) => &plan.reveal,
-            Plan::Change(plan) => &plan.transaction,
+            Plan::Register(plan) => Some(plan.correction.as_ref().map_or(&plan.reveal, |change| &change.transaction)),
+            Plan::Change(plan) => Some(&plan.transaction),
+            Plan::Renew(_) => None,
         }
     }
 
     /// The name concerned.
     pub fn name(&self) -> &Name {
-        self.signed().body().name().expect("only bodies that show a name are admitted")
+        match &self.plan {
+            Plan::Register(plan) => plan.reveal.body().name(),
+            Plan::Change(plan) => plan.transaction.body().name(),
+            Plan::Renew(plan) => Some(&plan.name),
+        }
+        .expect("only bodies that show a name are admitted")
     }
 
     /// `register`, or the change in lower case.
@@ -210,26 +236,47 @@ impl Record {
         match &self.plan {
             Plan::Register(_) => "register".to_owned(),
             Plan::Change(plan) => plan.transaction.body().type_name().to_ascii_lowercase(),
+            Plan::Renew(_) => "renew".to_owned(),
         }
     }
 
-    /// The anchor of what its owner signed.
-    pub fn signed_anchor_height(&self) -> u32 {
+    /// The signed change whose anchor grows old: a REVEAL's never does (protocol §4.1).
+    pub fn signed_change(&self) -> Option<&ChangePlan> {
         match &self.plan {
-            Plan::Register(plan) => plan.reveal.anchor().height,
-            Plan::Change(plan) => plan.anchor.height,
+            Plan::Register(plan) => plan.correction.as_ref(),
+            Plan::Change(plan) => Some(plan),
+            Plan::Renew(_) => None,
+        }
+    }
+
+    /// The transaction that work alone pays for: where it is anchored, and itself once its work is found.
+    pub fn unsigned(&self) -> Option<(AnchorRef, Option<&Transaction>)> {
+        match &self.plan {
+            Plan::Register(plan) => Some((plan.commit_anchor, plan.commit.as_ref())),
+            Plan::Renew(plan) => Some((plan.anchor, plan.renewal.as_ref())),
+            Plan::Change(_) => None,
         }
     }
 
     /// Ids of its transactions, as far as they exist.
     pub fn txids(&self) -> Vec<(Role, TxId)> {
+        let id = |role, transaction: &Transaction| (role, transaction.txid());
         match &self.plan {
             Plan::Register(plan) => {
-                let commit = plan.commit.as_ref().map(|commit| (Role::Commit, commit.txid()));
-                commit.into_iter().chain([(Role::Reveal, plan.reveal.txid())]).collect()
+                let commit = plan.commit.as_ref().map(|commit| id(Role::Commit, commit));
+                let change = plan.correction.as_ref().map(|change| id(Role::Change, &change.transaction));
+                commit.into_iter().chain([id(Role::Reveal, &plan.reveal)]).chain(change).collect()
             }
-            Plan::Change(plan) => vec![(Role::Change, plan.transaction.txid())],
+            Plan::Change(plan) => vec![id(Role::Change, &plan.transaction)],
+            Plan::Renew(plan) => plan.renewal.iter().map(|renewal| id(Role::Change, renewal)).collect(),
         }
+    }
+}
+
+impl RenewPlan {
+    /// The body of the renewal.
+    pub fn body(&self) -> Body {
+        Body::Renew { name: self.name.clone(), expires_at: self.expires_at }
     }
 }
 
@@ -279,6 +326,19 @@ mod hash_hex {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<BlockHash, D::Error> {
         String::deserialize(d)?.parse().map_err(D::Error::custom)
+    }
+}
+
+mod name_text {
+    use super::Name;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(name: &Name, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(name.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Name, D::Error> {
+        Name::new(&String::deserialize(d)?).map_err(D::Error::custom)
     }
 }
 

@@ -6,7 +6,8 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ledger::{params::Params, transaction::Transaction};
+use ledger::{hash::BlockHash, params::Params, transaction::Transaction};
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -19,14 +20,14 @@ use super::{
     failure::Failure,
     handle::{COMMANDS, Command, Published},
     journal::{Journal, Rows},
-    record::AnchorRef,
-    sight::{self, Sight},
+    record::{AnchorRef, Role},
+    sight::{self, AnchorBlock, Sight},
     step::{Next, Rules, Step, step},
 };
 use crate::{
-    chain::{ChainHandle, TxOrigin, TxRejection},
+    chain::{ChainHandle, ChainView, TxOrigin, TxRejection},
     mempool::PoolRefusal,
-    miner::MinerHandle,
+    miner::{MinerHandle, WorkOrder},
     store::{Kv, StoreError},
 };
 use active::{Active, Worked, unix_ms, unix_now};
@@ -84,6 +85,7 @@ struct Runner {
     miner: MinerHandle,
     synced: watch::Receiver<bool>,
     active: BTreeMap<OpId, Active>,
+    cheapest: Cheapest,
     published: Arc<Published>,
     worked_out: mpsc::Sender<Worked>,
 }
@@ -106,6 +108,7 @@ impl Runner {
             miner,
             synced,
             active: BTreeMap::new(),
+            cheapest: Cheapest::default(),
             published: Arc::new(Published::new()),
             worked_out,
         };
@@ -160,8 +163,7 @@ impl Runner {
         if !*self.synced.borrow() {
             return Err(OpsError::NotSynced);
         }
-        let reader = self.chain.reader();
-        let plan = admit::plan(&self.rules, request, &|height| sight::block_at(&reader.view(), height))?;
+        let plan = self.plan(request)?;
         let twin = self.active.values().find(|active| is_same(&self.rules, &active.record.plan, &plan));
         let twin = twin.map(|active| active.record.clone());
         if let Some(twin) = twin.as_ref().filter(|twin| twin.state != State::Failed) {
@@ -189,6 +191,18 @@ impl Runner {
         Ok(self.view(id))
     }
 
+    fn plan(&mut self, request: Request) -> Result<Plan, OpsError> {
+        let (cheapest_anchor, reader) = (self.cheapest_anchor()?, self.chain.reader());
+        let view = reader.view();
+        let grounds = admit::Grounds {
+            rules: &self.rules,
+            block_at: &|height| sight::block_at(&view, height),
+            cheapest_anchor,
+            name_state: &|name| view.name_state(name),
+        };
+        admit::plan(&grounds, request)
+    }
+
     fn cancel(&mut self, id: OpId) -> Result<Arc<View>, OpsError> {
         let record = self.open_record(id)?;
         let cancelled = Record { state: State::Cancelled, is_settled: true, updated_at: unix_now(), ..record };
@@ -206,10 +220,7 @@ impl Runner {
             let reader = self.chain.reader();
             let block_at = |height| sight::block_at(&reader.view(), height);
             let plan = admit::resigned(&self.rules, &record.plan, *transaction, &block_at)?;
-            if matches!(plan, Plan::Change(_)) {
-                // What is searched for pays for the old signature's anchor. A commit is not signed: its search goes on.
-                self.stop_search(id);
-            }
+            // A share that is found for the old signature's anchor pays for nothing and is dropped when it comes.
             self.store(Record { plan, refusals: 0, failure: None, ..record })?;
         }
         self.advance(id).await;
@@ -289,20 +300,37 @@ impl Runner {
     async fn advance_once(&mut self, id: OpId) -> Result<Pace, OpsError> {
         let Some(active) = self.active.get(&id) else { return Ok(Pace::Rest) };
         let record = active.record.clone();
-        let taken = step(&self.rules, &record, &self.look(&record)?);
+        let sight = self.look(&record)?;
+        let taken = step(&self.rules, &record, &sight);
         let record = self.note(record, &taken)?;
         match taken.next {
             Next::Wait => self.stop_search(id),
             Next::Settle => self.settle(record)?,
             Next::Work(order) => self.search(id, order).await?,
             Next::Reanchor(anchor) => return self.reanchor(record, anchor),
-            Next::Publish(_, transaction) => {
-                self.stop_search(id);
+            Next::Publish(role, transaction) => {
+                let order = self.order_for(role, &transaction, &sight);
                 let outcome = self.chain.submit_transaction(*transaction, TxOrigin::Local).await;
+                match order.zip(outcome.as_ref().err().and_then(TxRejection::least_ratio)) {
+                    // Every place is taken by more work: more of it is searched for, and this is sent again with each
+                    // new tip meanwhile (protocol §10).
+                    Some((order, ratio)) => self.search(id, order.times(ratio)).await?,
+                    None => self.stop_search(id),
+                }
                 self.judge(record, outcome.err())?;
             }
         }
         Ok(Pace::Rest)
+    }
+
+    /// What work a transaction that is published must show.
+    fn order_for(&self, role: Role, transaction: &Transaction, sight: &Sight) -> Option<WorkOrder> {
+        let is_signed = transaction.body().needs_signature();
+        let anchor = if is_signed { sight.signed_anchor } else { sight.unsigned_anchor };
+        match role {
+            Role::Commit | Role::Change => self.rules.order(transaction.body(), &anchor?),
+            Role::Reveal => None,
+        }
     }
 
     /// Writes down where the operation stands, if that is new.
@@ -313,7 +341,13 @@ impl Runner {
         if new.state != taken.state {
             new.state = taken.state;
             new.updated_at = unix_now();
-            info!(operation = %new.id, name = %new.name(), state = new.state.as_str(), "operation");
+            let (operation, name, state) = (new.id, new.name(), new.state.as_str());
+            match &new.failure {
+                Some(failure) => {
+                    warn!(%operation, %name, state, message = failure.message, fix = ?failure.fix, "operation")
+                }
+                None => info!(%operation, %name, state, "operation"),
+            }
         }
         if new != record {
             self.store(new.clone())?;
@@ -332,9 +366,11 @@ impl Runner {
 
     fn reanchor(&mut self, mut record: Record, anchor: AnchorRef) -> Result<Pace, OpsError> {
         self.stop_search(record.id);
-        if let Plan::Register(plan) = &mut record.plan {
-            plan.commit_anchor = anchor;
-            plan.commit = None;
+        match &mut record.plan {
+            Plan::Register(plan) => (plan.commit_anchor, plan.commit) = (anchor, None),
+            Plan::Renew(plan) => (plan.anchor, plan.renewal) = (anchor, None),
+            // A signature names its anchor.
+            Plan::Change(_) => {}
         }
         self.store(record)?;
         Ok(Pace::Again)
@@ -359,7 +395,7 @@ impl Runner {
         self.settle(Record { state: State::Failed, failure, refusals, updated_at: unix_now(), ..record })
     }
 
-    async fn search(&mut self, id: OpId, order: crate::miner::WorkOrder) -> Result<(), OpsError> {
+    async fn search(&mut self, id: OpId, order: WorkOrder) -> Result<(), OpsError> {
         let Some(active) = self.active.get_mut(&id) else { return Ok(()) };
         if !active.is_searching_for(&order) {
             let ticket = self.miner.work(order).await?;
@@ -376,7 +412,13 @@ impl Runner {
 
     fn look(&self, record: &Record) -> Result<Sight, OpsError> {
         let reader = self.chain.reader();
-        Ok(sight::look(&reader.view(), &reader.mempool(), &self.rules, record)?)
+        let view = reader.view();
+        let cheapest = self.cheapest.at(&view, self.rules.params)?;
+        Ok(sight::look(&view, &reader.mempool(), &self.rules, record, cheapest)?)
+    }
+
+    fn cheapest_anchor(&self) -> Result<AnchorBlock, StoreError> {
+        self.cheapest.at(&self.chain.reader().view(), self.rules.params)
     }
 
     /// Writes a record to disk, then shows it.
@@ -430,6 +472,23 @@ impl Runner {
     }
 }
 
+/// The cheapest anchor, kept for as long as the tip stays: it is the same for every operation.
+#[derive(Default)]
+struct Cheapest(Mutex<Option<(BlockHash, AnchorBlock)>>);
+
+impl Cheapest {
+    fn at(&self, view: &ChainView<'_>, params: &Params) -> Result<AnchorBlock, StoreError> {
+        let tip = view.tip()?.hash;
+        let mut kept = self.0.lock();
+        if let Some((_, anchor)) = kept.filter(|(of, _)| *of == tip) {
+            return Ok(anchor);
+        }
+        let anchor = sight::cheapest_anchor(view, params)?;
+        *kept = Some((tip, anchor));
+        Ok(anchor)
+    }
+}
+
 /// Whether to step again at once.
 enum Pace {
     Again,
@@ -449,7 +508,10 @@ fn is_same(rules: &Rules, a: &Plan, b: &Plan) -> bool {
             a.terms(&rules.chain_id).commit_hash == b.terms(&rules.chain_id).commit_hash
         }
         (Plan::Change(a), Plan::Change(b)) => same_change(&a.transaction, &b.transaction),
-        (Plan::Register(_), Plan::Change(_)) | (Plan::Change(_), Plan::Register(_)) => false,
+        (Plan::Renew(a), Plan::Renew(b)) => (&a.name, a.expires_at) == (&b.name, b.expires_at),
+        (Plan::Register(_), Plan::Change(_) | Plan::Renew(_))
+        | (Plan::Change(_), Plan::Register(_) | Plan::Renew(_))
+        | (Plan::Renew(_), Plan::Register(_) | Plan::Change(_)) => false,
     }
 }
 

@@ -2,13 +2,15 @@
 
 mod change;
 mod register;
+mod renew;
 #[cfg(test)]
 mod tests;
+mod unsigned;
 
 use ledger::{
-    hash::{BlockHash, Hash},
+    hash::Hash,
     params::Params,
-    price::{Prices, required_work},
+    price::required_work,
     transaction::{Body, Transaction, share_commit, txid},
 };
 
@@ -63,9 +65,14 @@ impl Rules {
     }
 
     /// What work for `body`, anchored at a block, must show. `None` for bodies that need none.
-    pub fn order(&self, body: &Body, height: u32, hash: &BlockHash, prices: Prices) -> Option<WorkOrder> {
-        let required_work = required_work(self.params, body, prices)?;
-        Some(WorkOrder { share_commit: share_commit(&self.chain_id, hash, &txid(height, body)), required_work })
+    pub fn order(&self, body: &Body, anchor: &AnchorBlock) -> Option<WorkOrder> {
+        let required_work = required_work(self.params, body, anchor.prices)?;
+        Some(WorkOrder { share_commit: self.share_commit(body, &anchor.at), required_work })
+    }
+
+    /// What work for `body`, anchored at a block, must commit to.
+    pub fn share_commit(&self, body: &Body, anchor: &AnchorRef) -> Hash {
+        share_commit(&self.chain_id, &anchor.hash, &txid(anchor.height, body))
     }
 }
 
@@ -74,7 +81,13 @@ pub fn step(rules: &Rules, record: &Record, sight: &Sight) -> Step {
     let mut step = match &record.plan {
         Plan::Register(plan) => register::step(rules, plan, sight),
         Plan::Change(plan) => change::step(rules, plan, sight),
+        Plan::Renew(plan) => renew::step(rules, plan, sight),
     };
+    if step.state == State::NeedsSignature {
+        // The words that the failure was made with do not know the operation.
+        let fix = vec![format!("namectl ops resume {}", record.id)];
+        step.failure = step.failure.map(|failure| Failure { fix, ..failure });
+    }
     if step.state == State::Failed && was_done(record) {
         step.failure = step.failure.map(|cause| Failure::lost_to_reorg(record.name().as_str(), &cause));
     }
@@ -98,8 +111,23 @@ impl Step {
         Self { state: State::Failed, next, milestones, failure: Some(failure) }
     }
 
+    /// In a block. Done counts at once, but is watched until no ordinary reorganisation reaches it.
+    fn done(rules: &Rules, sight: &Sight, height: u32) -> Self {
+        let milestones = Milestones { commit_height: Some(height), ..Milestones::default() };
+        let next = if is_buried(rules, height, sight.next) { Next::Settle } else { Next::Wait };
+        Self::new(State::Done, next, milestones)
+    }
+
     fn ask_for_signature(failure: Failure, milestones: Milestones) -> Self {
         Self { state: State::NeedsSignature, next: Next::Wait, milestones, failure: Some(failure) }
+    }
+}
+
+/// Publishes a transaction unless it is there.
+fn publish(place: Place, role: Role, transaction: &Transaction) -> Next {
+    match place {
+        Place::Nowhere => Next::Publish(role, Box::new(transaction.clone())),
+        Place::Pool | Place::Block(_) => Next::Wait,
     }
 }
 

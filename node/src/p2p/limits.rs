@@ -154,7 +154,9 @@ fn cost(request: &Request) -> i64 {
         Request::Status(_) => 1,
         Request::Headers { .. } => 4,
         Request::Bodies(hashes) => 1 + hashes.len() as i64 / 4,
-        Request::Transactions(_) => 2,
+        // Without ids the whole pool is looked through for some of it.
+        Request::Transactions(ids) if ids.is_empty() => 16,
+        Request::Transactions(ids) => 2 + ids.len() as i64 / 8,
         Request::Proof { .. } | Request::Start(_) => 4,
         Request::Addresses => 64,
     }
@@ -175,6 +177,12 @@ mod tests {
         seen.dedup();
         assert_eq!(seen, [Admission::Serve, Admission::Refuse, Admission::Flood]);
         assert_eq!(limits.admit(Millis(60_000), &peer, &Request::Addresses), Admission::Serve);
+    }
+
+    #[test]
+    fn questions_about_the_pool_cost_what_they_take() {
+        let ids = |count| Request::Transactions(vec![ledger::hash::WitnessTxId([7; 32]); count]);
+        assert_eq!([0, 1, 64].map(|count| cost(&ids(count))), [16, 2, 10]);
     }
 
     #[test]

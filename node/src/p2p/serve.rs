@@ -48,12 +48,14 @@ fn bodies(reader: &ChainReader, hashes: &[BlockHash]) -> Option<Response> {
 
 /// The pooled transactions with these ids; without ids, some of the pool, at random so that askers get to all in time.
 fn transactions(reader: &ChainReader, ids: &[WitnessTxId]) -> Option<Response> {
-    let mut found = reader.mempool().all();
-    if ids.is_empty() {
-        found.shuffle(&mut rand::rngs::StdRng::seed_from_u64(seed()?));
+    let pool = reader.mempool();
+    let found = if ids.is_empty() {
+        let mut all = pool.all();
+        all.shuffle(&mut rand::rngs::StdRng::seed_from_u64(seed()?));
+        all
     } else {
-        found.retain(|tx| ids.contains(&tx.wtxid()));
-    }
+        pool.with_bytes(ids)
+    };
     Some(Response::Transactions(found.iter().take(MAX_TRANSACTIONS).map(|tx| tx.to_bytes()).collect()))
 }
 

@@ -43,8 +43,8 @@ struct Op {
     action: &'static str,
     state: &'static str,
     next: Vec<&'static str>,
-    hex: String,
-    transaction: Transaction,
+    hex: Option<String>,
+    body: Body,
     error: Option<Value>,
 }
 
@@ -59,6 +59,10 @@ pub struct Inner {
     pub forget_signature: bool,
     /// The next operation fails.
     pub fail_next: bool,
+    /// The next registration is won by an older reveal of the same owner, without records.
+    pub older_reveal: bool,
+    /// Commits that stand on the chain, and whether they are spent.
+    commits: BTreeMap<String, bool>,
     /// Operations stay where they are.
     pub stuck: bool,
     /// Requests that changed something.
@@ -90,6 +94,7 @@ impl FakeNode {
             .route("/v1/peers", get(peers))
             .route("/v1/names", get(names))
             .route("/v1/names/{name}", get(name))
+            .route("/v1/commits", post(commits))
             .route("/v1/operations", get(operations).post(start))
             .route("/v1/operations/{id}", get(operation))
             .route("/v1/operations/{id}/cancel", post(cancel))
@@ -187,8 +192,13 @@ fn checked(node: &Inner, hex: &str) -> Result<Transaction, (StatusCode, Json<Val
     let bad = |message: &str| refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_transaction", message);
     let tx: Transaction =
         from_hex(hex).and_then(|bytes| decode(&bytes).ok()).ok_or_else(|| bad("not a transaction"))?;
-    let anchor = block_hash(tx.anchor().height);
-    if !tx.anchor().matches(&anchor) || tx.anchor().height != node.height - params().anchor_depth {
+    let is_reveal = matches!(tx.body(), Body::Reveal { .. });
+    let (height, anchor) = if is_reveal {
+        (0, params().genesis_hash())
+    } else {
+        (node.height - params().anchor_depth, block_hash(tx.anchor().height))
+    };
+    if !tx.anchor().matches(&anchor) || tx.anchor().height != height {
         return Err(bad("wrong anchor"));
     }
     let digest = sighash(&params().chain_id(), &anchor, &tx.txid());
@@ -199,12 +209,21 @@ fn checked(node: &Inner, hex: &str) -> Result<Transaction, (StatusCode, Json<Val
 async fn start(State(node): Shared, Json(request): Json<Value>) -> Answer {
     let mut node = node.lock().expect("not poisoned");
     node.posts += 1;
+    if request["kind"] == "renew" {
+        return renew(&mut node, request["name"].as_str().unwrap_or_default());
+    }
     let register = request["kind"] == "register";
     let hex = request[if register { "reveal_hex" } else { "transaction_hex" }].as_str().unwrap_or_default().to_owned();
     let transaction = checked(&node, &hex)?;
     let action = may_apply(&node, &transaction, &request)
         .map_err(|why| refusal(StatusCode::UNPROCESSABLE_ENTITY, "rule", why))?;
-    let mut next = if register {
+    if register {
+        node.commits.entry(request["commit"]["commit_hash"].to_string().replace('"', "")).or_insert(false);
+    }
+    let older_reveal = register && std::mem::take(&mut node.older_reveal);
+    let mut next = if older_reveal {
+        vec!["older_reveal", "contest", "maturing", "broadcast"]
+    } else if register {
         vec!["done", "contest", "revealing", "maturing", "broadcast"]
     } else {
         vec!["done", "broadcast"]
@@ -216,9 +235,33 @@ async fn start(State(node): Shared, Json(request): Json<Value>) -> Answer {
         next = vec!["failed"];
     }
     let id = format!("01J9ZZZZ{:018}", node.operations.len());
-    node.operations.push(Op { id, action, state: "working", next, hex, transaction, error: None });
+    let body = transaction.body().clone();
+    node.operations.push(Op { id, action, state: "working", next, hex: Some(hex), body, error: None });
     let op = node.operations.last().expect("just pushed");
     Ok(Json(show(&node, op)))
+}
+
+/// A renewal needs no key.
+fn renew(node: &mut Inner, text: &str) -> Answer {
+    let name = Name::new(text).map_err(|error| refusal(StatusCode::BAD_REQUEST, "bad_name", &error.to_string()))?;
+    let held = node.names.get(&name);
+    let held = held.ok_or_else(|| refusal(StatusCode::UNPROCESSABLE_ENTITY, "name_not_found", "no such name"))?;
+    let body = Body::Renew { name, expires_at: held.expires_at };
+    let (id, next) = (format!("01J9ZZZZ{:018}", node.operations.len()), vec!["done", "broadcast"]);
+    node.operations.push(Op { id, action: "renew", state: "working", next, hex: None, body, error: None });
+    Ok(Json(show(node, node.operations.last().expect("just pushed"))))
+}
+
+async fn commits(State(node): Shared, Json(request): Json<Value>) -> Json<Value> {
+    let node = node.lock().expect("not poisoned");
+    let asked = request["commit_hashes"].as_array().cloned().unwrap_or_default();
+    assert!(asked.len() <= 2_048, "more than a node answers at once");
+    let standing: Vec<Value> = asked
+        .iter()
+        .filter_map(|hash| node.commits.get_key_value(hash.as_str()?))
+        .map(|(hash, spent)| json!({ "commit_hash": hash, "commit_height": 7, "spent": spent }))
+        .collect();
+    Json(json!({ "v": 1, "commits": standing, "height": node.height }))
 }
 
 /// The rules that matter here: who may sign, and with which number.
@@ -235,14 +278,18 @@ fn may_apply(node: &Inner, tx: &Transaction, request: &Value) -> Result<&'static
         };
     }
     let held = tx.body().name().and_then(|name| node.names.get(name)).ok_or("no such name")?;
-    if held.owner != signer || tx.body().seq() != Some(held.seq + 1) {
-        return Err("not the owner, or not the next number");
+    let lead = match tx.body() {
+        Body::Cancel { .. } => 1 << 10,
+        Body::Revoke { .. } => 1 << 11,
+        _ => 1 << 8,
+    };
+    if held.owner != signer || tx.body().seq().is_none_or(|seq| seq < held.seq + lead) {
+        return Err("not the owner, or not far enough ahead of an operator");
     }
     match tx.body() {
         Body::Update { .. } => Ok("update"),
         Body::Transfer { .. } => Ok("transfer"),
         Body::Cancel { .. } if held.pending.is_some() => Ok("cancel"),
-        Body::Renew { expires_at, .. } if *expires_at == held.expires_at => Ok("renew"),
         Body::Revoke { .. } => Ok("revoke"),
         _ => Err("not now"),
     }
@@ -250,7 +297,8 @@ fn may_apply(node: &Inner, tx: &Transaction, request: &Value) -> Result<&'static
 
 fn apply(node: &mut Inner, body: &Body) {
     let height = node.height;
-    if let Body::Reveal { name, owner, records, .. } = body {
+    if let Body::Reveal { name, owner, records, salt, .. } = body {
+        node.commits.insert(commit_hash(&params().chain_id(), salt, owner, name).to_string(), true);
         let held = Held {
             owner: *owner,
             pending: None,
@@ -263,7 +311,7 @@ fn apply(node: &mut Inner, body: &Body) {
         return;
     }
     let Some(held) = body.name().and_then(|name| node.names.get_mut(name)) else { return };
-    held.seq += 1;
+    held.seq = body.seq().unwrap_or(held.seq);
     match body {
         Body::Update { records: Some(records), .. } => held.records = records.clone(),
         Body::Transfer { owner, .. } => held.pending = Some((*owner, height + params().transfer_delay)),
@@ -283,7 +331,7 @@ fn show(node: &Inner, op: &Op) -> Value {
     let past = |states: &[&str]| !states.contains(&op.state);
     json!({
         "v": 1, "id": op.id, "kind": if op.action == "register" { "register" } else { "change" }, "action": op.action,
-        "name": op.transaction.body().name().map(Name::as_str), "state": op.state, "txids": [],
+        "name": op.body.name().map(Name::as_str), "state": op.state, "txids": [],
         "commit_height": past(&["working", "broadcast", "needs_signature", "failed"]).then_some(node.height - 1),
         "reveal_height": matches!(op.state, "contest" | "done").then_some(node.height),
         "progress": (op.state == "working").then(|| json!({ "hashes_done": 5, "expected_hashes": 10, "rate_hps": 4900.0, "eta_seconds": 3 })),
@@ -312,8 +360,18 @@ fn step(node: &mut Inner, at: usize) {
     node.operations[at].state = state;
     match state {
         "done" => {
-            let body = node.operations[at].transaction.body().clone();
+            let body = node.operations[at].body.clone();
             apply(node, &body);
+        }
+        "older_reveal" => {
+            let mut body = node.operations[at].body.clone();
+            if let Body::Reveal { records, .. } = &mut body {
+                *records = Records::empty();
+            }
+            apply(node, &body);
+            let op = &mut node.operations[at];
+            op.state = "needs_signature";
+            op.error = Some(json!({ "code": "older_reveal", "message": "an older reveal won", "why": "", "fix": [] }));
         }
         "failed" => {
             node.operations[at].error = Some(
@@ -347,11 +405,21 @@ async fn resume(State(node): Shared, Path(id): Path<String>, Json(request): Json
     let at = find(&node, &id)?;
     if let Some(hex) = request["transaction_hex"].as_str() {
         let again = checked(&node, hex)?;
-        if again.body() != node.operations[at].transaction.body() {
+        let corrects = match (&node.operations[at].body, again.body()) {
+            (Body::Reveal { records: wanted, .. }, Body::Update { records: Some(records), operator: Some(_), .. }) => {
+                wanted == records && may_apply(&node, &again, &request).is_ok()
+            }
+            (old, new) => old == new,
+        };
+        if !corrects {
             return Err(refusal(StatusCode::UNPROCESSABLE_ENTITY, "other_body", "another transaction"));
         }
-        node.operations[at].transaction = again;
-        node.operations[at].state = "working";
+        let op = &mut node.operations[at];
+        if op.error.take().is_some() {
+            op.next = vec!["done"];
+        }
+        op.body = again.body().clone();
+        op.state = "working";
     }
     Ok(Json(show(&node, &node.operations[at])))
 }

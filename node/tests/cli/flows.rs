@@ -66,9 +66,10 @@ fn nobody_waits_and_the_operation_is_found_again() {
 #[test]
 fn a_lost_signature_is_made_again() {
     let world = World::with_keys();
-    world.node.with(|node| node.forget_signature = true);
     world.run(&["register", "alice", "--yes"]).expect(0).says("is yours");
-    assert_eq!(world.node.with(|node| node.posts), 2, "one start, one resume");
+    world.node.with(|node| node.forget_signature = true);
+    world.run(&["records", "set", "alice", "A", "192.0.2.8", "--yes"]).expect(0).says("new records");
+    assert_eq!(world.node.with(|node| node.posts), 3, "two starts, one resume");
     // The same from another process, which knows nothing but the id and the keys.
     world.node.with(|node| node.forget_signature = true);
     let started = world.json(&["records", "set", "alice", "A", "192.0.2.7", "--yes", "--no-wait"]);
@@ -216,6 +217,50 @@ fn names_are_renewed_in_their_window() {
     let before = world.json(&["lookup", "alice"])["expires_at"].as_u64().expect("a height");
     world.run(&["renew", "--all", "--within", "1h", "--yes"]).expect(0).says("is renewed");
     assert_eq!(world.json(&["lookup", "alice"])["expires_at"].as_u64(), Some(before + 20_000));
+}
+
+/// Work renews a name, and no key: a server, a friend or a guard can do it for an owner who is away.
+#[test]
+fn anybodys_name_is_renewed_without_keys() {
+    let world = World::with_keys();
+    world.run(&["register", "alice", "--yes"]).expect(0);
+    world.node.with(|node| node.height += 19_000);
+    let before = world.json(&["lookup", "alice"])["expires_at"].as_u64().expect("a height");
+    let nothing = world.path("nothing.nsk").display().to_string();
+    world.run(&["--keys", &nothing, "renew", "alice", "--yes"]).expect(0).says("is renewed");
+    assert_eq!(world.json(&["lookup", "alice"])["expires_at"].as_u64(), Some(before + 20_000));
+    world.run(&["--keys", &nothing, "renew", "bob", "--yes"]).expect(3).says("not registered");
+}
+
+/// An older reveal of the same owner may win the name; what differs is changed by the same command.
+#[test]
+fn a_name_won_by_an_older_reveal_gets_what_was_asked_for() {
+    let world = World::with_keys();
+    let zone = world.write("alice.zone", "@ 300 A 192.0.2.5\n");
+    world.node.with(|node| node.older_reveal = true);
+    world.run(&["register", "alice", "--records", &zone, "--yes"]).expect(0).says("is yours");
+    assert_eq!(world.json(&["lookup", "alice"])["records"][0]["data"], "192.0.2.5");
+}
+
+/// Nothing but the words is needed to go on, in whatever order the names are typed.
+#[test]
+fn a_restored_wallet_goes_on_with_every_unfinished_registration() {
+    let world = World::with_keys();
+    world.node.with(|node| node.stuck = true);
+    world.run(&["register", "alice", "bob", "carol", "--yes", "--no-wait"]).expect(0);
+    let words = world.json(&["keys", "backup", "--yes"])["words"].as_str().expect("words").to_owned();
+    let fresh = world.path("fresh.nsk").display().to_string();
+    let restored = world.run_with_input(&["--keys", &fresh, "keys", "restore"], &words).expect(0);
+    restored.says("namectl register NAME");
+    world.node.with(|node| {
+        node.stuck = false;
+        node.height += 5 * 120;
+    });
+    for name in ["carol", "alice", "bob"] {
+        let run = world.run(&["--keys", &fresh, "-v", "register", name, "--yes"]).expect(0);
+        run.says("committed to already");
+    }
+    assert_eq!(names_of(&world), ["alice", "bob", "carol"]);
 }
 
 #[test]

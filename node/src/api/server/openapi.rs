@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 
-use super::{blocks, events, mempool, names, operations, peers, status, transactions};
+use super::{blocks, commits, events, mempool, names, operations, peers, status, transactions};
 use crate::api::types::{ErrorEnvelope, Event};
 
 /// The document.
@@ -33,6 +33,7 @@ use crate::api::types::{ErrorEnvelope, Event};
         operations::operation,
         operations::cancel,
         operations::resume,
+        commits::commits,
         events::events,
     ),
     components(schemas(ErrorEnvelope, Event)),

@@ -48,6 +48,7 @@ fn parse_request(request: NewOperation) -> Result<Request, Refusal> {
         NewOperation::Change { transaction_hex } => {
             Request::Change { transaction: Box::new(parse_transaction(&transaction_hex)?) }
         }
+        NewOperation::Renew { name } => Request::Renew { name: parse_name(&name)? },
     })
 }
 
@@ -115,7 +116,7 @@ pub(super) fn operation_of(state: &ApiState, view: &View) -> Operation {
         id: record.id.to_string(),
         kind: match record.plan {
             Plan::Register(_) => OperationKind::Register,
-            Plan::Change(_) => OperationKind::Change,
+            Plan::Change(_) | Plan::Renew(_) => OperationKind::Change,
         },
         action: record.action(),
         name: record.name().to_string(),
@@ -125,8 +126,11 @@ pub(super) fn operation_of(state: &ApiState, view: &View) -> Operation {
         reveal_height: milestones.reveal_height,
         active_from: milestones.active_from,
         next_height: milestones.next_height,
-        signature_valid_until: (!record.state.is_over()).then(|| record.signed_anchor_height().saturating_add(window)),
-        transaction_hex: Some(hex_of(record.signed())),
+        signature_valid_until: record
+            .signed_change()
+            .filter(|_| !record.state.is_over())
+            .map(|change| change.anchor.height.saturating_add(window)),
+        transaction_hex: record.signed().map(hex_of),
         progress: view.progress.map(|progress| progress_of(progress, view.expected_hashes)),
         created_at: rfc3339(record.created_at),
         updated_at: rfc3339(record.updated_at),

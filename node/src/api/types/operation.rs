@@ -15,13 +15,18 @@ pub enum NewOperation {
         name: String,
         /// The commit; it needs no signature, so the node may anchor it again by itself.
         commit: CommitRequest,
-        /// The signed REVEAL, hexadecimal. Best anchored where the commit is.
+        /// The signed REVEAL, hexadecimal. It is anchored at genesis, so that its signature never grows old.
         reveal_hex: String,
     },
-    /// Works for and publishes a signed change: update, transfer, cancel, renew, revoke.
+    /// Works for and publishes a signed change: update, transfer, cancel, revoke.
     Change {
         /// A signed transaction whose share is 96 zero bytes; hexadecimal.
         transaction_hex: String,
+    },
+    /// Renews a name, whoever owns it: that takes work and no signature.
+    Renew {
+        /// The name, without suffix.
+        name: String,
     },
 }
 
@@ -33,16 +38,48 @@ pub struct CommitRequest {
     pub class: u8,
     /// The blinded name, 64 hexadecimal digits.
     pub commit_hash: String,
-    /// Height of the anchor block.
+    /// Height of the block to anchor at first; the node moves to a cheaper one where there is one.
     pub anchor_height: u32,
+}
+
+/// Body of `POST /v1/commits`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommitQuery {
+    /// Price class of all of them.
+    pub class: u8,
+    /// Blinded names, each 64 hexadecimal digits; 2,048 at most.
+    pub commit_hashes: Vec<String>,
+}
+
+/// `POST /v1/commits`: which of the commits asked for stand on the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CommitList {
+    /// Version of the interface, 1.
+    pub v: u8,
+    /// Those that stand.
+    pub commits: Vec<StandingCommit>,
+    /// Height of the tip that this describes.
+    pub height: u32,
+}
+
+/// A commit that stands on the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StandingCommit {
+    /// The blinded name, 64 hexadecimal digits.
+    pub commit_hash: String,
+    /// Height of its block.
+    pub commit_height: u32,
+    /// Whether a reveal has used it.
+    pub spent: bool,
 }
 
 /// Body of `POST /v1/operations/{id}/resume`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeOperation {
-    /// The transaction signed anew: the REVEAL of a registration, or a change whose share is 96 zero bytes.
-    /// Needed in state `needs_signature`; else absent.
+    /// Needed in state `needs_signature`; else absent. The change signed anew, its share 96 zero bytes; for a
+    /// registration whose error is `older_reveal`, an UPDATE that sets operator and records.
     #[serde(default)]
     pub transaction_hex: Option<String>,
 }
@@ -152,13 +189,14 @@ pub struct Operation {
     /// Height that the next step waits for.
     #[serde(default)]
     pub next_height: Option<u32>,
-    /// Last height at which the signed transaction can enter a block.
+    /// Last height at which the signed change can enter a block; a registration's signature does not grow old.
     #[serde(default)]
     pub signature_valid_until: Option<u32>,
-    /// What its owner signed, hexadecimal: the REVEAL or the change. Needed to sign the same content anew.
+    /// What its owner signed, hexadecimal: the REVEAL or the change; absent for a renewal. Needed to sign the same
+    /// content anew.
     #[serde(default)]
     pub transaction_hex: Option<String>,
-    /// Progress of the work, in state `working`.
+    /// Progress of the work, in state `working`, or in `broadcast` while more of it is searched for.
     #[serde(default)]
     pub progress: Option<Progress>,
     /// When it was made, RFC 3339.

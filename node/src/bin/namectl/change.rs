@@ -5,6 +5,7 @@ use ledger::{
     hash::{from_hex, to_hex},
     key::{Policy, Witness, sighash},
     name::Name,
+    params::MAX_SEQ_STEP,
     transaction::{Body, Share, Transaction, txid},
 };
 use node::{
@@ -20,11 +21,40 @@ use crate::{
     output::Style,
 };
 
-/// Who may sign a change.
+/// What is to be done to a name: decides who may sign it, and how far ahead it is numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authority {
-    Owner,
-    OwnerOrOperator,
+pub enum Act {
+    Update,
+    Transfer,
+    Cancel,
+    Revoke,
+}
+
+impl Act {
+    /// Whether the operator may do it too.
+    fn is_for_operators(self) -> bool {
+        self == Self::Update
+    }
+
+    /// How far above the entry's number an owner signs (protocol §4.2): an operator makes one step a block and an
+    /// anchor lives 180 blocks, so no operator's change makes the owner's stale while its work is done; and a CANCEL
+    /// outlives a change, a REVOKE both.
+    fn lead(self) -> u64 {
+        match self {
+            Self::Update | Self::Transfer => 1 << 8,
+            Self::Cancel => 1 << 10,
+            Self::Revoke => 1 << 11,
+        }
+    }
+
+    /// The number to sign with, given the entry's and the highest of the owner's own changes under way.
+    fn number(self, entry: &Entry, current: u64, own: Option<u64>) -> u64 {
+        if !is_owner(entry) {
+            return current + 1;
+        }
+        let number = current.saturating_add(self.lead()).max(own.map_or(0, |own| own.saturating_add(1)));
+        number.min(current.saturating_add(MAX_SEQ_STEP))
+    }
 }
 
 /// A change that is decided and not yet signed.
@@ -36,20 +66,33 @@ pub struct Planned {
     pub text: String,
 }
 
-/// Finds the key for a change of `name` and lets `make` fill in the body, given the state and the next number.
+/// Finds the key for a change of `name` and lets `make` fill in the body, given the state and the number to sign with.
 pub fn plan(
     context: &Context,
     keys: &KeyFile,
     name: &Name,
-    authority: Authority,
+    act: Act,
     text: String,
     make: impl FnOnce(&NameEntry, u64) -> Result<Body, Failure>,
 ) -> Result<Planned, Failure> {
     let answer = context.answer(name)?;
     let state = entry_of(context, name, &answer)?;
-    let entry = signer(context, keys, name, state, authority)?;
-    let body = make(state, state.seq + 1)?;
+    let entry = signer(context, keys, name, state, act)?;
+    let own = own_change_under_way(context, name)?;
+    let body = make(state, act.number(&entry, state.seq, own))?;
     Ok(Planned { name: name.clone(), entry, body, text })
+}
+
+/// The highest number among the changes of `name` that the node is working on.
+fn own_change_under_way(context: &Context, name: &Name) -> Result<Option<u64>, Failure> {
+    let operations = context.wait(context.client.operations())?.operations;
+    let open = operations.iter().filter(|op| op.name == name.as_str() && !op.state.is_final());
+    let number = |op: &Operation| decoded(op.transaction_hex.as_deref()?)?.body().seq();
+    Ok(open.filter_map(number).max())
+}
+
+fn decoded(hex: &str) -> Option<Transaction> {
+    from_hex(hex).and_then(|bytes| decode(&bytes).ok())
 }
 
 /// The entry of a registered name.
@@ -61,17 +104,11 @@ pub fn entry_of<'a>(context: &Context, name: &Name, answer: &'a NameAnswer) -> R
     })
 }
 
-fn signer(
-    context: &Context,
-    keys: &KeyFile,
-    name: &Name,
-    state: &NameEntry,
-    authority: Authority,
-) -> Result<Entry, Failure> {
+fn signer(context: &Context, keys: &KeyFile, name: &Name, state: &NameEntry, act: Act) -> Result<Entry, Failure> {
     if let Some(entry) = context.entry_of(keys, &state.owner) {
         return Ok(entry);
     }
-    let operator = state.operator.as_ref().filter(|_| authority == Authority::OwnerOrOperator);
+    let operator = state.operator.as_ref().filter(|_| act.is_for_operators());
     if let Some(entry) = operator.and_then(|address| context.entry_of(keys, address)) {
         return Ok(entry);
     }
@@ -109,12 +146,24 @@ const EMPTY_SHARE: Share = Share {
 /// Signs the same body again for a newer anchor; `None` if the keys are not ours.
 pub fn sign_again(context: &Context, keys: &KeyFile, old_hex: &str) -> Result<Option<String>, Failure> {
     let bad = || Failure::new(Exit::Failure, "bad_answer", "the node holds a transaction that cannot be read");
-    let old: Transaction = from_hex(old_hex).and_then(|bytes| decode(&bytes).ok()).ok_or_else(bad)?;
+    let old = decoded(old_hex).ok_or_else(bad)?;
     let signer = old.witness().ok_or_else(bad)?.signer();
     let address = ledger::key::to_address(context.params(), &signer);
     let Some(entry) = context.entry_of(keys, &address) else { return Ok(None) };
     let anchor = context.anchor(&context.status()?)?;
     Ok(Some(sign(context, keys, &entry, anchor, old.body().clone())))
+}
+
+/// Signs an UPDATE that sets what a REVEAL was to set: an older reveal of the same owner has won the name, and brought
+/// back its operator and its records (protocol §4.1).
+pub fn sign_correction(context: &Context, keys: &KeyFile, reveal_hex: &str) -> Result<Option<String>, Failure> {
+    let Some(reveal) = decoded(reveal_hex) else { return Ok(None) };
+    let Body::Reveal { name, operator, records, .. } = reveal.body() else { return Ok(None) };
+    let planned = plan(context, keys, name, Act::Update, format!("correct {}", context.full(name)), |_, seq| {
+        Ok(Body::Update { name: name.clone(), seq, operator: Some(*operator), records: Some(records.clone()) })
+    })?;
+    let anchor = context.anchor(&context.status()?)?;
+    Ok(Some(sign(context, keys, &planned.entry, anchor, planned.body)))
 }
 
 /// Signs what was planned, hands it to the node, and waits as far as wanted.
@@ -149,15 +198,20 @@ pub fn finish(
         return Ok(());
     }
     let operations = carry_out(context, keys, planned, until)?;
+    report(context, &names, &operations, until, done);
+    Ok(())
+}
+
+/// Prints what became of changes to `names`.
+pub fn report(context: &Context, names: &[Name], operations: &[Operation], until: Until, done: &str) {
     context.out.result(&json!({ "operations": operations }), || match until {
-        Until::Started => started_text(&operations),
+        Until::Started => started_text(operations),
         Until::Committed | Until::Final => {
             let line =
                 |name: &Name| format!("{} {} {done}", context.out.paint(Style::Good, "done"), context.full(name));
             names.iter().map(line).collect::<Vec<_>>().join("\n")
         }
     });
-    Ok(())
 }
 
 /// What is said when nobody waits.
@@ -171,4 +225,28 @@ pub fn started_text(operations: &[Operation]) -> String {
 /// Whether an entry's key is the owner's (and not only the operator's).
 pub fn is_owner(entry: &Entry) -> bool {
     entry.role == Role::Owner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_sign_ahead_of_operators_and_of_their_own_changes() {
+        let owner = Entry { role: Role::Owner, index: 0, name: None };
+        let operator = Entry { role: Role::Operator, index: 0, name: None };
+        for (act, entry, own, number) in [
+            (Act::Update, &owner, None, 10 + 256),
+            (Act::Transfer, &owner, None, 10 + 256),
+            (Act::Cancel, &owner, None, 10 + 1_024),
+            (Act::Revoke, &owner, None, 10 + 2_048),
+            (Act::Update, &owner, Some(300), 301),
+            (Act::Cancel, &owner, Some(300), 10 + 1_024),
+            (Act::Update, &owner, Some(u64::MAX), 10 + 65_536),
+            (Act::Update, &operator, None, 11),
+            (Act::Update, &operator, Some(300), 11),
+        ] {
+            assert_eq!(act.number(entry, 10, own), number, "{act:?} {entry:?} {own:?}");
+        }
+    }
 }

@@ -117,6 +117,13 @@ impl Context {
         Ok(AnchorBlock { anchor: Anchor::to_block(block.height, &hash), hash, prices })
     }
 
+    /// What a REVEAL is anchored at (protocol §4.1): its signature never grows old.
+    pub fn genesis_anchor(&self) -> AnchorBlock {
+        let genesis = self.params().genesis();
+        let hash = genesis.hash();
+        AnchorBlock { anchor: Anchor::to_block(0, &hash), hash, prices: Prices::from(&genesis.ext) }
+    }
+
     /// Reads a name as typed.
     pub fn name(&self, input: &str) -> Result<Name, Failure> {
         label::read(input, &self.suffix)

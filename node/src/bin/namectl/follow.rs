@@ -190,7 +190,7 @@ impl<'a> Following<'a> {
 fn needs_signature(operation: &Operation) -> Failure {
     let message = format!("{} of {} needs a new signature", operation.action, operation.name);
     Failure::new(Exit::Locked, "needs_signature", message)
-        .why("it took longer than a signature is valid")
+        .why(operation.error.as_ref().map_or("it took longer than a signature is valid", |error| &error.message))
         .fix(format!("namectl ops resume {}", short(&operation.id)))
 }
 
@@ -205,8 +205,12 @@ pub fn resume(context: &Context, keys: &KeyFile, operation: &Operation) -> Resul
         .why("the node does not hold its transaction, or it was signed with other keys")
         .fix(format!("namectl ops cancel {}   # and start again", short(&operation.id)))
     };
-    let signed = change::sign_again(context, keys, operation.transaction_hex.as_ref().ok_or_else(missing)?)?
-        .ok_or_else(missing)?;
+    let old = operation.transaction_hex.as_ref().ok_or_else(missing)?;
+    let signed = match operation.error.as_ref().map(|error| error.code.as_str()) {
+        Some("older_reveal") => change::sign_correction(context, keys, old)?,
+        _ => change::sign_again(context, keys, old)?,
+    };
+    let signed = signed.ok_or_else(missing)?;
     let request = ResumeOperation { transaction_hex: Some(signed) };
     Ok(context.wait(context.client.resume_operation(&operation.id, &request))?)
 }

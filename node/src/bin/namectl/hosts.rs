@@ -238,7 +238,7 @@ fn update(context: &Context, keys: &KeyFile, updates: &[(Name, Records)]) -> Res
     let mut planned = Vec::new();
     for (name, records) in updates {
         let text = format!("change the records of {}", context.full(name));
-        planned.push(change::plan(context, keys, name, change::Authority::OwnerOrOperator, text, |_, seq| {
+        planned.push(change::plan(context, keys, name, change::Act::Update, text, |_, seq| {
             Ok(ledger::transaction::Body::Update {
                 name: name.clone(),
                 seq,

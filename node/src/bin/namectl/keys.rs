@@ -183,7 +183,10 @@ fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
     };
     context.out.result(&json!({ "file": keys.path(), "names_found": found }), || {
         let names = found.map_or_else(|| "names not looked up".into(), |n| format!("{n} names found"));
-        format!("keys restored to {}; {names}\nnext: namectl names", keys.path().display())
+        format!(
+            "keys restored to {}; {names}\nnext: namectl names\nunfinished registrations go on with: namectl register NAME",
+            keys.path().display()
+        )
     });
     Ok(())
 }

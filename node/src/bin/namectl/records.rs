@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ask::{self, io_failure},
-    change::{self, Authority},
+    change::{self, Act},
     context::Context,
     failure::{Exit, Failure},
     follow::WaitArgs,
@@ -318,7 +318,7 @@ fn edit(
 fn update(context: &Context, name: &Name, how: ChangeArgs, shown: &str, records: Records) -> Result<(), Failure> {
     let keys = context.open_keys()?;
     let text = format!("change the records of {}", context.full(name));
-    let planned = change::plan(context, &keys, name, Authority::OwnerOrOperator, text, |_, seq| {
+    let planned = change::plan(context, &keys, name, Act::Update, text, |_, seq| {
         Ok(Body::Update { name: name.clone(), seq, operator: None, records: Some(records) })
     })?;
     ask::go_on(&context.globals, shown)?;

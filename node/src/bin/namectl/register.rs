@@ -1,18 +1,20 @@
 //! `namectl register`: one signing session; the node commits, waits, reveals and finishes alone.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use clap::Args;
 use ledger::{
-    hash::PolicyHash,
-    key::Policy,
+    hash::{CommitHash, PolicyHash},
     name::Name,
     record::{MAX_RECORDS_BYTES, Records},
-    transaction::{Body, commit_hash},
+    transaction::Body,
 };
 use node::{
-    api::types::{CommitRequest, NameAnswer, NameStatus, NewOperation, Operation, Status},
-    keys::{Entry, KeyFile, Role},
+    api::types::{CommitQuery, CommitRequest, NameAnswer, NameStatus, NewOperation, Operation, Status},
+    keys::{Attempt, Attempts, Entry, KeyFile, Role, Standing},
 };
 use serde_json::json;
 
@@ -121,18 +123,47 @@ fn summary(context: &Context, status: &Status, wanted: &[(Name, Records)]) -> Re
 
 /// Makes keys (kept on disk before anything is sent), signs the reveals, and hands everything to the node.
 pub fn start(context: &Context, keys: &mut KeyFile, wanted: &[(Name, Records)]) -> Result<Vec<Operation>, Failure> {
-    let anchor = context.anchor(&context.synced_status()?)?;
-    let mut indices = Vec::new();
+    let status = context.synced_status()?;
+    let anchor = context.anchor(&status)?;
+    let mut attempts = Vec::new();
     for (name, _) in wanted {
-        indices.push(keys.wallet.index_for(context.network, name)?);
+        attempts.push(attempt(context, keys, name, status.height)?);
     }
     keys.save()?;
     let mut operations = Vec::new();
-    for ((name, records), index) in wanted.iter().zip(indices) {
-        let request = request(context, keys, anchor, name, records, index);
+    for ((name, records), attempt) in wanted.iter().zip(attempts) {
+        let request = request(context, keys, anchor, name, records, &attempt);
         operations.push(context.wait(context.client.start_operation(&request))?);
     }
     Ok(operations)
+}
+
+/// The commit to register `name` with: one that stands already, from before a restore or from another device, or else
+/// a new one. Notes its key in the wallet.
+fn attempt(context: &Context, keys: &mut KeyFile, name: &Name, height: u32) -> Result<Attempt, Failure> {
+    let network = context.network;
+    let under_way =
+        Attempts { wallet: &keys.wallet, network, name, height }.under_way(|hashes| standing(context, name, hashes))?;
+    if let Some(found) = under_way {
+        context.out.detail(&format!("{} is committed to already; its registration goes on", context.full(name)));
+        keys.wallet.record(network, Role::Owner, found.index, Some(name.clone()))?;
+        return Ok(found);
+    }
+    let index = keys.wallet.index_for(network, name)?;
+    Attempts { wallet: &keys.wallet, network, name, height }.fresh(index, |hashes| standing(context, name, hashes))
+}
+
+/// How each of these commits stands on the chain.
+fn standing(context: &Context, name: &Name, hashes: &[CommitHash]) -> Result<Vec<Option<Standing>>, Failure> {
+    let commit_hashes = hashes.iter().map(CommitHash::to_string).collect();
+    let list = context.wait(context.client.commits(&CommitQuery { class: name.price_class(), commit_hashes }))?;
+    let spent: BTreeMap<String, bool> =
+        list.commits.into_iter().map(|commit| (commit.commit_hash, commit.spent)).collect();
+    let of = |hash: &CommitHash| spent.get(&hash.to_string()).copied();
+    Ok(hashes
+        .iter()
+        .map(|hash| of(hash).map(|is_spent| if is_spent { Standing::Spent } else { Standing::Unspent }))
+        .collect())
 }
 
 fn request(
@@ -141,26 +172,17 @@ fn request(
     anchor: AnchorBlock,
     name: &Name,
     records: &Records,
-    index: u32,
+    attempt: &Attempt,
 ) -> NewOperation {
-    let secret = keys.wallet.secret_key(context.network, Role::Owner, index);
-    let chain_id = context.params().chain_id();
-    let owner = Policy::single(secret.public()).hash();
-    let (class, salt) = (
-        name.price_class(),
-        secret.commit_salt(&chain_id, context.params().commit_attempt(anchor.anchor.height), name),
-    );
+    let Attempt { index, salt, owner, commit_hash, .. } = attempt.clone();
+    let class = name.price_class();
     let body =
         Body::Reveal { class, name: name.clone(), salt, owner, operator: PolicyHash::ZERO, records: records.clone() };
     let entry = Entry { role: Role::Owner, index, name: Some(name.clone()) };
     NewOperation::Register {
         name: name.to_string(),
-        commit: CommitRequest {
-            class,
-            commit_hash: commit_hash(&chain_id, &salt, &owner, name).to_string(),
-            anchor_height: anchor.anchor.height,
-        },
-        reveal_hex: change::sign(context, keys, &entry, anchor, body),
+        commit: CommitRequest { class, commit_hash: commit_hash.to_string(), anchor_height: anchor.anchor.height },
+        reveal_hex: change::sign(context, keys, &entry, context.genesis_anchor(), body),
     }
 }
 

@@ -1,26 +1,28 @@
-//! `namectl renew`: more time for names.
+//! `namectl renew`: more time for names. It takes work and no key, so any name can be renewed, for whoever owns it.
 
 use clap::Args;
-use ledger::{name::Name, transaction::Body};
+use ledger::name::Name;
 use node::{
-    api::{client::NameQuery, types::NameEntry},
+    api::{
+        client::NameQuery,
+        types::{NameEntry, NewOperation},
+    },
     keys::{KeyFile, Role},
 };
 use serde_json::json;
 
 use crate::{
-    ask,
-    change::{self, Authority, Planned},
+    ask, change,
     cli::parse_span,
     context::Context,
     failure::{Exit, Failure},
-    follow::WaitArgs,
+    follow::{self, WaitArgs},
     output::span,
 };
 
 #[derive(Debug, Args)]
 pub struct RenewArgs {
-    /// Names to renew
+    /// Names to renew, your own or anybody's: the owner stays the owner
     #[arg(value_name = "NAME", required_unless_present = "all")]
     names: Vec<String>,
     /// Every name of the keys that can be renewed now
@@ -35,25 +37,35 @@ pub struct RenewArgs {
 
 pub fn run(context: &Context, args: &RenewArgs) -> Result<(), Failure> {
     let status = context.synced_status()?;
-    let keys = context.open_keys()?;
-    let names = if args.all { due(context, &keys, status.height, args.within)? } else { typed(context, &args.names)? };
+    let names = if args.all {
+        due(context, &context.open_keys()?, status.height, args.within)?
+    } else {
+        typed(context, &args.names)?
+    };
     if names.is_empty() {
         context.out.result(&json!({ "operations": [] }), || "no name can be renewed now".into());
         return Ok(());
     }
-    let mut planned: Vec<Planned> = Vec::new();
     for name in &names {
-        let text = format!("renew {}", context.full(name));
-        planned.push(change::plan(context, &keys, name, Authority::OwnerOrOperator, text, |state, _| {
-            in_window(context, name, state, status.height)?;
-            Ok(Body::Renew { name: name.clone(), expires_at: state.expires_at })
-        })?);
+        let answer = context.answer(name)?;
+        in_window(context, name, change::entry_of(context, name, &answer)?, status.height)?;
     }
-    if !context.globals.dry_run {
-        let list = names.iter().map(|name| context.full(name)).collect::<Vec<_>>().join(", ");
-        ask::go_on(&context.globals, &format!("renew {list}"))?;
+    let list = names.iter().map(|name| context.full(name)).collect::<Vec<_>>();
+    if context.globals.dry_run {
+        let plan: Vec<String> = list.iter().map(|name| format!("renew {name}")).collect();
+        context.out.result(&json!({ "dry_run": true, "plan": plan }), || format!("would {}", plan.join("\nwould ")));
+        return Ok(());
     }
-    change::finish(context, &keys, planned, args.wait.until(), "is renewed")
+    ask::go_on(&context.globals, &format!("renew {}", list.join(", ")))?;
+    let mut started = Vec::new();
+    for name in &names {
+        let request = NewOperation::Renew { name: name.to_string() };
+        started.push(context.wait(context.client.start_operation(&request))?);
+    }
+    let until = args.wait.until();
+    let operations = follow::follow(context, None, started, until)?;
+    change::report(context, &names, &operations, until, "is renewed");
+    Ok(())
 }
 
 fn typed(context: &Context, names: &[String]) -> Result<Vec<Name>, Failure> {

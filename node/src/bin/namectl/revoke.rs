@@ -5,7 +5,7 @@ use ledger::transaction::{Body, RevokeMode};
 
 use crate::{
     ask,
-    change::{self, Authority},
+    change::{self, Act},
     context::Context,
     failure::Failure,
     follow::WaitArgs,
@@ -53,7 +53,7 @@ fn revoke(
     let name = context.name(&args.name)?;
     let keys = context.open_keys()?;
     let full = context.full(&name);
-    let planned = change::plan(context, &keys, &name, Authority::Owner, format!("{verb} {full}"), |_, seq| {
+    let planned = change::plan(context, &keys, &name, Act::Revoke, format!("{verb} {full}"), |_, seq| {
         Ok(Body::Revoke { name: name.clone(), seq, mode })
     })?;
     transfer::must_be_owner(context, &planned)?;

@@ -9,7 +9,7 @@ use ledger::{
 
 use crate::{
     ask,
-    change::{self, Authority},
+    change::{self, Act},
     context::Context,
     failure::{Exit, Failure},
     follow::WaitArgs,
@@ -70,10 +70,9 @@ fn start(context: &Context, args: &TransferArgs, name: &str, to: &str) -> Result
     })?;
     let keys = context.open_keys()?;
     let full = context.full(&name);
-    let planned =
-        change::plan(context, &keys, &name, Authority::Owner, format!("transfer {full} to {to}"), |_, seq| {
-            Ok(Body::Transfer { name: name.clone(), seq, owner, operator: PolicyHash::ZERO })
-        })?;
+    let planned = change::plan(context, &keys, &name, Act::Transfer, format!("transfer {full} to {to}"), |_, seq| {
+        Ok(Body::Transfer { name: name.clone(), seq, owner, operator: PolicyHash::ZERO })
+    })?;
     must_be_owner(context, &planned)?;
     let delay = u64::from(context.params().transfer_delay) * u64::from(context.params().block_interval);
     if !context.globals.dry_run {
@@ -92,7 +91,7 @@ fn cancel(context: &Context, args: &CancelArgs) -> Result<(), Failure> {
     let keys = context.open_keys()?;
     let full = context.full(&name);
     let planned =
-        change::plan(context, &keys, &name, Authority::Owner, format!("stop the transfer of {full}"), |state, seq| {
+        change::plan(context, &keys, &name, Act::Cancel, format!("stop the transfer of {full}"), |state, seq| {
             match state.pending {
                 Some(_) => Ok(Body::Cancel { name: name.clone(), seq }),
                 None => Err(Failure::new(Exit::Refused, "no_transfer", format!("no transfer of {full} is under way"))

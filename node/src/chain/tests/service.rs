@@ -24,30 +24,30 @@ use crate::{
 /// No step of these tests takes longer on a machine that works.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-fn options() -> ServiceOptions {
+pub(super) fn options() -> ServiceOptions {
     let chain = ChainOptions { threads: 2, ..ChainOptions::single_threaded() };
     ServiceOptions { chain, mempool: Limits::default(), workers: 2, clock: || LATE }
 }
 
-fn start(store: Store) -> ChainService {
+pub(super) fn start(store: Store) -> ChainService {
     ChainService::start(store, params(), options()).expect("starts")
 }
 
-fn memory() -> Store {
+pub(super) fn memory() -> Store {
     Store::in_memory(params()).expect("memory opens")
 }
 
-async fn within<T>(step: impl Future<Output = T>) -> T {
+pub(super) async fn within<T>(step: impl Future<Output = T>) -> T {
     timeout(DEADLINE, step).await.expect("within the deadline")
 }
 
-async fn submit(chain: &ChainHandle, block: &Block) -> BlockOutcome {
+pub(super) async fn submit(chain: &ChainHandle, block: &Block) -> BlockOutcome {
     let report = within(chain.submit_block(Arc::new(block.clone()), Arrival::Live)).await;
     report.expect("the chain runs").outcome
 }
 
 /// Mines a block from the node's own template; the model follows.
-async fn mine(chain: &ChainHandle, model: &mut TestChain) -> Block {
+pub(super) async fn mine(chain: &ChainHandle, model: &mut TestChain) -> Block {
     let template = within(chain.template(Hash::ZERO)).await.expect("the chain runs");
     let mut header = template.header;
     header.core.time = model.tip().header().core.time + 2;
@@ -59,7 +59,7 @@ async fn mine(chain: &ChainHandle, model: &mut TestChain) -> Block {
     block
 }
 
-async fn send(chain: &ChainHandle, transaction: Transaction) -> Result<(), TxRejection> {
+pub(super) async fn send(chain: &ChainHandle, transaction: Transaction) -> Result<(), TxRejection> {
     within(chain.submit_transaction(transaction, TxOrigin::Peer(1))).await.map(|_| ())
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ledger::transaction::{Anchor, Share, Transaction};
+use ledger::transaction::{Anchor, Body, Share, Transaction};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 use crate::{
     miner::{ProgressHandle, Ticket, WorkOrder, WorkProgress},
     ops::{
         OpId, Plan, Record, State, View,
-        record::{ChangePlan, RegisterPlan},
+        record::{AnchorRef, ChangePlan, RegisterPlan, RenewPlan},
         step::Rules,
     },
 };
@@ -96,10 +96,26 @@ impl Active {
 
     /// The record with the share that is kept in its place.
     pub(super) fn with_share(&self, rules: &Rules) -> Option<Record> {
-        let share = self.search.as_ref()?.share?;
+        let search = self.search.as_ref()?;
+        let (share, wanted) = (search.share?, search.order.share_commit);
+        let pays_for = |body: &Body, anchor: &AnchorRef| rules.share_commit(body, anchor) == wanted;
+        let pays_for_change = |change: &ChangePlan| pays_for(change.transaction.body(), &change.anchor);
         let plan = match &self.record.plan {
-            Plan::Register(plan) => Plan::Register(with_commit(rules, plan, share)?),
-            Plan::Change(plan) => Plan::Change(worked(plan, share)?),
+            Plan::Register(plan) => Plan::Register(match &plan.correction {
+                Some(change) if pays_for_change(change) => {
+                    RegisterPlan { correction: Some(worked(change, share)?), ..plan.clone() }
+                }
+                Some(_) | None => {
+                    let body = plan.terms(&rules.chain_id).commit_body();
+                    pays_for(&body, &plan.commit_anchor).then_some(())?;
+                    RegisterPlan { commit: Some(unsigned(&plan.commit_anchor, body, share)?), ..plan.clone() }
+                }
+            }),
+            Plan::Change(plan) if pays_for_change(plan) => Plan::Change(worked(plan, share)?),
+            Plan::Renew(plan) if pays_for(&plan.body(), &plan.anchor) => {
+                Plan::Renew(RenewPlan { renewal: Some(unsigned(&plan.anchor, plan.body(), share)?), ..plan.clone() })
+            }
+            Plan::Change(_) | Plan::Renew(_) => return None,
         };
         Some(Record { plan, ..self.record.clone() })
     }
@@ -114,15 +130,13 @@ impl Active {
     }
 
     fn is_working(&self) -> bool {
-        self.record.state == State::Working
+        // More work is searched for behind what is published when the mempool has no place for it.
+        matches!(self.record.state, State::Working | State::Broadcast)
     }
 }
 
-fn with_commit(rules: &Rules, plan: &RegisterPlan, share: Share) -> Option<RegisterPlan> {
-    let body = plan.terms(&rules.chain_id).commit_body();
-    let anchor = Anchor::to_block(plan.commit_anchor.height, &plan.commit_anchor.hash);
-    let commit = Transaction::new(anchor, body, Some(share), None)?;
-    Some(RegisterPlan { commit: Some(commit), ..plan.clone() })
+fn unsigned(anchor: &AnchorRef, body: Body, share: Share) -> Option<Transaction> {
+    Transaction::new(Anchor::to_block(anchor.height, &anchor.hash), body, Some(share), None)
 }
 
 fn worked(plan: &ChangePlan, share: Share) -> Option<ChangePlan> {

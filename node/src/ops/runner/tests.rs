@@ -1,6 +1,8 @@
 //! The runner on a chain of its own, step by step: nothing runs but what a test calls. Work is simulated, so the miner
 //! searches in vain, and beside another chain lest it come across a block; the tests make the shares.
 
+mod endurance;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
@@ -8,7 +10,7 @@ use crate::{
     chain::{Arrival, ChainOptions, ChainService, ServiceOptions},
     mempool::Limits,
     miner::{Conditions, Miner, MiningConfig, MiningMode},
-    ops::{journal::Row, step::Place},
+    ops::{journal::Row, record::RegisterPlan, step::Place},
     store::Store,
 };
 use ledger::{
@@ -145,12 +147,15 @@ impl World {
     fn share(&self, id: OpId) -> Worked {
         let rules = self.runner.rules;
         let (body, anchor) = match self.record(id).plan {
+            Plan::Register(RegisterPlan { correction: Some(change), .. }) | Plan::Change(change) => {
+                (change.transaction.body().clone(), change.anchor)
+            }
             Plan::Register(plan) => (plan.terms(&rules.chain_id).commit_body(), plan.commit_anchor),
-            Plan::Change(plan) => (plan.transaction.body().clone(), plan.anchor),
+            Plan::Renew(plan) => (plan.body(), plan.anchor),
         };
         let reader = self.chain.handle().reader();
         let block = sight::block_at(&reader.view(), anchor.height).expect("memory does not fail").expect("mined");
-        let order = rules.order(&body, anchor.height, &anchor.hash, block.prices).expect("it needs work");
+        let order = rules.order(&body, &block).expect("it needs work");
         assert!(self.runner.active[&id].is_searching_for(&order));
         Worked { id, order, share: self.model.maker_at(anchor.height).work(&body, order.required_work) }
     }
@@ -166,7 +171,7 @@ impl World {
     fn commit_of(&self, id: OpId) -> Transaction {
         match self.record(id).plan {
             Plan::Register(plan) => plan.commit.expect("worked for"),
-            Plan::Change(_) => panic!("no registration"),
+            Plan::Change(_) | Plan::Renew(_) => panic!("no registration"),
         }
     }
 
@@ -203,7 +208,9 @@ async fn a_sight_is_one_moment() {
     let view = reader.view();
     world.reorganise(1).await;
     let record = world.record(id);
-    let later = sight::look(&view, &reader.mempool(), &world.runner.rules, &record).expect("memory does not fail");
+    let cheapest = sight::cheapest_anchor(&view, world.runner.rules.params).expect("memory does not fail");
+    let later = sight::look(&view, &reader.mempool(), &world.runner.rules, &record, cheapest);
+    let later = later.expect("memory does not fail");
     assert_eq!(later, before, "a view that was taken before the reorganisation shows none of it");
     let now = world.look(id);
     assert_eq!((now.next, now.name), (before.next + 1, None));
@@ -277,7 +284,7 @@ async fn an_expired_commit_stays_expired_when_its_entry_is_deleted() {
     let expired = (State::Failed, Some("commit_expired".to_owned()));
     assert_eq!(world.says(id), expired);
     world.mine(1, Vec::new()).await;
-    assert_eq!((world.look(id).commit, world.look(id).commit_place), (None, Place::Block(3)));
+    assert_eq!((world.look(id).commit, world.look(id).unsigned_place), (None, Place::Block(3)));
     assert_eq!(world.says(id), expired);
     assert_eq!(world.commit_of(id), commit, "no new work was begun");
     // Asked for once more, it is begun anew.

@@ -1,8 +1,11 @@
 //! Steps of a change to an existing entry.
 
-use ledger::state::{NameState, Status};
+use ledger::{
+    state::{NameState, Status},
+    transaction::{Body, RevokeMode},
+};
 
-use super::{Next, Rules, Sight, Step, anchor_holds, is_buried};
+use super::{Next, Rules, Sight, Step, anchor_holds, publish};
 use crate::ops::{
     failure::Failure,
     record::{ChangePlan, Milestones, Role, State},
@@ -12,8 +15,8 @@ use crate::ops::{
 /// Where the change stands and what comes next.
 pub(super) fn step(rules: &Rules, plan: &ChangePlan, sight: &Sight) -> Step {
     let none = Milestones::default();
-    if let Place::Block(height) = sight.main_place {
-        return done(rules, sight, height);
+    if let Place::Block(height) = sight.change_place {
+        return Step::done(rules, sight, height);
     }
     if let Some(failure) = conflict(rules, plan, sight) {
         // Absence has no height of its own. No block after the signature's last one could take the change in anyway.
@@ -23,26 +26,15 @@ pub(super) fn step(rules: &Rules, plan: &ChangePlan, sight: &Sight) -> Step {
     }
     let block = sight.signed_anchor.filter(|block| block.at == plan.anchor);
     if !anchor_holds(rules.params, plan.anchor.height, block.is_some(), sight.next) {
-        let failure = Failure::needs_signature(plan.anchor.height, rules.params.anchor_window);
+        let (last, body) = (last_height(rules.params, plan.anchor.height), plan.transaction.body());
+        let failure = Failure::needs_signature(body, plan.anchor.height, last);
         return Step::ask_for_signature(failure, none);
     }
     if !plan.is_worked {
-        let body = plan.transaction.body();
-        let order = block.and_then(|b| rules.order(body, plan.anchor.height, &plan.anchor.hash, b.prices));
+        let order = block.and_then(|block| rules.order(plan.transaction.body(), &block));
         return Step::new(State::Working, order.map_or(Next::Wait, Next::Work), none);
     }
-    let next = match sight.main_place {
-        Place::Nowhere => Next::Publish(Role::Change, Box::new(plan.transaction.clone())),
-        Place::Pool | Place::Block(_) => Next::Wait,
-    };
-    Step::new(State::Broadcast, next, none)
-}
-
-/// In a block. Done counts at once, but is watched until no ordinary reorganisation reaches it.
-fn done(rules: &Rules, sight: &Sight, height: u32) -> Step {
-    let milestones = Milestones { commit_height: Some(height), ..Milestones::default() };
-    let next = if is_buried(rules, height, sight.next) { Next::Settle } else { Next::Wait };
-    Step::new(State::Done, next, milestones)
+    Step::new(State::Broadcast, publish(sight.change_place, Role::Change, &plan.transaction), none)
 }
 
 /// Why the change can no longer happen.
@@ -51,7 +43,7 @@ fn conflict(rules: &Rules, plan: &ChangePlan, sight: &Sight) -> Option<Failure> 
     let name = body.name()?.as_str();
     let Some(state) = &sight.name else { return Some(Failure::no_such_name(name)) };
     let state = state.matured(sight.next);
-    wrong_status(rules, &state, sight.next)
+    wrong_status(rules, plan, &state, sight.next)
         .map(|status| {
             Failure::new(
                 "wrong_status",
@@ -67,8 +59,16 @@ fn conflict(rules: &Rules, plan: &ChangePlan, sight: &Sight) -> Option<Failure> 
         })
 }
 
-fn wrong_status(rules: &Rules, state: &NameState, height: u32) -> Option<&'static str> {
-    match state.status(rules.params, height) {
+/// A thief's release is answered by burning: that is possible on a released name too, until it is free (protocol §6).
+fn wrong_status(rules: &Rules, plan: &ChangePlan, state: &NameState, height: u32) -> Option<&'static str> {
+    let status = state.status(rules.params, height);
+    let burns = matches!(plan.transaction.body(), Body::Revoke { mode: RevokeMode::Burn, .. });
+    if burns && status == Status::Revoked && !state.is_burnt() { None } else { status_text(status) }
+}
+
+/// The status of a name that cannot be changed, in words.
+pub(super) fn status_text(status: Status) -> Option<&'static str> {
+    match status {
         Status::Active | Status::Grace => None,
         Status::Pending => Some("still contested"),
         Status::Revoked => Some("given up"),

@@ -6,7 +6,10 @@ use ledger::{
     state::{CommitState, NameState, Status},
 };
 
-use super::{Next, Rules, Sight, Step, anchor_holds, is_buried};
+use super::{
+    Next, Rules, Sight, Step, change, is_buried, publish,
+    unsigned::{self, Unsigned},
+};
 use crate::ops::{
     failure::Failure,
     record::{Milestones, RegisterPlan, Role, State, Terms},
@@ -16,38 +19,37 @@ use crate::ops::{
 /// Where the registration stands and what comes next.
 pub(super) fn step(rules: &Rules, plan: &RegisterPlan, sight: &Sight) -> Step {
     let terms = plan.terms(&rules.chain_id);
-    if let Place::Block(height) = sight.main_place {
-        return revealed(rules, &terms, sight, height);
-    }
-    match (&sight.commit, sight.commit_place) {
-        (Some(commit), _) if commit.spent => spent(rules, &terms, sight, commit.height),
-        (Some(commit), _) => committed(rules, plan, &terms, sight, commit),
+    match (&sight.commit, sight.reveal_place, sight.unsigned_place) {
+        // A reveal may stand in a chain twice, so the commit's entry is asked before the index of transactions.
+        (Some(commit), ..) if !commit.spent => committed(rules, plan, &terms, sight, commit),
+        (_, Place::Block(height), _) => revealed(rules, plan, &terms, sight, height),
+        (Some(commit), ..) => spent(rules, plan, &terms, sight, commit.height),
         // In a block, and its entry deleted: its term is over.
-        (None, Place::Block(height)) => expired(rules, &terms, sight, height),
-        (None, Place::Nowhere | Place::Pool) => uncommitted(rules, plan, &terms, sight),
+        (None, _, Place::Block(height)) => expired(rules, plan, &terms, sight, height),
+        (None, _, Place::Nowhere | Place::Pool) => uncommitted(rules, plan, &terms, sight),
     }
 }
 
 /// The reveal stands in the block at `height`. An entry's `registered` changes with a new reveal only, and a block
 /// touches a name once, so it tells whether the entry is this reveal's, whoever owns it by now.
-fn revealed(rules: &Rules, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
+fn revealed(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
     let contest_end = height.saturating_add(rules.params.contest);
+    let milestones = Milestones { reveal_height: Some(height), ..Milestones::default() };
     match &sight.name {
-        Some(name) if name.registered == height => held(rules, sight, name),
+        Some(name) if name.registered == height => held(rules, plan, terms, sight, name),
         Some(name) if name.registered > height && name.registered < contest_end => {
-            let milestones = Milestones { reveal_height: Some(height), ..Milestones::default() };
+            if name.owner == *terms.owner {
+                return held(rules, plan, terms, sight, name);
+            }
             Step::fail(Failure::name_taken(terms.name.as_str()), milestones, name.registered, rules, sight)
         }
         // Its term is long over, and the name was deleted or taken anew.
-        Some(_) | None => {
-            let milestones = Milestones { reveal_height: Some(height), ..Milestones::default() };
-            Step::new(State::Done, Next::Settle, milestones)
-        }
+        Some(_) | None => Step::new(State::Done, Next::Settle, milestones),
     }
 }
 
 /// The name is the registrant's. Done counts at once, but is watched until no ordinary reorganisation reaches it.
-fn held(rules: &Rules, sight: &Sight, name: &NameState) -> Step {
+fn held(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, name: &NameState) -> Step {
     let milestones = Milestones {
         commit_height: Some(name.commit_height),
         reveal_height: Some(name.registered),
@@ -57,14 +59,33 @@ fn held(rules: &Rules, sight: &Sight, name: &NameState) -> Step {
     if sight.next < name.active_from {
         return Step::new(State::Contest, Next::Wait, milestones);
     }
+    let milestones = Milestones { next_height: None, ..milestones };
+    if brings_back_old_terms(terms, name) {
+        return Step { milestones, ..correct(rules, plan, terms, sight) };
+    }
     let next = if is_buried(rules, name.registered, sight.next) { Next::Settle } else { Next::Wait };
-    Step::new(State::Done, next, Milestones { next_height: None, ..milestones })
+    Step::new(State::Done, next, milestones)
+}
+
+/// Whether an older reveal of the same owner gave the name other contents than were signed for. Contents that were
+/// changed since are what somebody with the key wanted.
+fn brings_back_old_terms(terms: &Terms<'_>, name: &NameState) -> bool {
+    let is_as_revealed = name.last_update == name.registered && name.owner == *terms.owner;
+    is_as_revealed && (name.operator != *terms.operator || name.records != *terms.records)
+}
+
+/// Changes what differs, once its owner has signed that.
+fn correct(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight) -> Step {
+    match &plan.correction {
+        Some(correction) => change::step(rules, correction, sight),
+        None => Step::ask_for_signature(Failure::older_reveal(terms.name.as_str()), Milestones::default()),
+    }
 }
 
 /// The commit was used, yet this reveal is in no block.
-fn spent(rules: &Rules, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
+fn spent(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
     if let Some(name) = held_by_this_commit(terms, sight, height) {
-        return held(rules, sight, name);
+        return held(rules, plan, terms, sight, name);
     }
     // Whatever became of the name later, the commit was spent before its term was over.
     let since = sight.name.as_ref().map_or(last_reveal(rules, height), |name| name.last_update);
@@ -72,9 +93,9 @@ fn spent(rules: &Rules, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
 }
 
 /// The commit's term is over.
-fn expired(rules: &Rules, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
+fn expired(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
     if let Some(name) = held_by_this_commit(terms, sight, height) {
-        return held(rules, sight, name);
+        return held(rules, plan, terms, sight, name);
     }
     let until = last_reveal(rules, height);
     Step::fail(Failure::commit_expired(terms.name.as_str(), until), at_commit(height), until, rules, sight)
@@ -91,24 +112,29 @@ fn committed(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sigh
     let milestones = at_commit(commit.height);
     let ripe = commit.height.saturating_add(params.maturity);
     if sight.next > last_reveal(rules, commit.height) {
-        return expired(rules, terms, sight, commit.height);
+        return expired(rules, plan, terms, sight, commit.height);
     }
     let reveal_at = sight.next.max(ripe);
     if let Some(failure) = cannot_take(rules, terms, sight, commit, reveal_at) {
+        if let Some(name) = own_entry(rules, terms, sight) {
+            return held(rules, plan, terms, sight, name);
+        }
         let since = sight.name.as_ref().map_or(commit.height, |name| name.last_update.max(commit.height));
         return Step::fail(failure, milestones, since, rules, sight);
-    }
-    let anchor = plan.reveal.anchor();
-    let is_same = sight.signed_anchor.is_some_and(|block| anchor.matches(&block.at.hash));
-    if !anchor_holds(params, anchor.height, is_same, reveal_at) {
-        return Step::ask_for_signature(Failure::needs_signature(anchor.height, params.anchor_window), milestones);
     }
     if sight.next < ripe {
         let milestones = Milestones { next_height: Some(ripe), ..milestones };
         return Step::new(State::Maturing, Next::Wait, milestones);
     }
     let milestones = Milestones { next_height: Some(sight.next), ..milestones };
-    Step::new(State::Revealing, publish(sight.main_place, Role::Reveal, &plan.reveal), milestones)
+    Step::new(State::Revealing, publish(sight.reveal_place, Role::Reveal, &plan.reveal), milestones)
+}
+
+/// The entry that another reveal of the same owner made: a name held by one's own key counts as won (protocol §4.1).
+fn own_entry<'a>(rules: &Rules, terms: &Terms<'_>, sight: &'a Sight) -> Option<&'a NameState> {
+    let name = sight.name.as_ref().filter(|name| name.owner == *terms.owner)?;
+    let status = name.status(rules.params, sight.next);
+    matches!(status, Status::Pending | Status::Active | Status::Grace).then_some(name)
 }
 
 /// Why the reveal would be refused at `height`, as far as the name's present entry tells.
@@ -124,28 +150,21 @@ fn cannot_take(rules: &Rules, terms: &Terms<'_>, sight: &Sight, commit: &CommitS
 
 /// No commit stands in the chain.
 fn uncommitted(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight) -> Step {
-    let params = rules.params;
     let name = terms.name.as_str();
     let none = Milestones::default();
     if let Some(state) = &sight.name
         && let Some(status) = holder_status(rules, state, sight.next)
     {
+        // Not for a request to register what is registered already, but for a name that came while it was worked for.
+        let came_meanwhile = own_entry(rules, terms, sight).filter(|name| name.registered > plan.commit_anchor.height);
+        if let Some(state) = came_meanwhile {
+            return held(rules, plan, terms, sight, state);
+        }
         return Step::fail(Failure::not_free(name, status), none, state.last_update, rules, sight);
     }
-    let anchor = plan.commit_anchor;
-    let block = sight.commit_anchor.filter(|block| block.at == anchor);
-    let holds = anchor_holds(params, anchor.height, block.is_some(), sight.next);
-    if let (Some(commit), true) = (&plan.commit, holds) {
-        let next = publish(sight.commit_place, Role::Commit, commit);
-        return Step::new(State::Broadcast, next, none);
-    }
-    // A search has no memory, so moving to a newer anchor loses nothing; waiting for the old one to die would.
-    let is_old = sight.next > anchor.height.saturating_add(params.anchor_window / 2);
-    if (!holds || is_old) && sight.best_anchor.at != anchor {
-        return Step::new(State::Working, Next::Reanchor(sight.best_anchor.at), none);
-    }
-    let order = block.and_then(|b| rules.order(&terms.commit_body(), anchor.height, &anchor.hash, b.prices));
-    Step::new(State::Working, order.map_or(Next::Wait, Next::Work), none)
+    let (body, transaction) = (terms.commit_body(), plan.commit.as_ref());
+    let commit = Unsigned { body: &body, anchor: plan.commit_anchor, transaction, role: Role::Commit };
+    unsigned::step(rules, &commit, sight)
 }
 
 /// The status of a name that a commit made now could not win, in words.
@@ -156,13 +175,6 @@ fn holder_status(rules: &Rules, state: &NameState, height: u32) -> Option<&'stat
         Status::Grace => Some("expired, but still its last owner's to renew"),
         Status::Revoked => Some("given up, but not free yet"),
         Status::Released => None,
-    }
-}
-
-fn publish(place: Place, role: Role, transaction: &ledger::transaction::Transaction) -> Next {
-    match place {
-        Place::Nowhere => Next::Publish(role, Box::new(transaction.clone())),
-        Place::Pool | Place::Block(_) => Next::Wait,
     }
 }
 

@@ -4,18 +4,18 @@ use ledger::{
     codec::{decode, encode},
     hash::{BlockHash, PolicyHash},
     name::Name,
-    params::Network,
+    params::{Network, Params},
     price::Prices,
     record::Records,
     state::{CommitState, NameState},
-    testing::{TestChain, name, owner, params_with},
+    testing::{TestChain, name, owner, params_with, records},
     transaction::{Anchor, Body, RevokeMode, Share, Transaction},
 };
 
 use super::*;
 use crate::ops::{
     OpId,
-    record::{ChangePlan, RegisterPlan},
+    record::{ChangePlan, RegisterPlan, RenewPlan},
 };
 
 const ANCHOR: u32 = 40;
@@ -50,7 +50,7 @@ fn reveal(height: u32) -> Transaction {
 }
 
 fn commit(height: u32) -> Transaction {
-    let plan = RegisterPlan { reveal: reveal(ANCHOR), commit_anchor: block(height).at, commit: None };
+    let plan = RegisterPlan { reveal: reveal(ANCHOR), commit_anchor: block(height).at, commit: None, correction: None };
     let share = Share::of(&rules().params.genesis().core);
     let body = plan.terms(&rules().chain_id).commit_body();
     Transaction::new(anchor(height), body, Some(share), None).expect("complete")
@@ -61,7 +61,12 @@ fn record(plan: Plan) -> Record {
 }
 
 fn registration(commit_anchor: u32, commit: Option<Transaction>) -> Record {
-    record(Plan::Register(RegisterPlan { reveal: reveal(ANCHOR), commit_anchor: block(commit_anchor).at, commit }))
+    record(Plan::Register(RegisterPlan {
+        reveal: reveal(ANCHOR),
+        commit_anchor: block(commit_anchor).at,
+        commit,
+        correction: None,
+    }))
 }
 
 fn change(is_worked: bool) -> Record {
@@ -74,19 +79,20 @@ fn chain(next: u32) -> Sight {
     Sight {
         next,
         signed_anchor: Some(block(ANCHOR)),
-        commit_anchor: Some(block(ANCHOR)),
-        best_anchor: block(next - 1 - rules().params.anchor_depth),
+        unsigned_anchor: Some(block(ANCHOR)),
+        cheapest_anchor: block(next - 1 - rules().params.anchor_depth),
         commit: None,
         commit_block: None,
         name: None,
-        commit_place: Place::Nowhere,
-        main_place: Place::Nowhere,
+        unsigned_place: Place::Nowhere,
+        reveal_place: Place::Nowhere,
+        change_place: Place::Nowhere,
     }
 }
 
 fn with_commit(next: u32, height: u32, spent: bool) -> Sight {
     let reveal = reveal(ANCHOR);
-    let plan = RegisterPlan { reveal, commit_anchor: block(ANCHOR).at, commit: None };
+    let plan = RegisterPlan { reveal, commit_anchor: block(ANCHOR).at, commit: None, correction: None };
     let commit_hash = plan.terms(&rules().chain_id).commit_hash;
     let commit = Some(CommitState { class: 2, commit_hash, height, spent });
     Sight { commit, commit_block: Some(block(height).at.hash), ..chain(next) }
@@ -132,25 +138,37 @@ fn check(record: &Record, sight: &Sight, state: State, what: &str, code: Option<
 fn a_commit_is_worked_for_and_published() {
     let fresh = registration(ANCHOR, None);
     check(&fresh, &chain(44), State::Working, "work", None);
-    // A search has no memory: half a window is the time to move on.
-    check(&fresh, &chain(70), State::Working, "work", None);
-    check(&fresh, &chain(71), State::Working, "anchor 67", None);
+    // A search has no memory: it moves on while there is time left to get into a block.
+    check(&fresh, &chain(91), State::Working, "work", None);
+    check(&fresh, &chain(92), State::Working, "anchor 88", None);
     check(&fresh, &chain(101), State::Working, "anchor 97", None);
+}
+
+#[test]
+fn a_commit_moves_to_an_anchor_that_costs_less() {
+    let fresh = registration(ANCHOR, None);
+    let at = |price| AnchorBlock { prices: Prices { commit: price, ..PRICES }, ..block(38) };
+    for (price, what) in [(PRICES.commit - 1, "anchor 38"), (PRICES.commit, "work"), (PRICES.commit + 1, "work")] {
+        check(&fresh, &Sight { cheapest_anchor: at(price), ..chain(44) }, State::Working, what, None);
+    }
+    // What has its work stays where it is.
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    check(&worked, &Sight { cheapest_anchor: at(1), ..chain(44) }, State::Broadcast, "commit", None);
 }
 
 #[test]
 fn a_reorganised_anchor_is_left_at_once() {
     let fresh = registration(39, None);
     let other = AnchorBlock { at: AnchorRef { height: 39, hash: BlockHash([99; 32]) }, prices: PRICES };
-    check(&fresh, &Sight { commit_anchor: Some(other), ..chain(44) }, State::Working, "anchor 40", None);
-    check(&fresh, &Sight { commit_anchor: None, ..chain(44) }, State::Working, "anchor 40", None);
+    check(&fresh, &Sight { unsigned_anchor: Some(other), ..chain(44) }, State::Working, "anchor 40", None);
+    check(&fresh, &Sight { unsigned_anchor: None, ..chain(44) }, State::Working, "anchor 40", None);
 }
 
 #[test]
 fn a_worked_commit_is_published_until_its_anchor_dies() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
     check(&worked, &chain(44), State::Broadcast, "commit", None);
-    check(&worked, &Sight { commit_place: Place::Pool, ..chain(44) }, State::Broadcast, "wait", None);
+    check(&worked, &Sight { unsigned_place: Place::Pool, ..chain(44) }, State::Broadcast, "wait", None);
     check(&worked, &chain(100), State::Broadcast, "commit", None);
     check(&worked, &chain(101), State::Working, "anchor 97", None);
 }
@@ -161,25 +179,28 @@ fn a_commit_matures_and_is_revealed() {
     check(&worked, &with_commit(46, 45, false), State::Maturing, "wait", None);
     check(&worked, &with_commit(47, 45, false), State::Maturing, "wait", None);
     check(&worked, &with_commit(48, 45, false), State::Revealing, "reveal", None);
-    let pooled = Sight { main_place: Place::Pool, ..with_commit(48, 45, false) };
+    let pooled = Sight { reveal_place: Place::Pool, ..with_commit(48, 45, false) };
     check(&worked, &pooled, State::Revealing, "wait", None);
 }
 
+/// Its anchor is genesis: however long the work and the price made it wait, nobody has to sign again.
 #[test]
-fn an_outdated_signature_is_asked_for_as_soon_as_it_is_certain() {
+fn a_reveal_never_grows_old() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
-    check(&worked, &with_commit(100, 97, false), State::Revealing, "reveal", None);
-    check(&worked, &with_commit(99, 98, false), State::NeedsSignature, "wait", Some("needs_signature"));
-    check(&worked, &with_commit(101, 97, false), State::NeedsSignature, "wait", Some("needs_signature"));
+    for height in [97, 5_000, 3_000_000] {
+        check(&worked, &with_commit(height + 1, height, false), State::Maturing, "wait", None);
+        check(&worked, &with_commit(height + 3, height, false), State::Revealing, "reveal", None);
+        check(&worked, &with_commit(height + 120, height, false), State::Revealing, "reveal", None);
+    }
     let reorganised = Sight { signed_anchor: None, ..with_commit(46, 45, false) };
-    check(&worked, &reorganised, State::NeedsSignature, "wait", Some("needs_signature"));
+    check(&worked, &reorganised, State::Maturing, "wait", None);
 }
 
 #[test]
 fn a_reveal_waits_out_its_contest() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
     let mine =
-        |next| Sight { name: entry(owner(1), 45, 48), main_place: Place::Block(48), ..with_commit(next, 45, true) };
+        |next| Sight { name: entry(owner(1), 45, 48), reveal_place: Place::Block(48), ..with_commit(next, 45, true) };
     check(&worked, &mine(49), State::Contest, "wait", None);
     check(&worked, &mine(50), State::Contest, "wait", None);
     check(&worked, &mine(51), State::Done, "wait", None);
@@ -198,6 +219,105 @@ fn another_reveal_of_the_same_commit_counts() {
     check(&worked, &other, State::Done, "wait", None);
 }
 
+/// A name held by one's own key counts as won, and what differs is changed when it is ACTIVE (protocol §4.1).
+#[test]
+fn an_older_reveal_of_the_same_owner_wins_and_is_corrected() {
+    let worked = registration(ANCHOR, Some(commit(ANCHOR)));
+    let older = |state: NameState| NameState { records: records("of long ago"), commit_height: 30, ..state };
+    let held =
+        |next, registered| Sight { name: entry(owner(1), 30, registered).map(older), ..with_commit(next, 45, false) };
+    check(&worked, &held(48, 47), State::Contest, "wait", None);
+    check(&worked, &held(50, 47), State::NeedsSignature, "wait", Some("older_reveal"));
+    // Before the commit stands too, but not when nothing was asked for yet.
+    let early = |registered| Sight { name: entry(owner(1), 30, registered).map(older), ..chain(46) };
+    check(&worked, &early(41), State::NeedsSignature, "wait", Some("older_reveal"));
+    check(&registration(ANCHOR, None), &early(39), State::Failed, "wait", Some("name_taken"));
+    // The same contents, or contents that were changed since, need nothing.
+    let same = Sight { name: entry(owner(1), 30, 47), ..with_commit(50, 45, false) };
+    check(&worked, &same, State::Done, "wait", None);
+    let changed = |state: NameState| NameState { last_update: 49, ..older(state) };
+    let later = Sight { name: entry(owner(1), 30, 45).map(changed), ..with_commit(50, 45, false) };
+    check(&worked, &later, State::Done, "wait", None);
+}
+
+#[test]
+fn a_correction_is_worked_for_like_any_change() {
+    let body = Body::Update { name: alice(), seq: 257, operator: None, records: Some(Records::empty()) };
+    let with = |is_worked| {
+        let change = ChangePlan { transaction: made(body.clone(), ANCHOR), anchor: block(ANCHOR).at, is_worked };
+        let Plan::Register(plan) = registration(ANCHOR, Some(commit(ANCHOR))).plan else { unreachable!("made above") };
+        record(Plan::Register(RegisterPlan { correction: Some(change), ..plan }))
+    };
+    let older = |state: NameState| NameState { records: records("of long ago"), ..state };
+    let held = Sight { name: entry(owner(1), 30, 47).map(older), ..with_commit(50, 45, false) };
+    check(&with(false), &held, State::Working, "work", None);
+    check(&with(true), &held, State::Broadcast, "change", None);
+    let old = Sight { next: 101, ..held.clone() };
+    check(&with(true), &old, State::NeedsSignature, "wait", Some("needs_signature"));
+    let fixed = |state: NameState| NameState { last_update: 50, seq: 257, ..state };
+    let mined = Sight { name: entry(owner(1), 30, 47).map(fixed), change_place: Place::Block(50), ..held };
+    check(&with(true), &Sight { next: 51, ..mined }, State::Done, "wait", None);
+}
+
+fn renewal(renewal: Option<Transaction>) -> Record {
+    let anchor = block(ANCHOR).at;
+    record(Plan::Renew(RenewPlan { name: alice(), expires_at: EXPIRES, anchor, renewal }))
+}
+
+/// End of the term that [`renewal`] extends.
+const EXPIRES: u32 = 5_000;
+
+#[test]
+fn a_renewal_needs_no_key_and_no_luck() {
+    let share = Share::of(&rules().params.genesis().core);
+    let body = Body::Renew { name: alice(), expires_at: EXPIRES };
+    let worked = renewal(Transaction::new(anchor(ANCHOR), body, Some(share), None));
+    let fresh = renewal(None);
+    let expires = |at| entry(owner(7), 1, 5).map(|state| NameState { expires_at: at, last_update: 40, ..state });
+    let seen = |at, next| Sight { name: expires(at), ..chain(next) };
+    check(&fresh, &seen(EXPIRES, 44), State::Working, "work", None);
+    check(&worked, &seen(EXPIRES, 44), State::Broadcast, "change", None);
+    check(&worked, &seen(EXPIRES, 101), State::Working, "anchor 97", None);
+    let mined = Sight { unsigned_place: Place::Block(44), ..seen(EXPIRES + 20_000, 45) };
+    check(&worked, &mined, State::Done, "wait", None);
+    // Another guard was faster: what was asked for is done.
+    check(&fresh, &seen(EXPIRES + 20_000, 45), State::Done, "wait", None);
+    check(&worked, &seen(EXPIRES + 20_000, 800), State::Done, "settle", None);
+    // A reorganisation took back the renewal before this one.
+    check(&fresh, &seen(EXPIRES - 1_000, 45), State::Working, "wait", None);
+    check(&fresh, &seen(EXPIRES + 1, 44), State::Done, "wait", None);
+    let early = renewal(None);
+    let late_term = |state: NameState| NameState { expires_at: 9_000, ..state };
+    let Plan::Renew(plan) = early.plan else { unreachable!("made above") };
+    let early = record(Plan::Renew(RenewPlan { expires_at: 9_000, ..plan }));
+    let name = entry(owner(7), 1, 5).map(late_term);
+    check(&early, &Sight { name: name.clone(), ..chain(44) }, State::Failed, "wait", Some("too_early"));
+    check(&early, &Sight { name, ..chain(4_000) }, State::Working, "anchor 3996", None);
+    check(&fresh, &chain(44), State::Failed, "wait", Some("name_not_found"));
+    let revoked = expires(EXPIRES).map(|state| NameState { flags: 1, ..state });
+    check(&fresh, &Sight { name: revoked, ..chain(44) }, State::Failed, "wait", Some("wrong_status"));
+}
+
+#[test]
+fn what_a_thief_released_can_be_burnt() {
+    let body = Body::Revoke { name: alice(), seq: 5, mode: RevokeMode::Burn };
+    let plan = ChangePlan { transaction: made(body, ANCHOR), anchor: block(ANCHOR).at, is_worked: true };
+    let burn = record(Plan::Change(plan));
+    let with = |flags| Sight { name: entry(owner(1), 1, 5).map(|s| NameState { flags, ..s }), ..chain(44) };
+    check(&burn, &with(1), State::Broadcast, "change", None);
+    check(&burn, &with(1 | 8), State::Failed, "wait", Some("wrong_status"));
+    check(&change(true), &with(1), State::Failed, "wait", Some("wrong_status"));
+}
+
+#[test]
+fn an_old_signature_says_how_to_sign_again() {
+    let name = entry(owner(1), 1, 5);
+    let record = change(true);
+    let failure = step(&rules(), &record, &Sight { name, ..chain(101) }).failure.expect("too old");
+    assert_eq!(failure.fix, [format!("namectl ops resume {}", record.id)]);
+    assert!(failure.message.contains("REVOKE of alice") && failure.why.contains("until block 100"), "{failure:?}");
+}
+
 #[test]
 fn whoever_is_earlier_takes_the_name() {
     let fresh = registration(ANCHOR, None);
@@ -213,7 +333,7 @@ fn whoever_is_earlier_takes_the_name() {
     // A later one holds it: ours still wins.
     check(&worked, &by(46, 49, with_commit(50, 45, false)), State::Revealing, "reveal", None);
     // After our reveal: an earlier commit was revealed within the contest.
-    let lost = Sight { main_place: Place::Block(48), ..by(44, 49, with_commit(50, 45, true)) };
+    let lost = Sight { reveal_place: Place::Block(48), ..by(44, 49, with_commit(50, 45, true)) };
     check(&worked, &lost, State::Failed, "wait", taken);
     check(&worked, &with_commit(50, 45, true), State::Failed, "wait", taken);
 }
@@ -226,7 +346,7 @@ fn a_commit_cannot_prepare_for_a_release_and_dies_unrevealed() {
     check(&worked, &sight, State::Failed, "wait", Some("commit_before_release"));
     check(&worked, &Sight { name: released(45), ..sight }, State::Revealing, "reveal", None);
     check(&worked, &with_commit(166, 45, false), State::Failed, "wait", Some("commit_expired"));
-    check(&worked, &with_commit(165, 45, false), State::NeedsSignature, "wait", Some("needs_signature"));
+    check(&worked, &with_commit(165, 45, false), State::Revealing, "reveal", None);
 }
 
 #[test]
@@ -234,8 +354,8 @@ fn a_change_is_worked_for_published_and_done() {
     let mine = |sight| Sight { name: entry(owner(1), 1, 5), ..sight };
     check(&change(false), &mine(chain(44)), State::Working, "work", None);
     check(&change(true), &mine(chain(44)), State::Broadcast, "change", None);
-    check(&change(true), &Sight { main_place: Place::Pool, ..mine(chain(44)) }, State::Broadcast, "wait", None);
-    let mined = |next| Sight { main_place: Place::Block(44), ..mine(chain(next)) };
+    check(&change(true), &Sight { change_place: Place::Pool, ..mine(chain(44)) }, State::Broadcast, "wait", None);
+    let mined = |next| Sight { change_place: Place::Block(44), ..mine(chain(next)) };
     check(&change(true), &mined(45), State::Done, "wait", None);
     check(&change(true), &mined(763), State::Done, "wait", None);
     check(&change(true), &mined(764), State::Done, "settle", None);
@@ -292,7 +412,7 @@ fn a_failed_operation_goes_on_when_the_chain_allows_it_again() {
     check(&failed(registration(ANCHOR, None)), &chain(44), State::Working, "work", None);
     let worked = failed(registration(ANCHOR, Some(commit(ANCHOR))));
     check(&worked, &with_commit(48, 45, false), State::Revealing, "reveal", None);
-    let mine = Sight { name: entry(owner(1), 45, 48), main_place: Place::Block(48), ..with_commit(51, 45, true) };
+    let mine = Sight { name: entry(owner(1), 45, 48), reveal_place: Place::Block(48), ..with_commit(51, 45, true) };
     check(&worked, &mine, State::Done, "wait", None);
     let changed = Sight { name: entry(owner(1), 1, 5), ..chain(44) };
     check(&failed(change(true)), &changed, State::Broadcast, "change", None);
@@ -316,12 +436,13 @@ fn a_failure_is_settled_when_no_ordinary_reorganisation_reaches_its_cause() {
     check_burial(&fresh, &theirs(chain(90)), 70, "name_taken");
     // Taken by an earlier commit, before our reveal and after it.
     check_burial(&worked, &theirs(with_commit(90, 45, true)), 70, "name_taken");
-    let overtaken = Sight { name: entry(owner(2), 44, 49), main_place: Place::Block(48), ..with_commit(90, 45, true) };
+    let overtaken =
+        Sight { name: entry(owner(2), 44, 49), reveal_place: Place::Block(48), ..with_commit(90, 45, true) };
     check_burial(&worked, &overtaken, 49, "name_taken");
     // The commit expired: its entry is deleted one block later, and that changes nothing.
     let expired = with_commit(166, 45, false);
     check(&worked, &expired, State::Failed, "wait", Some("commit_expired"));
-    check_burial(&worked, &Sight { commit_place: Place::Block(45), ..chain(167) }, 165, "commit_expired");
+    check_burial(&worked, &Sight { unsigned_place: Place::Block(45), ..chain(167) }, 165, "commit_expired");
     // Changes.
     let seen = |name: Option<NameState>| Sight { name, ..chain(90) };
     check_burial(&change(true), &seen(updated(70)), 70, "not_authorised");
@@ -347,13 +468,14 @@ fn a_name_taken_under_an_unspent_commit_counts_from_whichever_came_last() {
 #[test]
 fn a_commit_that_another_reveal_spent_may_be_deleted() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
-    let gone = Sight { commit_place: Place::Block(45), name: entry(owner(1), 45, 48), ..chain(200) };
+    let gone = Sight { unsigned_place: Place::Block(45), name: entry(owner(1), 45, 48), ..chain(200) };
     check(&worked, &gone, State::Done, "wait", None);
 }
 
 #[test]
 fn records_survive_their_row() {
-    for record in [registration(ANCHOR, None), registration(ANCHOR, Some(commit(ANCHOR))), change(true)] {
+    let plans = [registration(ANCHOR, None), registration(ANCHOR, Some(commit(ANCHOR))), change(true), renewal(None)];
+    for record in plans {
         let row = serde_json::to_string(&record).expect("written");
         assert_eq!(serde_json::from_str::<Record>(&row).expect("read"), record);
     }
