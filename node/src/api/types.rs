@@ -25,7 +25,7 @@ pub use operation::{
     ResumeOperation, TxRole,
 };
 pub use peer::{PeerList, PeerView};
-pub use status::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status};
+pub use status::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, SyncState};
 pub use transaction::{
     MempoolItem, MempoolList, SubmitTransaction, Submitted, TransactionPlace, TransactionSummary, TransactionView,
 };

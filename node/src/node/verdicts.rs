@@ -1,22 +1,41 @@
 //! Whether the tip is to be believed, brought to everybody whose work depends on it.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use resolver::{Readiness, SharedTable};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 use tracing::info;
 
-use crate::{chain::ChainHandle, miner::Conditions, sync::Verdict};
+use crate::{
+    chain::ChainHandle,
+    health::{Health, Judge, Moment, Rules, unix_ms},
+    miner::Conditions,
+    sync::Verdict,
+};
+
+/// How often the age of the tip is looked at, and the clocks are compared.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The channels to those parts.
 pub(super) struct Signals {
     conditions: watch::Sender<Conditions>,
     synced: watch::Sender<bool>,
+    health: watch::Sender<Health>,
 }
 
 impl Signals {
     pub(super) fn new() -> Self {
-        Self { conditions: watch::Sender::new(Conditions::default()), synced: watch::Sender::new(false) }
+        Self {
+            conditions: watch::Sender::new(Conditions::default()),
+            synced: watch::Sender::new(false),
+            health: watch::Sender::new(Health::default()),
+        }
     }
 
     /// For the miner.
@@ -28,46 +47,94 @@ impl Signals {
     pub(super) fn synced(&self) -> watch::Receiver<bool> {
         self.synced.subscribe()
     }
+
+    /// For everybody who tells.
+    pub(super) fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
 }
 
-/// Runs until the network stops. `filled` says whether the resolver's table holds all names; if nobody says so any more,
-/// it does not, and the others are told what they need all the same.
-pub(super) async fn follow(
-    signals: Signals,
-    mut verdicts: watch::Receiver<Verdict>,
-    chain: ChainHandle,
-    table: Arc<SharedTable>,
-    mut filled: watch::Receiver<bool>,
-) {
+/// Both clocks, the monotonic one since it was made.
+pub(super) struct Clocks {
+    started: Instant,
+}
+
+impl Clocks {
+    pub(super) fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    fn now(&self) -> Moment {
+        let monotonic_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Moment { monotonic_ms, unix_ms: unix_ms() }
+    }
+}
+
+/// Where the facts come from.
+pub(super) struct Facts {
+    pub(super) verdicts: watch::Receiver<Verdict>,
+    pub(super) chain: ChainHandle,
+    /// Whether the resolver's table holds all names. If nobody says so any more, it does not, and the others are told
+    /// what they need all the same.
+    pub(super) filled: watch::Receiver<bool>,
+}
+
+/// Runs until the network or the chain stops.
+pub(super) async fn follow(signals: Signals, rules: Rules, facts: Facts, table: Arc<SharedTable>) {
+    let Facts { mut verdicts, chain, mut filled } = facts;
+    let (clocks, mut judge, mut tips) = (Clocks::start(), Judge::new(rules), chain.watch());
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_fed = true;
     loop {
         let verdict = *verdicts.borrow_and_update();
+        let tip = tips.borrow_and_update().clone();
         let is_filled = *filled.borrow_and_update() && is_fed;
-        tell(&signals, verdict);
+        let health = judge.judge(clocks.now(), &tip, &verdict);
+        tell(&signals, verdict, health);
         table.set_peers(u32::try_from(verdict.peers).unwrap_or(u32::MAX));
-        table.set_readiness(readiness(verdict, is_filled, &chain));
+        table.set_readiness(readiness(health, is_filled));
         tokio::select! {
             changed = verdicts.changed() => if changed.is_err() { return },
+            changed = tips.changed() => if changed.is_err() { return },
             changed = filled.changed(), if is_fed => is_fed = changed.is_ok(),
+            _ = looks.tick() => {}
         }
     }
 }
 
-fn tell(signals: &Signals, verdict: Verdict) {
-    let synced = verdict.is_synced();
-    let conditions = Conditions { synced, peers: verdict.peers, clock_is_off: verdict.clock_alarm };
+fn tell(signals: &Signals, verdict: Verdict, health: Health) {
+    // Not the health: where all nodes think that their tip is too old, somebody has to find the next one.
+    let conditions =
+        Conditions { synced: verdict.is_synced(), peers: verdict.peers, clock_is_off: verdict.clock_alarm };
     signals.conditions.send_if_modified(|old| std::mem::replace(old, conditions) != conditions);
-    if signals.synced.send_if_modified(|old| std::mem::replace(old, synced) != synced) {
-        info!(synced, target_height = verdict.target_height, peers = verdict.peers, "sync state");
+    let mut before = health.state;
+    signals.health.send_if_modified(|old| {
+        before = old.state;
+        std::mem::replace(old, health) != health
+    });
+    signals.synced.send_if_modified(|old| std::mem::replace(old, health.is_synced()) != health.is_synced());
+    if before != health.state {
+        let now = unix_ms() / 1_000;
+        info!(
+            state = health.state.as_str(),
+            synced = health.is_synced(),
+            height = health.height,
+            target_height = health.target_height,
+            tip_age_s = health.tip_age_s(now),
+            peers = health.peers,
+            agreeing_networks = health.witnesses,
+            "sync state"
+        );
     }
 }
 
-fn readiness(verdict: Verdict, is_filled: bool, chain: &ChainHandle) -> Readiness {
-    if verdict.is_synced() && is_filled {
+fn readiness(health: Health, is_filled: bool) -> Readiness {
+    if health.is_synced() && is_filled {
         return Readiness::Ready;
     }
-    let height = chain.tip().height;
-    Readiness::NotReady { height, target: Some(verdict.target_height).filter(|target| *target > height) }
+    let Health { height, target_height, .. } = health;
+    Readiness::NotReady { height, target: Some(target_height).filter(|target| *target > height) }
 }
 
 #[cfg(test)]
@@ -82,6 +149,7 @@ mod tests {
         chain::{ChainOptions, ChainService, ServiceOptions},
         mempool::Limits,
         store::Store,
+        sync::Company,
     };
 
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -99,7 +167,9 @@ mod tests {
         let (mut synced, conditions) = (signals.synced(), signals.conditions());
         let (verdict, verdicts) = watch::channel(Verdict { synced: true, ..Verdict::default() });
         let (is_filled, filled) = watch::channel(true);
-        let following = tokio::spawn(follow(signals, verdicts, chain.handle(), table.clone(), filled));
+        let facts = Facts { verdicts, chain: chain.handle(), filled };
+        let rules = Rules::of(params, Company::Solo);
+        let following = tokio::spawn(follow(signals, rules, facts, table.clone()));
         timeout(DEADLINE, synced.wait_for(|synced| *synced)).await.expect("in time").expect("it runs");
         drop(is_filled);
         verdict.send_replace(Verdict { synced: true, peers: 3, ..Verdict::default() });

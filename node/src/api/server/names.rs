@@ -21,12 +21,13 @@ use serde::Deserialize;
 
 use super::{
     error::Refusal,
-    present::{name_entry, name_list_item, name_status},
+    present::{name_entry, name_list_item, name_status, sync_state},
     state::ApiState,
 };
 use crate::{
     api::types::{HistoryEntry, NameAnswer, NameHistory, NameList, NamePrice, NameProof, NameStatus, VERSION, rfc3339},
     chain::{self, ChainReader, HistoryCause, TransactionStatus},
+    health::unix_s,
     store::StoreError,
 };
 
@@ -45,7 +46,7 @@ pub(super) async fn name(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<NameAnswer>, Refusal> {
     let name = parse_name(&path?.0)?;
-    let (params, tip) = (state.params(), state.parts().chain.tip());
+    let (params, tip, health) = (state.params(), state.parts().chain.tip(), state.health());
     let wanted = name.clone();
     let anchor = tip.height.saturating_sub(params.anchor_depth);
     let (entry, prices) = state
@@ -64,6 +65,8 @@ pub(super) async fn name(
         name: name.to_string(),
         height: tip.height,
         hash: tip.hash.to_string(),
+        tip_age_seconds: health.age_s(tip.time, unix_s()),
+        sync_state: sync_state(health.state),
     }))
 }
 
@@ -105,7 +108,7 @@ pub(super) async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<NameList>, Refusal> {
     let query = query?.0;
-    let (params, tip) = (state.params(), state.parts().chain.tip());
+    let (params, tip, health) = (state.params(), state.parts().chain.tip(), state.health());
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let selection = Selection::parse(params, query)?;
     let next_height = tip.height.saturating_add(1);
@@ -116,6 +119,8 @@ pub(super) async fn list(
         names: found.names.iter().map(|entry| name_list_item(params, &tip, entry)).collect(),
         height: tip.height,
         hash: tip.hash.to_string(),
+        tip_age_seconds: health.age_s(tip.time, unix_s()),
+        sync_state: sync_state(health.state),
     }))
 }
 

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::status::SyncState;
+
 /// What can be said of a name, whether it exists or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +49,11 @@ pub struct NameAnswer {
     pub height: u32,
     /// Hash of that tip.
     pub hash: String,
+    /// How old that tip is, in seconds.
+    pub tip_age_seconds: u64,
+    /// How far it is the present: `state` of the node's status. In a state that is not synced, this answer tells what was;
+    /// that a name is absent then means nothing.
+    pub sync_state: SyncState,
 }
 
 /// The cost of a registration.
@@ -138,6 +145,11 @@ pub struct NameList {
     pub height: u32,
     /// Hash of that tip.
     pub hash: String,
+    /// How old that tip is, in seconds.
+    pub tip_age_seconds: u64,
+    /// How far it is the present: `state` of the node's status. In a state that is not synced, this answer tells what was;
+    /// that a name is absent then means nothing.
+    pub sync_state: SyncState,
 }
 
 /// One name in a list.

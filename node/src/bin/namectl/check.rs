@@ -36,7 +36,11 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<(), Failure> {
         }));
         lines.push(line(context, &status, name, &answer, work));
     }
-    context.out.result(&json!({ "names": values, "height": status.height }), || lines.join("\n"));
+    let value = json!({
+        "names": values,
+        "height": status.height, "tip_age_seconds": status.tip_age_seconds, "sync_state": status.state,
+    });
+    context.out.result(&value, || lines.join("\n"));
     if all_free {
         return Ok(());
     }

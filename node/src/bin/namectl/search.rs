@@ -22,8 +22,12 @@ pub fn run(context: &Context, args: &SearchArgs) -> Result<(), Failure> {
         limit: Some(args.limit.min(1_000)),
         ..NameQuery::default()
     };
-    let list = context.wait(context.client.names(&query))?;
-    context.out.result(&json!({ "names": list.names, "next": list.next }), || {
+    let list = context.names(&query)?;
+    let value = json!({
+        "names": list.names, "next": list.next,
+        "height": list.height, "tip_age_seconds": list.tip_age_seconds, "sync_state": list.sync_state,
+    });
+    context.out.result(&value, || {
         if list.names.is_empty() {
             return format!("no name begins with {}", args.prefix);
         }
