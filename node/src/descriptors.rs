@@ -43,19 +43,26 @@ impl Budget {
         (self.dns + self.api * API_LISTENERS) as u64 + u64::from(self.peers) + u64::from(self.database)
     }
 
-    /// As much of this as fits into `limit` descriptors.
+    /// As much of this as fits into `limit` descriptors: the least for everybody, and of the rest in proportion.
     pub fn within(self, limit: u64) -> Self {
-        let (available, total) = (limit.saturating_sub(BASE), self.total().max(1));
-        if total <= available {
+        let available = limit.saturating_sub(BASE);
+        if self.total() <= available {
             return self;
         }
-        // Never more than wanted; and never less than the least, unless that is more than wanted.
-        let part = |wanted: u64, least: u64| (wanted * available / total).max(least).min(wanted);
+        let least = Self {
+            dns: self.dns.min(LEAST.dns),
+            api: self.api.min(LEAST.api),
+            peers: self.peers.min(LEAST.peers),
+            database: self.database.min(LEAST.database),
+        };
+        let (rest, wanted) = (available.saturating_sub(least.total()), self.total() - least.total());
+        // Nothing beyond the least is wanted if the division would be by zero.
+        let part = |wanted_here: u64, least: u64| least + (wanted_here - least) * rest / wanted.max(1);
         Self {
-            dns: part(self.dns as u64, LEAST.dns as u64) as usize,
-            api: part(self.api as u64, LEAST.api as u64) as usize,
-            peers: part(self.peers.into(), LEAST.peers.into()) as u32,
-            database: part(self.database.into(), LEAST.database.into()) as u32,
+            dns: part(self.dns as u64, least.dns as u64) as usize,
+            api: part(self.api as u64, least.api as u64) as usize,
+            peers: part(self.peers.into(), least.peers.into()) as u32,
+            database: part(self.database.into(), least.database.into()) as u32,
         }
     }
 
@@ -109,7 +116,7 @@ mod tests {
     fn what_is_given_fits_and_everybody_gets_something() {
         for limit in 0..2_000 {
             let given = WANTED.within(limit);
-            assert!(given.total() + BASE <= limit.max(LEAST.total() + BASE + 64), "{limit}: {given:?}");
+            assert!(given.total() + BASE <= limit.max(LEAST.total() + BASE), "{limit}: {given:?}");
             assert!(given.dns >= LEAST.dns && given.api >= LEAST.api, "{limit}: {given:?}");
             assert!(given.peers >= LEAST.peers && given.database >= LEAST.database, "{limit}: {given:?}");
         }

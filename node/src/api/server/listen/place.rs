@@ -18,15 +18,18 @@ use tokio::{
 
 /// A connection is not ended for others before it has been idle for so long: that is no request any more.
 const MIN_IDLE: Duration = Duration::from_secs(1);
+/// The same for one that has never said anything: clients send their request as soon as they are connected.
+const MIN_SILENCE: Duration = Duration::from_millis(200);
 /// How often to look for such a connection while somebody waits for a place.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(super) struct Places {
     permits: Arc<Semaphore>,
     taken: Arc<Mutex<HashMap<u64, Taken>>>,
     next: AtomicU64,
-    min_idle: Duration,
+    /// Of connections that have never said anything, and of the others.
+    min_idle: [Duration; 2],
     look: Duration,
 }
 
@@ -43,7 +46,7 @@ impl Places {
             permits: Arc::new(Semaphore::new(count)),
             taken: Arc::default(),
             next: AtomicU64::new(0),
-            min_idle: MIN_IDLE,
+            min_idle: [MIN_SILENCE, MIN_IDLE],
             look: LOOK,
         }
     }
@@ -51,17 +54,17 @@ impl Places {
     /// The same without patience.
     #[cfg(test)]
     pub(super) fn impatient(count: usize) -> Self {
-        Self { min_idle: Duration::ZERO, look: Duration::from_millis(1), ..Self::new(count) }
+        Self { min_idle: [Duration::ZERO; 2], look: Duration::from_millis(1), ..Self::new(count) }
     }
 
     /// A place, as soon as there is one.
     pub(super) async fn take(&self) -> Place {
         let permit = loop {
-            let wanted = self.permits.clone().acquire_owned();
-            let waited = if self.permits.available_permits() > 0 { Duration::MAX } else { self.look };
-            match timeout(waited, wanted).await {
-                Ok(permit) => break permit.expect("the semaphore is never closed"),
-                Err(_) => self.evict(Instant::now()),
+            if self.permits.available_permits() == 0 {
+                self.evict(Instant::now());
+            }
+            if let Ok(permit) = timeout(self.look, self.permits.clone().acquire_owned()).await {
+                break permit.expect("the semaphore is never closed");
             }
         };
         let (evict, evicted) = oneshot::channel();
@@ -73,7 +76,8 @@ impl Places {
     /// Ends the idlest connection; first those that have never said anything.
     fn evict(&self, now: Instant) {
         let mut taken = self.taken.lock();
-        let idle = taken.iter().filter(|(_, place)| now.saturating_duration_since(place.moved) >= self.min_idle);
+        let min_idle = |place: &Taken| self.min_idle[usize::from(place.has_spoken)];
+        let idle = taken.iter().filter(|(_, place)| now.saturating_duration_since(place.moved) >= min_idle(place));
         let idlest = idle.min_by_key(|(_, place)| (place.has_spoken, place.moved)).map(|(number, _)| *number);
         if let Some(place) = idlest.and_then(|number| taken.remove(&number)) {
             // It may have ended meanwhile.
