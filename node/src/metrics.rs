@@ -203,11 +203,6 @@ impl Metrics {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), network, role]).set(1);
     }
 
-    /// Counts damage found in stored state.
-    pub fn corruption(&self) {
-        self.chain_corruption_alarms_total.inc();
-    }
-
     /// Counts a request to the HTTP interface.
     pub fn api_request(&self, route: &str, code: u16, seconds: f64) {
         self.api_requests_total.with_label_values(&[route, &code.to_string()]).inc();

@@ -4,7 +4,6 @@
 //! deadline: first nobody new comes in, then work stops, then the chain writes its last block and the database is
 //! closed. Dying instead, at any moment, loses nothing that was acknowledged.
 
-mod alarms;
 mod feed;
 mod reload;
 mod running;
@@ -153,7 +152,7 @@ impl Node {
             p2p: p2p.clone(),
             miner: miner.clone(),
             ops: ops.clone(),
-            metrics: metrics.clone(),
+            metrics,
             health: signals.health(),
             dns_listen: dns_addrs.clone(),
             suffixes: config.dns.suffixes.clone(),
@@ -161,7 +160,6 @@ impl Node {
         let (is_filled, filled) = tokio::sync::watch::channel(false);
         let facts = verdicts::Facts { verdicts: p2p.watch_verdict(), chain: chain.clone(), filled };
         running.tasks = vec![
-            tokio::spawn(alarms::run(chain.clone(), metrics)),
             tokio::spawn(feed::run(params, chain.clone(), table.clone(), serials, is_filled)),
             tokio::spawn(verdicts::follow(signals, rules, facts, table)),
         ];

@@ -17,7 +17,7 @@ pub use block::{BlockDetail, BlockList, BlockSummary};
 pub use error::{ErrorBody, ErrorEnvelope};
 pub use event::{Event, Lagged, TipEvent};
 pub use name::{
-    HistoryEntry, NameAnswer, NameEntry, NameHistory, NameList, NameListItem, NamePrice, NameProof, NameStatus,
+    HistoryEntry, LockedName, NameAnswer, NameEntry, NameHistory, NameList, NameListItem, NamePrice, NameProof, NameStatus,
     PendingTransfer, RecordView,
 };
 pub use operation::{

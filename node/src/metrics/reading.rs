@@ -134,6 +134,7 @@ impl Metrics {
         self.chain_reorg_depth_max_blocks.set(gauge(stats.reorg_depth_max));
         count!(self.chain_reorg_owner_changes_total, stats.reorg_owner_changes);
         count!(self.chain_deep_fork_alarms_total, stats.deep_fork_alarms);
+        count!(self.chain_corruption_alarms_total, stats.corruption_alarms);
         count!(self.chain_block_import_seconds_total, stats.connect_nanoseconds as f64 / 1e9);
         count!(self.store_commit_seconds_total, stats.write_nanoseconds as f64 / 1e9);
         self.store_readonly.set(gauge(stats.disk_full));

@@ -10,17 +10,26 @@ use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     chain::ChainHandle,
-    health::{Health, Judge, Moment, Rules, unix_ms},
+    health::{Health, Judge, Moment, Rules, State, unix_ms, unix_s},
     miner::Conditions,
     sync::Verdict,
 };
 
 /// How often the age of the tip is looked at, and the clocks are compared.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a node may be offline before that is an alarm (LIGHT.md D.6).
+const OFFLINE_ALARM: Duration = Duration::from_secs(2 * 86_400);
+
+/// Since when the node is offline.
+struct Offline {
+    since: Instant,
+    is_told: bool,
+}
 
 /// The channels to those parts.
 pub(super) struct Signals {
@@ -85,13 +94,14 @@ pub(super) async fn follow(signals: Signals, rules: Rules, facts: Facts, table: 
     let (clocks, mut judge, mut tips) = (Clocks::start(), Judge::new(rules), chain.watch());
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_fed = true;
+    let (mut is_fed, mut offline_since) = (true, None);
     loop {
         let verdict = *verdicts.borrow_and_update();
         let tip = tips.borrow_and_update().clone();
         let is_filled = *filled.borrow_and_update() && is_fed;
         let health = judge.judge(clocks.now(), &tip, &verdict);
         tell(&signals, verdict, health);
+        raise_alarm(&mut offline_since, health, Instant::now());
         table.set_peers(u32::try_from(verdict.peers).unwrap_or(u32::MAX));
         table.set_readiness(readiness(health, is_filled));
         tokio::select! {
@@ -115,7 +125,7 @@ fn tell(signals: &Signals, verdict: Verdict, health: Health) {
     });
     signals.synced.send_if_modified(|old| std::mem::replace(old, health.is_synced()) != health.is_synced());
     if before != health.state {
-        let now = unix_ms() / 1_000;
+        let now = unix_s();
         info!(
             state = health.state.as_str(),
             synced = health.is_synced(),
@@ -126,6 +136,19 @@ fn tell(signals: &Signals, verdict: Verdict, health: Health) {
             agreeing_networks = health.witnesses,
             "sync state"
         );
+    }
+}
+
+/// Says once that the node has been cut off for long: what its user should know before its names expire.
+fn raise_alarm(offline_since: &mut Option<Offline>, health: Health, now: Instant) {
+    if health.state != State::Offline {
+        *offline_since = None;
+        return;
+    }
+    let offline = offline_since.get_or_insert(Offline { since: now, is_told: false });
+    if !offline.is_told && now.saturating_duration_since(offline.since) >= OFFLINE_ALARM {
+        offline.is_told = true;
+        error!(alarm = "offline", tip_age_s = health.tip_age_s(unix_s()), "no peer has answered for two days");
     }
 }
 
@@ -181,5 +204,19 @@ mod tests {
         timeout(DEADLINE, following).await.expect("it ends with the network").expect("no panic");
         assert!(matches!(resolver::NameView::facts(&*table.table()).readiness, Readiness::NotReady { .. }));
         chain.shutdown().await;
+    }
+
+    #[test]
+    fn being_offline_for_two_days_is_said_once() {
+        let (start, mut since) = (Instant::now(), None);
+        let at = |since: &mut Option<Offline>, hours: u64, state| {
+            let health = Health { state, ..Health::default() };
+            raise_alarm(since, health, start + Duration::from_secs(hours * 3_600));
+            since.as_ref().is_some_and(|offline| offline.is_told)
+        };
+        assert!(!at(&mut since, 0, State::Offline) && !at(&mut since, 47, State::Offline));
+        assert!(at(&mut since, 48, State::Offline) && at(&mut since, 50, State::Offline));
+        assert!(!at(&mut since, 51, State::Quiet) && !at(&mut since, 52, State::Offline));
+        assert!(!at(&mut since, 99, State::Offline) && at(&mut since, 100, State::Offline));
     }
 }

@@ -162,10 +162,15 @@ async fn name(State(node): Shared, Path(text): Path<String>) -> Answer {
     let node = node.lock().expect("not poisoned");
     let name = Name::new(&text).map_err(|error| refusal(StatusCode::BAD_REQUEST, "bad_name", &error.to_string()))?;
     let held = node.names.get(&name);
-    let status = if name.is_reserved() { "reserved" } else { status_of(held) };
+    let locked_to = params().locked_domain(name.as_str());
+    let status = match held {
+        None if name.is_reserved() => "reserved",
+        None if locked_to.is_some() => "locked",
+        held => status_of(held),
+    };
     Ok(Json(json!({
         "v": 1, "name": text, "status": status, "state": held.map(entry), "height": node.height, "hash": block_hash(node.height).to_string(),
-        "tip_age_seconds": 7_200, "sync_state": state_of(&node),
+        "tip_age_seconds": 7_200, "sync_state": state_of(&node), "locked_to": locked_to,
     })))
 }
 
@@ -179,8 +184,11 @@ async fn names(State(node): Shared, Query(query): Query<BTreeMap<String, String>
         "name": name.as_str(), "status": status_of(Some(held)), "owner": to_address(params(), &held.owner), "seq": held.seq,
         "expires_at": held.expires_at, "expires_time": "2027-11-23T00:00:00Z", "record_count": held.records.as_slice().len(),
     })).collect();
+    let prefix = query.get("prefix").filter(|_| query.len() == 2);
+    let locked: Vec<Value> = params().locked.iter().filter(|(label, _)| prefix.is_some_and(|prefix| label.starts_with(prefix.as_str())))
+        .map(|(label, domain)| json!({ "name": label, "locked_to": domain })).collect();
     Json(json!({
-        "v": 1, "names": list, "height": node.height, "hash": block_hash(node.height).to_string(),
+        "v": 1, "names": list, "locked": locked, "height": node.height, "hash": block_hash(node.height).to_string(),
         "tip_age_seconds": 7_200, "sync_state": state_of(&node),
     }))
 }

@@ -139,6 +139,20 @@ fn a_node_that_is_not_synced_is_not_believed() {
 }
 
 #[test]
+fn locked_names_say_to_whom() {
+    let world = World::new();
+    world.run(&["check", "google"]).expect(4).says("locked to google.com");
+    world.run(&["lookup", "google"]).expect(3).says("is not registered").says("locked to google.com");
+    let found = world.run(&["search", "googleb"]).expect(0).says("googleblog.p2p  locked to googleblog.com");
+    assert_eq!(found.stdout.lines().count(), 1);
+    let object = world.json(&["search", "googleb"]);
+    assert_eq!(object["locked"][0]["locked_to"], "googleblog.com");
+    let object = world.run(&["check", "google", "--json"]).expect(4).json();
+    assert_eq!(object["names"][0]["locked_to"], "google.com");
+    world.run(&["lookup", "nobody"]).expect(3);
+}
+
+#[test]
 fn damaged_keys_are_refused_and_kept() {
     let world = World::with_keys();
     let path = world.path(".local/share/namestead/keys.nsk");

@@ -93,6 +93,7 @@ pub(super) fn name_list_item(params: &Params, tip: &Tip, state: &NameState) -> N
         expires_at: state.expires_at,
         expires_time: time_of_height(params, tip, state.expires_at),
         record_count: state.records.as_slice().len() as u32,
+        locked_to: params.locked_domain(state.name.as_str()).map(str::to_owned),
     }
 }
 

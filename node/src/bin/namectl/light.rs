@@ -47,19 +47,18 @@ pub fn lookup(context: &Context, typed: &Typed, args: &LookupArgs) -> Result<(),
     }
     match &answer.state {
         Some(state) => show(context, args, typed, &answer, state, age),
-        None => Err(Failure::new(
-            Exit::NotFound,
-            "not_registered",
-            format!("{} is not registered", context.full(&typed.name)),
-        )
-        .why(format!(
-            "proven absent at height {}, by headers of {}; their tip is of {}, {} old",
-            answer.height,
-            peers_text(answer.peers),
-            time_text(answer.tip_time),
-            span(age)
-        ))
-        .fix(format!("namectl check {}", typed.name))),
+        None => {
+            let message = format!("{} is not registered", context.full(&typed.name));
+            let failure = Failure::new(Exit::NotFound, "not_registered", message).why(format!(
+                "proven absent at height {}, by headers of {}; their tip is of {}, {} old",
+                answer.height,
+                peers_text(answer.peers),
+                time_text(answer.tip_time),
+                span(age)
+            ));
+            let locked_to = context.params().locked_domain(typed.name.as_str());
+            Err(lookup::with_lock(failure, locked_to).fix(format!("namectl check {}", typed.name)))
+        }
     }
 }
 
@@ -101,7 +100,7 @@ fn show(
         "name": typed.name.as_str(), "unicode": label::show(typed.name.as_str()), "status": status, "source": "light",
         "verified": true, "unconfirmed": answer.is_unconfirmed(), "confirmations": answer.confirmations,
         "height": answer.height, "hash": answer.hash.to_string(), "tip_height": answer.tip_height,
-        "tip_time": time_text(answer.tip_time), "tip_age_seconds": tip_age_s, "peers": answer.peers,
+        "locked_to": context.params().locked_domain(typed.name.as_str()), "tip_time": time_text(answer.tip_time), "tip_age_seconds": tip_age_s, "peers": answer.peers,
         "total_work": answer.total_work.to_string(), "owner": owner, "seq": state.seq, "expires_at": state.expires_at,
         "records": lookup::json_lines(&lines),
     });
