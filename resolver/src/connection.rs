@@ -23,7 +23,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -39,6 +39,7 @@ use crate::{
     config::ConnectionsConfig,
     handler::{Client, Handler, Via},
     metrics::End,
+    rarely::Rarely,
 };
 
 use gate::{Gate, Pass};
@@ -51,6 +52,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long to rest when the system has no file descriptor or no memory for another connection.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How often that is said.
+const ACCEPT_COMPLAINT: Duration = Duration::from_secs(60);
 
 /// All connections, and the sockets that they come from.
 pub(crate) struct Connections {
@@ -229,6 +232,7 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
 ) {
     // Bounded by the gate.
     let mut open = JoinSet::new();
+    let mut complaint = Rarely::every(ACCEPT_COMPLAINT);
     loop {
         tokio::select! {
             () = stop.wait() => break,
@@ -241,7 +245,9 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    warn!(%error, "connections cannot be accepted");
+                    if let Some(times) = complaint.due(Instant::now()) {
+                        warn!(%error, times_since_last_said = times, "connections cannot be accepted");
+                    }
                     sleep(ACCEPT_REST).await;
                 }
             },

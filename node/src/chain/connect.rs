@@ -209,7 +209,10 @@ impl ChainCore {
     }
 
     pub(super) fn alarm(&mut self, alarm: Alarm) {
-        tracing::error!(?alarm, "chain_alarm");
+        alarm.log();
+        if matches!(alarm, Alarm::Corruption { .. }) {
+            add(&self.stats.corruption_alarms, 1);
+        }
         self.events.push(ChainEvent::Alarm(alarm));
     }
 

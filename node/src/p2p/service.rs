@@ -45,6 +45,7 @@ use super::{
     identity,
     limits::Limits,
     message::{Request, Status},
+    netgroup::Netgroup,
     stats::{Stats, count},
 };
 use dialing::Dialing;
@@ -258,8 +259,23 @@ impl Service {
         let now = self.now();
         let outputs = self.sync.handle(now, &mut self.rng, input);
         outputs.into_iter().for_each(|output| self.carry_out(output));
-        let verdict = self.sync.verdict();
+        let verdict = Verdict { witnesses: self.witnesses(now), ..self.sync.verdict() };
         self.verdict.send_if_modified(|old| std::mem::replace(old, verdict) != verdict);
+    }
+
+    /// Networks of the peers that agree with our chain. One at home, or one that the operator has named, is worth as much
+    /// as two others.
+    fn witnesses(&self, now: Millis) -> usize {
+        let mut groups = BTreeSet::new();
+        for peer in self.sync.agreeing(now) {
+            let Some(entry) = self.connected.get(peer) else { continue };
+            let group = Netgroup::of(&entry.address);
+            if group.is_exempt() || self.dialing.book.is_configured(peer) || self.dialing.is_named(peer) {
+                return crate::health::WITNESSES.max(groups.len());
+            }
+            groups.insert(group);
+        }
+        groups.len()
     }
 
     fn carry_out(&mut self, output: Output<PeerId>) {

@@ -77,6 +77,11 @@ impl Dialing {
         Self { book, file, nameless, dials: HashMap::new(), rounds: 0 }
     }
 
+    /// Whether a configured address without an identity led to this peer.
+    pub fn is_named(&self, peer: &PeerId) -> bool {
+        self.nameless.iter().any(|entry| entry.peer.as_ref() == Some(peer))
+    }
+
     /// Writes the book, remembering whom to dial first after a restart.
     pub async fn save(&mut self, outbound: BTreeSet<PeerId>) {
         self.book.set_anchors(outbound);
