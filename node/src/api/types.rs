@@ -17,8 +17,8 @@ pub use block::{BlockDetail, BlockList, BlockSummary};
 pub use error::{ErrorBody, ErrorEnvelope};
 pub use event::{Event, Lagged, TipEvent};
 pub use name::{
-    HistoryEntry, LockedName, NameAnswer, NameEntry, NameHistory, NameList, NameListItem, NamePrice, NameProof, NameStatus,
-    PendingTransfer, RecordView,
+    HistoryEntry, LockedName, NameAnswer, NameEntry, NameHistory, NameList, NameListItem, NamePrice, NameProof,
+    NameStatus, PendingTransfer, RecordView,
 };
 pub use operation::{
     CommitList, CommitQuery, CommitRequest, NewOperation, Operation, OperationKind, OperationList, OperationState,

@@ -190,8 +190,12 @@ async fn names(State(node): Shared, Query(query): Query<BTreeMap<String, String>
         "expires_at": held.expires_at, "expires_time": "2027-11-23T00:00:00Z", "record_count": held.records.as_slice().len(),
     })).collect();
     let prefix = query.get("prefix").filter(|_| query.len() == 2);
-    let locked: Vec<Value> = params().locked.iter().filter(|(label, _)| prefix.is_some_and(|prefix| label.starts_with(prefix.as_str())))
-        .map(|(label, domain)| json!({ "name": label, "locked_to": domain })).collect();
+    let locked: Vec<Value> = params()
+        .locked
+        .iter()
+        .filter(|(label, _)| prefix.is_some_and(|prefix| label.starts_with(prefix.as_str())))
+        .map(|(label, domain)| json!({ "name": label, "locked_to": domain }))
+        .collect();
     Json(json!({
         "v": 1, "names": list, "locked": locked, "height": node.height, "hash": block_hash(node.height).to_string(),
         "tip_age_seconds": 7_200, "sync_state": state_of(&node),
