@@ -5,6 +5,7 @@
 
 mod connections;
 mod dialing;
+mod entry;
 mod jobs;
 mod publishing;
 mod swarm_events;
@@ -52,8 +53,8 @@ use super::{
     standing::Standing,
     stats::{Stats, count},
 };
-use connections::Connected;
 use dialing::Dialing;
+use entry::Connected;
 use jobs::{Done, Pending};
 use publishing::Outbox;
 

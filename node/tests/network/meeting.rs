@@ -79,6 +79,7 @@ async fn a_client_is_served_and_is_no_peer() {
     })
     .await;
     assert!(node.p2p.peers().await.is_empty());
+    assert_eq!(node.p2p.verdict().peers, 0, "nor does what it tells count");
     assert_eq!(node.p2p.stats().foreign_peers_total, 0);
     node.stop().await;
 }
@@ -102,6 +103,53 @@ async fn a_full_node_is_a_failed_dial() {
     for peer in [full, first, third] {
         peer.stop().await;
     }
+}
+
+/// A ban is a failed dial for both: the one that bans says so, the other one is turned away and backs off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_is_a_failed_dial() {
+    let (one, other) = (Peer::start(Wire::Tcp, &[]).await, Peer::start(Wire::Tcp, &[]).await);
+    let judge = Peer::start(Wire::Tcp, &[&other]).await;
+    let banned = Peer::start(Wire::Tcp, &[&one]).await;
+    eventually_async("they meet", async || connected(&judge, &other).await && connected(&banned, &one).await).await;
+    let hour = Duration::from_secs(3_600);
+    judge.p2p.ban(other.p2p.local_peer(), hour).await;
+    one.p2p.ban(banned.p2p.local_peer(), hour).await;
+    assert_eq!(failure_of(&judge).await, DialFailure::BannedHere);
+    eventually_async("the banned node is turned away again and again", async || {
+        let report = banned.p2p.surroundings().await;
+        report.configured[0].failures >= 3 && report.configured[0].failure == Some(DialFailure::ClosedAtOnce)
+    })
+    .await;
+    assert!(banned.p2p.stats().connections_opened_total <= 8, "no storm");
+    for peer in [one, other, judge, banned] {
+        peer.stop().await;
+    }
+}
+
+/// A peer of which a node has only heard is tried without need, noted as reached, and let go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feeler_finds_out_who_is_there() {
+    let there = Peer::start(Wire::Tcp, &[]).await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let book = dir.path().join("peers.txt");
+    let address = there.address().await.to_string();
+    let (address, id) = address.split_once("/p2p/").expect("it ends in the peer's id");
+    // Heard of, never reached, from somebody at home.
+    fs::write(&book, format!("0 0 0100000000 {id} {address}\n")).expect("written");
+    let node = Peer::start_at(Network::Local.params(), dir, |config| config.outbound = 0).await;
+    eventually("a feeler went out", || node.p2p.stats().feelers_total > 0).await;
+    eventually("and came back", || {
+        let stats = node.p2p.stats();
+        stats.connections_opened_total == 1 && stats.connections_closed_total == 1
+    })
+    .await;
+    node.p2p.shutdown(Duration::from_secs(5)).await;
+    let text = fs::read_to_string(node.data_dir().join("peers.txt")).expect("the book is there");
+    let line = text.lines().find(|line| line.contains(id)).expect("the peer is in it");
+    assert!(!line.starts_with("0 "), "it counts as reached now: {line}");
+    node.stop().await;
+    there.stop().await;
 }
 
 /// A copied data directory is noticed by whoever meets the other, and nobody's connections come and go.

@@ -22,7 +22,9 @@ pub fn run(context: &Context, command: &NodeCommand) -> Result<(), Failure> {
     context.out.result(&serde_json::to_value(&list).unwrap_or_else(|_| json!({})), || {
         let mut lines: Vec<String> = list.listen.iter().map(|address| format!("this node  {address}")).collect();
         lines.push(format!("{} peers", list.peers.len()));
-        lines.push(table(&list.peers.iter().map(row).collect::<Vec<_>>()));
+        if !list.peers.is_empty() {
+            lines.push(table(&list.peers.iter().map(row).collect::<Vec<_>>()));
+        }
         lines.extend(list.configured.iter().filter(|peer| peer.state != "connected").map(unreached));
         lines.join("\n")
     });

@@ -19,7 +19,11 @@ use crate::{
     sync::{Direction, Input},
 };
 
-use super::{DialId, Service, dialing::Ended, dialing::Target};
+use super::{
+    DialId, Service,
+    dialing::Target,
+    entry::{Connected, Ended, Purpose},
+};
 
 /// Addresses taken from one peer's description of itself.
 const MAX_IDENTIFY_ADDRESSES: usize = 8;
@@ -27,37 +31,6 @@ const MAX_IDENTIFY_ADDRESSES: usize = 8;
 const MAX_AGENT: usize = 64;
 /// How long an outbound peer may take to tell its status before its place goes to another one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
-
-/// What a connection is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose {
-    /// This node chose the peer; the connection holds one of its outbound places.
-    Chosen,
-    /// This node wants to know whether the peer is there, and no more.
-    Feeler,
-    /// The peer came by itself, or libp2p opened the connection to find others. It holds one of the places that have to
-    /// be shared.
-    Shared,
-}
-
-/// One connected peer.
-pub struct Connected {
-    pub direction: Direction,
-    pub purpose: Purpose,
-    pub standing: Standing,
-    pub address: Multiaddr,
-    pub since: Instant,
-    /// Its number in the order of arrival.
-    pub serial: u64,
-    pub agent: String,
-    pub ping: Option<Duration>,
-    /// Number of the last new block that it brought.
-    pub last_block: Option<u64>,
-    /// Whether its mempool was looked into since it came.
-    pub pool_seen: bool,
-    /// Why this node lets it go, once it does.
-    let_go: Option<DialFailure>,
-}
 
 impl Service {
     pub(super) fn connection_opened(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint) {
@@ -187,6 +160,11 @@ impl Service {
             Purpose::Feeler => self.let_go(peer, DialFailure::FullHere),
             Purpose::Shared => {}
         }
+    }
+
+    /// Whether it has answered for this network.
+    pub(super) fn is_node(&self, peer: &PeerId) -> bool {
+        self.connected.get(peer).is_some_and(|entry| entry.standing == Standing::Node)
     }
 
     /// It does not serve this network's questions: a light client, or somebody who will say so when identify speaks.

@@ -30,7 +30,7 @@ use crate::{
 
 use super::{
     Asked, DialId, Service,
-    connections::Purpose,
+    entry::{Ended, Purpose},
     jobs::{Done, Pending},
     unix_now,
 };
@@ -42,6 +42,8 @@ const MAX_DIALS: usize = 4;
 const SAVE_EVERY: u64 = 600;
 /// Time between feelers, in half seconds: a full book is tried through in three days.
 const FEELER_EVERY: u64 = 240;
+/// When the first one goes out: the outbound places come first.
+const FIRST_FEELER: u64 = 20;
 
 /// Dialling state.
 pub struct Dialing {
@@ -118,7 +120,7 @@ impl Service {
         }
         self.dial_configured();
         self.dial_from_book();
-        if self.dialing.rounds.is_multiple_of(FEELER_EVERY) {
+        if self.dialing.rounds % FEELER_EVERY == FIRST_FEELER {
             self.dial_feeler();
         }
     }
@@ -211,7 +213,7 @@ impl Service {
         let target = self.dialing.dials.remove(&id)?;
         if let Target::Configured(index) = target {
             self.dialing.configured.opened(index, peer);
-            if self.connected.get(&peer).is_some_and(|entry| entry.standing == Standing::Node) {
+            if self.is_node(&peer) {
                 let notices = self.dialing.configured.accepted(&peer);
                 notices.into_iter().for_each(tell);
             }
@@ -294,14 +296,6 @@ impl Service {
 
 /// A connection that lasted this long was of use.
 const STAYED_MS: u64 = 60_000;
-
-/// How a connection ended.
-pub struct Ended {
-    pub direction: Direction,
-    pub purpose: Purpose,
-    pub standing: Standing,
-    pub why: DialFailure,
-}
 
 /// Says in the log what an operator should know of a configured peer.
 fn tell(notice: Notice) {

@@ -168,7 +168,10 @@ impl Service {
             Request::Status(status) => {
                 let answer = Response::Status(self.own_status());
                 self.respond(peer, channel, answer);
-                self.status_told(peer, status);
+                // A client tells what it asks about, and follows nothing: only what a node says counts.
+                if self.is_node(&peer) || status.chain_id != self.params.chain_id() {
+                    self.status_told(peer, status);
+                }
             }
             Request::Addresses => {
                 let answer = self.addresses_to_share();
