@@ -227,10 +227,10 @@ async fn locked_names_are_told_with_their_domain() {
             async move { client.names(&query).await.expect("an answer").locked }
         };
         let locked = by("googleb", None).await;
-        assert_eq!(locked.iter().map(|name| (&*name.name, &*name.locked_to)).collect::<Vec<_>>(), [(
-            "googleblog",
-            "googleblog.com"
-        )]);
+        assert_eq!(
+            locked.iter().map(|name| (&*name.name, &*name.locked_to)).collect::<Vec<_>>(),
+            [("googleblog", "googleblog.com")]
+        );
         assert!(by("zzzz", None).await.is_empty() && by("", None).await.is_empty());
         assert!((20..=100).contains(&by("a", Some(1)).await.len()));
         let owned = NameQuery { owner: Some(wallet::Wallet::new(1).address()), ..NameQuery::default() };

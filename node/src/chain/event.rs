@@ -108,7 +108,10 @@ impl Alarm {
                 error!(alarm = "deep_fork", fork_height, %candidate, "a heavier chain forks off too deep to be followed");
             }
             Self::DeepReorg { fork_height, depth } => {
-                error!(alarm = "deep_reorg", fork_height, depth, "a chain that forks off deep was followed for its lead");
+                error!(
+                    alarm = "deep_reorg",
+                    fork_height, depth, "a chain that forks off deep was followed for its lead"
+                );
             }
             Self::BelowUndo { fork_height, candidate } => {
                 error!(alarm = "below_undo", fork_height, %candidate, "a heavier chain forks off below what can be undone");
@@ -116,7 +119,9 @@ impl Alarm {
             Self::Corruption { height } => {
                 error!(alarm = "corruption", height, "stored state does not fit its header; the chain has stopped");
             }
-            Self::DiskFull => error!(alarm = "disk_full", "the disk is full; no block is connected until there is room"),
+            Self::DiskFull => {
+                error!(alarm = "disk_full", "the disk is full; no block is connected until there is room")
+            }
         }
     }
 }

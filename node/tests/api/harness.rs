@@ -53,7 +53,12 @@ impl TestNode {
             dir.path().display()
         );
         let config = Config::parse(&text, Path::new("test.toml"), Overrides::default()).expect("a valid file");
-        Self { node: Node::start(config).await.expect("started"), dir, peers: peers.to_owned(), mining: mining.to_owned() }
+        Self {
+            node: Node::start(config).await.expect("started"),
+            dir,
+            peers: peers.to_owned(),
+            mining: mining.to_owned(),
+        }
     }
 
     /// Stops and starts again on the same data.

@@ -25,7 +25,9 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    api::types::{HistoryEntry, LockedName, NameAnswer, NameHistory, NameList, NamePrice, NameProof, NameStatus, VERSION, rfc3339},
+    api::types::{
+        HistoryEntry, LockedName, NameAnswer, NameHistory, NameList, NamePrice, NameProof, NameStatus, VERSION, rfc3339,
+    },
     chain::{self, ChainReader, HistoryCause, TransactionStatus},
     health::unix_s,
     store::StoreError,
