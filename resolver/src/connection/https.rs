@@ -101,14 +101,14 @@ pub(super) async fn converse(
         End::Error
     };
     let desk = Arc::new(Desk { handler, client, activity: activity.clone(), unsent: Unsent::default() });
-    // In a place of its own, and its making too: see `shake_hands`.
+    // In places of their own, and their making too: see `shake_hands`.
     let mut opening = Box::pin(open(Paced::new(socket), max_streams));
-    let ended = async {
+    let ended = Box::pin(async {
         tokio::select! {
             end = activity.ended() => end,
             () = stop.wait() => End::Stopped,
         }
-    };
+    });
     let mut conversation = match serve_until(opening.as_mut(), ended).await {
         Ok(Ok(connection)) => Box::new(Conversation { connection, desk, path, in_work: JoinSet::new() }),
         Ok(Err(error)) => return failed(error),
