@@ -150,6 +150,12 @@ metrics! {
     miner_orders: IntGauge,
     /// Connected peers, by who opened the connection.
     p2p_peers: IntGaugeVec ["direction"],
+    /// Light clients connected now; they are no peers.
+    p2p_clients: IntGauge,
+    /// Configured peers that are not reached.
+    p2p_configured_failing: IntGauge,
+    /// Whether another node with this node's identity was noticed.
+    p2p_identity_copied: IntGauge,
     /// Peers in the address book.
     p2p_known_addresses: IntGauge,
     /// Peers banned now.

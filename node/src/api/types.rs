@@ -24,7 +24,7 @@ pub use operation::{
     CommitList, CommitQuery, CommitRequest, NewOperation, Operation, OperationKind, OperationList, OperationState,
     OperationTx, Progress, ResumeOperation, StandingCommit, TxRole,
 };
-pub use peer::{PeerList, PeerView};
+pub use peer::{ConfiguredPeerView, PeerList, PeerView};
 pub use status::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, SyncState};
 pub use transaction::{
     MempoolItem, MempoolList, SubmitTransaction, Submitted, TransactionPlace, TransactionSummary, TransactionView,

@@ -154,6 +154,9 @@ impl Metrics {
     fn refresh_p2p(&self, stats: &p2p::StatsSnapshot) {
         self.p2p_peers.with_label_values(&["inbound"]).set(gauge(stats.peers_inbound));
         self.p2p_peers.with_label_values(&["outbound"]).set(gauge(stats.peers_outbound));
+        self.p2p_clients.set(gauge(stats.clients));
+        self.p2p_configured_failing.set(gauge(stats.configured_failing));
+        self.p2p_identity_copied.set(gauge(stats.identity_copied));
         self.p2p_known_addresses.set(gauge(stats.known_peers));
         self.p2p_banned_peers.set(gauge(stats.banned_peers));
         let connection = |event| self.p2p_connections_total.with_label_values(&[event]);
@@ -161,6 +164,9 @@ impl Metrics {
         count!(connection("closed"), stats.connections_closed_total);
         count!(connection("dial_failed"), stats.dial_failures_total);
         count!(connection("inbound_failed"), stats.inbound_failures_total);
+        count!(connection("foreign"), stats.foreign_peers_total);
+        count!(connection("evicted"), stats.inbound_evicted_total);
+        count!(connection("feeler"), stats.feelers_total);
         let request = |result| self.p2p_requests_total.with_label_values(&[result]);
         count!(request("sent"), stats.requests_sent_total);
         count!(request("failed"), stats.requests_failed_total);

@@ -124,7 +124,7 @@ async fn status(State(node): Shared) -> Json<Value> {
         "hash": block_hash(node.height).to_string(), "time": "2026-11-23T00:00:00Z", "total_work": "1", "synced": node.synced,
         "tip_age_seconds": 7_200, "state": state_of(&node),
         "sync_reason": (!node.synced).then_some("no peers"), "target_height": if node.synced { node.height } else { node.height * 2 },
-        "peers": 3, "names": node.names.len(), "price_bytes": 256, "price_commit": 256, "mempool": { "count": 0, "bytes": 0 },
+        "peers": 3, "network_problems": ["configured peer /ip4/192.0.2.8/tcp/9353 is not reached: no answer"], "names": node.names.len(), "price_bytes": 256, "price_commit": 256, "mempool": { "count": 0, "bytes": 0 },
         "mining": { "mode": "auto", "active": true, "hashrate": 4900.0, "threads": 1 }, "version": "0.1.0", "uptime_seconds": 60,
         "params": {
             "maturity": p.maturity, "contest": p.contest, "commit_ttl": p.commit_ttl, "term": p.term,
@@ -138,7 +138,13 @@ async fn status(State(node): Shared) -> Json<Value> {
 
 async fn peers() -> Json<Value> {
     let peer = json!({ "id": "x", "address": "/ip4/192.0.2.1/tcp/9353", "direction": "outbound", "height": 7, "rtt_ms": 12.5 });
-    Json(json!({ "v": 1, "listen": ["/ip4/127.0.0.1/tcp/9353"], "peers": [peer] }))
+    Json(json!({ "v": 1, "listen": ["/ip4/127.0.0.1/tcp/9353"], "peers": [peer],
+        "configured": [
+            { "address": "/ip4/192.0.2.7/tcp/9353", "state": "connected" },
+            { "address": "/ip4/192.0.2.8/tcp/9353", "state": "failing", "code": "refused", "failures": 3,
+              "reason": "connection refused: nothing listens there" },
+            { "address": "/ip4/192.0.2.9/tcp/9353", "state": "trying" },
+        ] }))
 }
 
 fn state_of(node: &Inner) -> &'static str {

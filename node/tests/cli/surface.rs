@@ -153,6 +153,14 @@ fn locked_names_say_to_whom() {
 }
 
 #[test]
+fn configured_peers_that_are_not_reached_are_named() {
+    let world = World::new();
+    world.run(&["node", "peers"]).expect(0).says("not reached  /ip4/192.0.2.8/tcp/9353  connection refused");
+    world.run(&["node", "peers"]).expect(0).says("trying       /ip4/192.0.2.9/tcp/9353");
+    world.run(&["status"]).expect(0).says("configured peer /ip4/192.0.2.8/tcp/9353 is not reached");
+}
+
+#[test]
 fn damaged_keys_are_refused_and_kept() {
     let world = World::with_keys();
     let path = world.path(".local/share/namestead/keys.nsk");

@@ -96,6 +96,17 @@ fn ledger_has_no_clock_randomness_threads_or_io() {
 }
 
 #[test]
+fn ledger_has_one_file_with_unsafe() {
+    let home = "ledger/src/pow/argon2d/avx2.rs";
+    let users: Vec<String> = sources()
+        .into_iter()
+        .filter(|(name, text)| name.starts_with("ledger/src") && code(text).any(|line| line.contains("unsafe")))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(users, [home]);
+}
+
+#[test]
 fn resolver_knows_no_node() {
     let manifest = fs::read_to_string(workspace().join("resolver/Cargo.toml")).expect("its manifest");
     for word in ["node =", "rocksdb", "libp2p"] {

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use ledger::{block::Header, params::Params};
 
-use super::{error::Refusal, present::sync_state, state::ApiState};
+use super::{error::Refusal, peers::problems, present::sync_state, state::ApiState};
 use crate::{
     api::types::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, VERSION, rfc3339},
     chain::Tip,
@@ -32,6 +32,7 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Json<Status>
         sync_reason: health.unsynced_because(now),
         target_height: health.target_height.max(tip.height),
         peers: parts.p2p.peers().await.len() as u32,
+        network_problems: problems(&parts.p2p.surroundings().await),
         names: tip.name_count,
         price_bytes: tip.prices.bytes,
         price_commit: tip.prices.commit,

@@ -56,6 +56,10 @@ pub struct Status {
     pub target_height: u32,
     /// Connected peers.
     pub peers: u32,
+    /// What is wrong with this node's place in the network, a sentence each: configured peers that are not reached,
+    /// another node with this node's identity.
+    #[serde(default)]
+    pub network_problems: Vec<String>,
     /// Registered names.
     pub names: u64,
     /// Price of bytes at the tip, in 1/256.

@@ -96,7 +96,7 @@ fn text(context: &Context, status: &Status) -> String {
         true => format!("{}/s on {} threads", scaled(status.mining.hashrate), status.mining.threads),
         false => "idle".to_owned(),
     };
-    [
+    let mut lines = vec![
         format!("namestead {}  {}  up {}", status.version, status.network, span(status.uptime_seconds)),
         format!(
             "chain     height {} / {}{progress}  {}  tip of {}, {} old",
@@ -115,8 +115,11 @@ fn text(context: &Context, status: &Status) -> String {
         ),
         format!("work      {mining}  {} blocks found", status.mining.blocks_found),
         format!("dns       {}  for {}", list(&status.dns_listen), list(&status.suffixes)),
-    ]
-    .join("\n")
+    ];
+    lines.extend(
+        status.network_problems.iter().map(|problem| format!("{}   {problem}", out.paint(Style::Warn, "network"))),
+    );
+    lines.join("\n")
 }
 
 /// What a state means, in a few words.
