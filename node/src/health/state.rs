@@ -88,14 +88,24 @@ impl Health {
                 Some("a heavier chain forks off too deep to be followed by itself: the log names it".to_owned())
             }
             State::Offline => {
-                let minutes = self.tip_age_s(unix_now) / 60;
+                let age = span(self.tip_age_s(unix_now));
                 let who = match self.witnesses {
                     0 => "no peer answers that knows of no newer one",
                     _ => "too few peers answer to say that there is no newer one",
                 };
-                Some(format!("the newest block is {minutes} minutes old, and {who}"))
+                Some(format!("the newest block is {age} old, and {who}"))
             }
         }
+    }
+}
+
+/// Seconds as people say them.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..10_800 => format!("{} minutes", seconds / 60),
+        10_800..259_200 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 
