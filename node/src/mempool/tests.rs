@@ -364,7 +364,10 @@ fn reveals_that_become_ripe_are_told_by_height() {
     }
     assert!(pool.ripe_at(6).is_empty());
     assert_eq!(pool.ripe_at(7), BTreeSet::from([name("alice").key()]));
-    assert!(pool.recheck(&pool.ripe_at(7), 1, |entry| Ok(Verdict { standing: Standing::Ready, ..entry.verdict() })).is_empty());
+    assert!(
+        pool.recheck(&pool.ripe_at(7), 1, |entry| Ok(Verdict { standing: Standing::Ready, ..entry.verdict() }))
+            .is_empty()
+    );
     assert!(pool.ripe_at(7).is_empty());
     assert_eq!((pool.ripe_at(8).len(), chosen(&pool, WHOLE_BLOCK).len()), (1, 1));
 }

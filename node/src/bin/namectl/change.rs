@@ -112,7 +112,13 @@ pub fn entry_of<'a>(context: &Context, name: &Name, answer: &'a NameAnswer) -> R
     })
 }
 
-fn signer(context: &Context, keys: &KeyFile, name: &Name, state: &NameEntry, act: Act) -> Result<(Entry, SignsAs), Failure> {
+fn signer(
+    context: &Context,
+    keys: &KeyFile,
+    name: &Name,
+    state: &NameEntry,
+    act: Act,
+) -> Result<(Entry, SignsAs), Failure> {
     if let Some(entry) = context.entry_of(keys, &state.owner) {
         return Ok((entry, SignsAs::Owner));
     }
