@@ -5,7 +5,7 @@
 
 use primitive_types::{U256, U512};
 
-use crate::{block::HeaderCore, params::Params, pow::to_compact};
+use crate::{header::HeaderCore, params::Params, pow::to_compact};
 
 /// `vtime` of a block that follows `parent` at `time`: the clock with each gap clipped.
 pub fn vtime_after(params: &Params, parent: &HeaderCore, time: u64) -> u32 {

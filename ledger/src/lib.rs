@@ -12,8 +12,8 @@
 //! signatures and work. *Contextual*: it is right at its place in the chain. See [`rules`].
 //!
 //! # Reading order
-//! [`hash`], [`codec`], [`params`]; [`name`], [`record`], [`key`]; [`transaction`], [`block`]; [`pow`],
-//! [`difficulty`], [`price`]; [`rules`]; [`state`], [`history`], [`fork`].
+//! [`hash`], [`codec`], [`name`], [`record`], [`header`], [`pow`], [`params`]; [`key`], [`transaction`], [`block`];
+//! [`difficulty`], [`price`]; [`state`], [`history`], [`fork`]; [`rules`]. A module imports those before it only.
 
 pub mod hash;
 
@@ -27,6 +27,7 @@ pub mod record;
 
 pub mod key;
 
+pub mod header;
 pub mod transaction;
 
 pub mod block;

@@ -8,9 +8,9 @@ use std::{fmt, str::FromStr, sync::LazyLock};
 use primitive_types::U256;
 
 use crate::{
-    block::{Header, HeaderCore, HeaderExt},
     codec::{Encode, Writer, encode},
     hash::{self, BlockHash, Hash, Tag},
+    header::{Header, HeaderCore, HeaderExt},
     locked::{self, Lock},
     name::RESERVED,
     pow::{Algorithm, to_compact},

@@ -4,17 +4,17 @@
 //! fails to be a block. Evaluation takes its memory from the caller through [`Scratch`], so checking a batch
 //! allocates once per thread.
 
-use argon2::{Algorithm as Variant, Argon2, Block, Params as Argon2Params, Version};
+mod argon2d;
+
+use argon2::Block;
 use primitive_types::U256;
 
+use self::argon2d::Fill;
 use crate::{
-    block::HeaderCore,
     codec::encode,
     hash::{self, Hash, Tag},
+    header::HeaderCore,
 };
-
-/// Memory of one Argon2d evaluation, in KiB.
-const ARGON2_KIB: u32 = 1024;
 
 /// A work function. A network has exactly one, named in each header's version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,14 +41,33 @@ impl Algorithm {
 }
 
 /// Working memory for work evaluation; keep one per thread. Empty until Argon2d is first evaluated.
-#[derive(Default)]
 pub struct Scratch {
+    fill: Fill,
     blocks: Vec<Block>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { fill: Fill::fastest(), blocks: Vec::new() }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Scratch {
+    /// One that leaves Argon2d to the `argon2` crate, to compare our own code with.
+    pub fn portable() -> Self {
+        Self { fill: Fill::Portable, blocks: Vec::new() }
+    }
+
+    /// Whether Argon2d is computed by our own code, as this processor allows.
+    pub fn is_accelerated(&self) -> bool {
+        self.fill != Fill::Portable
+    }
 }
 
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Scratch({} blocks)", self.blocks.len())
+        write!(f, "Scratch({:?}, {} blocks)", self.fill, self.blocks.len())
     }
 }
 
@@ -58,31 +77,14 @@ pub fn pow_value(algorithm: Algorithm, chain_id: &Hash, core: &HeaderCore, scrat
     let outer = match algorithm {
         Algorithm::Sha3 => hash::hash(Tag::PowOut, &[inner.as_ref()]),
         Algorithm::Argon2d => {
-            let filled = argon2d(&inner, chain_id, scratch);
-            hash::hash(Tag::PowOut, &[inner.as_ref(), &filled])
+            let salt = chain_id.0.first_chunk().expect("16 of 32 bytes");
+            let tag = argon2d::tag(scratch.fill, &inner.0, salt, &mut scratch.blocks);
+            hash::hash(Tag::PowOut, &[inner.as_ref(), &tag])
         }
         #[cfg(feature = "testing")]
         Algorithm::Simulated => return U256::from(core.nonce) << 192,
     };
     U256::from_big_endian(outer.as_ref())
-}
-
-fn argon2d(password: &Hash, chain_id: &Hash, scratch: &mut Scratch) -> [u8; 32] {
-    let params = Argon2Params::new(ARGON2_KIB, 1, 1, Some(32)).expect("constants within Argon2's bounds");
-    let count = params.block_count();
-    if scratch.blocks.len() < count {
-        scratch.blocks.resize(count, Block::default());
-    }
-    let mut out = [0; 32];
-    Argon2::new(Variant::Argon2d, Version::V0x13, params)
-        .hash_password_into_with_memory(
-            password.as_ref(),
-            &chain_id.as_ref()[..16],
-            &mut out,
-            scratch.blocks.as_mut_slice(),
-        )
-        .expect("lengths and memory are fixed and sufficient");
-    out
 }
 
 /// Expected evaluations to meet `target`: `floor(2^256 / (target + 1))`, at least 1.
@@ -127,6 +129,7 @@ pub fn from_compact(bits: u32) -> Option<U256> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::Network;
 
     #[test]
     fn compact_forms() {
@@ -138,6 +141,18 @@ mod tests {
         }
         for bad in [0, 0x1f80_0000, 0x0400_0001, 0x2300_0001, 0xff10_0000, 0x1f00_0000] {
             assert_eq!(from_compact(bad), None, "{bad:08x}");
+        }
+    }
+
+    #[test]
+    fn work_is_the_same_on_every_processor() {
+        let mut core = Network::Main.params().genesis().core;
+        let (mut fastest, mut portable) = (Scratch::default(), Scratch::portable());
+        for nonce in 0..50 {
+            core.nonce = nonce;
+            let chain_id = hash::hash(Tag::Chain, &[&nonce.to_le_bytes()]);
+            let value = pow_value(Algorithm::Argon2d, &chain_id, &core, &mut fastest);
+            assert_eq!(value, pow_value(Algorithm::Argon2d, &chain_id, &core, &mut portable), "nonce {nonce}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! transaction pays by the prices of its anchor block, so a wallet knows the cost before it starts to work.
 
 use crate::{
-    block::{Header, HeaderExt},
+    header::{Header, HeaderExt},
     params::{BASE_PRICE, MAX_PRICE_BYTES, MAX_PRICE_COMMIT, MAX_RENEW_PRICE, PRICE_STEP, Params, TARGET_WEIGHT},
     transaction::Body,
 };

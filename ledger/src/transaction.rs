@@ -5,9 +5,9 @@
 //! signatures nor the anchor tag can change it.
 
 use crate::{
-    block::HeaderCore,
     codec::{Decode, DecodeError, Encode, Reader, Writer, encode},
     hash::{self, BlockHash, CommitHash, Hash, PolicyHash, Tag, TxId, WitnessTxId},
+    header::HeaderCore,
     key::Witness,
     name::Name,
     params::{MAX_CLAIM_PROOF_BYTES, MAX_PLAIN_TRANSACTION_BYTES, MAX_ROLL_PROOF_BYTES, MAX_TRANSACTION_BYTES},

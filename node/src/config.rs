@@ -5,6 +5,7 @@
 //! every error names file and line. Precedence: command line, file, default.
 
 mod complaint;
+mod keys;
 mod sections;
 
 use std::path::{Path, PathBuf};
@@ -96,7 +97,7 @@ impl Config {
         let named =
             file.network.map(|name| name.parse::<Network>().map_err(|e| format!("network: {e}"))).transpose()?;
         let network = overrides.network.or(named).unwrap_or(Network::Main);
-        let data_dir = overrides.data_dir.or(file.data_dir).unwrap_or_else(|| default_data_dir(network));
+        let data_dir = overrides.data_dir.or(file.data_dir).or_else(|| default_data_dir(network)).ok_or(NO_DATA_DIR)?;
         let mut p2p = file.p2p;
         if !overrides.listen.is_empty() {
             p2p.listen = overrides.listen;
@@ -151,13 +152,16 @@ impl Config {
     }
 }
 
-/// `$XDG_DATA_HOME/namestead/<network>`, `~/.local/share/…`, or `./namestead-data/<network>` without a home.
-pub fn default_data_dir(network: Network) -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_DATA_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
-        .map_or_else(|| PathBuf::from("namestead-data"), |base| base.join("namestead"));
-    base.join(network.as_str())
+/// Where everything is kept is never guessed: a node started from another directory would be another node.
+const NO_DATA_DIR: &str = "data_dir is not set, and there is no home directory to put it in: set it, or add --data-dir \
+    DIR (for a service: /var/lib/namestead)";
+
+/// `$XDG_DATA_HOME/namestead/<network>` or `~/.local/share/…`. As the XDG base directory specification wants it, a path
+/// that is not absolute counts for nothing.
+fn default_data_dir(network: Network) -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;
+    Some(base.join("namestead").join(network.as_str()))
 }
 
 /// A commented file with every key at its default.

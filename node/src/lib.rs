@@ -5,7 +5,9 @@
 //! reading order.
 
 pub mod config;
+pub mod descriptors;
 pub mod shutdown;
+pub mod stdio;
 pub mod telemetry;
 
 pub mod store;
@@ -14,6 +16,8 @@ pub mod chain;
 pub mod mempool;
 
 pub mod sync;
+
+pub mod health;
 
 pub mod p2p;
 

@@ -94,8 +94,12 @@ metrics! {
     chain_target_height: IntGauge,
     /// Unix time in the tip's header.
     chain_tip_timestamp_seconds: Gauge,
-    /// Whether the node believes that it is at the network's tip.
+    /// Seconds since the time in the tip's header, by this machine's clock put right by the peers' clocks.
+    chain_tip_age_seconds: Gauge,
+    /// Whether the node's tip can be believed to be that of the network.
     chain_synced: IntGauge,
+    /// How far what the node knows is the present: 1 for the state that holds.
+    chain_state: IntGaugeVec ["state"],
     /// Blocks by what became of them.
     chain_blocks_total: IntCounterVec ["result"],
     /// Headers by what became of them.
@@ -146,6 +150,12 @@ metrics! {
     miner_orders: IntGauge,
     /// Connected peers, by who opened the connection.
     p2p_peers: IntGaugeVec ["direction"],
+    /// Light clients connected now; they are no peers.
+    p2p_clients: IntGauge,
+    /// Configured peers that are not reached.
+    p2p_configured_failing: IntGauge,
+    /// Whether another node with this node's identity was noticed.
+    p2p_identity_copied: IntGauge,
     /// Peers in the address book.
     p2p_known_addresses: IntGauge,
     /// Peers banned now.
@@ -197,11 +207,6 @@ impl Metrics {
     /// Says what runs.
     pub fn describe_build(&self, network: &str, role: &str) {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), network, role]).set(1);
-    }
-
-    /// Counts damage found in stored state.
-    pub fn corruption(&self) {
-        self.chain_corruption_alarms_total.inc();
     }
 
     /// Counts a request to the HTTP interface.

@@ -37,6 +37,8 @@ const COMMANDS: usize = 512;
 /// What the miner does at the moment.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct MinerStatus {
+    /// The configured mode.
+    pub mode: MiningMode,
     /// Whether threads search.
     pub active: bool,
     /// Threads that search.
@@ -67,6 +69,7 @@ pub struct MinerStopped;
 
 enum Command {
     Work(WorkOrder, Arc<Meter>, oneshot::Sender<Share>),
+    Configure(MiningMode, Option<u8>),
     Shutdown,
 }
 
@@ -104,7 +107,6 @@ impl ProgressHandle {
 pub struct MinerHandle {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<MinerStatus>,
-    mode: MiningMode,
 }
 
 impl MinerHandle {
@@ -121,9 +123,10 @@ impl MinerHandle {
         *self.status.borrow()
     }
 
-    /// The configured mode.
-    pub fn mode(&self) -> MiningMode {
-        self.mode
+    /// Takes mode and duty over from `config`; its other values count at the start only.
+    pub async fn configure(&self, config: &MiningConfig) {
+        // A miner that has stopped needs neither.
+        let _ = self.commands.send(Command::Configure(config.mode, config.duty)).await;
     }
 }
 
@@ -142,10 +145,10 @@ impl Miner {
         conditions: watch::Receiver<Conditions>,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (status_out, status) = watch::channel(MinerStatus::default());
+        let (status_out, status) = watch::channel(MinerStatus { mode: config.mode, ..MinerStatus::default() });
         let foreman = foreman::Foreman::new(config, params, chain, conditions, status_out)?;
         let task = tokio::spawn(foreman.run(inbox));
-        Ok(Self { handle: MinerHandle { commands, status, mode: config.mode }, task })
+        Ok(Self { handle: MinerHandle { commands, status }, task })
     }
 
     /// The way to it.

@@ -4,12 +4,13 @@
 //! deadline: first nobody new comes in, then work stops, then the chain writes its last block and the database is
 //! closed. Dying instead, at any moment, loses nothing that was acknowledged.
 
-mod alarms;
 mod feed;
+mod reload;
 mod running;
 mod verdicts;
 
 pub use feed::fill as fill_table;
+pub use reload::Reloaded;
 
 use std::{
     fs, io,
@@ -26,7 +27,7 @@ use resolver::{
     server::{Equipment, GivenSockets},
     sign::file::load_or_create,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use running::Running;
 
@@ -34,11 +35,13 @@ use crate::{
     api::server::{ApiError, ApiServer, ApiState, MonitorServer, Parts},
     chain::{ChainHandle, ChainOptions, ChainService, Retention, ServiceOptions},
     config::{Config, Role},
+    descriptors::{self, API_CONNECTIONS, Budget},
+    health::Rules,
     metrics::Metrics,
     miner::{Miner, MinerHandle},
     ops::{Ops, OpsHandle},
     p2p::{self, P2pHandle},
-    store::{Space, Store, StoreError},
+    store::{OPEN_FILES, Space, Store, StoreError},
     sync::Company,
 };
 
@@ -81,6 +84,8 @@ pub enum NodeError {
 
 /// A running node.
 pub struct Node {
+    /// As it was written, with what was taken over since.
+    config: Config,
     running: Running,
     chain: ChainHandle,
     p2p: P2pHandle,
@@ -94,14 +99,16 @@ pub struct Node {
 impl Node {
     /// Starts every part. On return, all of them listen; after an error, those that had started have stopped again.
     pub async fn start(mut config: Config) -> Result<Self, NodeError> {
+        let written = config.clone();
+        let budget = fit_to_descriptors(&mut config);
         let sockets = given_sockets(&mut config)?;
         make_data_dir(&config)?;
         // A key that cannot be used is found before anything runs.
         let equipment = dns_equipment(&config, sockets)?;
         let mut running = Running::default();
-        match Self::start_parts(&config, equipment, &mut running).await {
+        match Self::start_parts(&config, budget, equipment, &mut running).await {
             Ok(with) => {
-                let node = with(running);
+                let node = with(written, running);
                 node.announce(&config);
                 Ok(node)
             }
@@ -115,16 +122,19 @@ impl Node {
     /// Starts the parts and puts each into `running` at once; the node is made of them when all are there.
     async fn start_parts(
         config: &Config,
+        budget: Budget,
         equipment: Equipment,
         running: &mut Running,
-    ) -> Result<impl FnOnce(Running) -> Self + use<>, NodeError> {
+    ) -> Result<impl FnOnce(Config, Running) -> Self + use<>, NodeError> {
         let params = config.network.params();
         let metrics = Arc::new(Metrics::new().map_err(|error| NodeError::System(error.to_string()))?);
         metrics.describe_build(config.network.as_str(), config.role.as_str());
-        let (store, service) = open_chain(config, params).await?;
+        let (store, service) = open_chain(config, params, budget).await?;
         running.database = Some(store.closed());
         let chain = running.chain.insert(service).handle();
-        let p2p = p2p::spawn(config.p2p.clone(), deps(config, params, chain.clone())).await?;
+        let deps = deps(config, params, chain.clone());
+        let rules = Rules::of(params, deps.company);
+        let p2p = p2p::spawn(config.p2p.clone(), deps).await?;
         let p2p = running.p2p.insert(p2p).clone();
         let table = Arc::new(SharedTable::new(params.block_interval));
         let serials = prepare_zone(config, &table);
@@ -142,22 +152,23 @@ impl Node {
             p2p: p2p.clone(),
             miner: miner.clone(),
             ops: ops.clone(),
-            metrics: metrics.clone(),
+            metrics,
+            health: signals.health(),
             dns_listen: dns_addrs.clone(),
             suffixes: config.dns.suffixes.clone(),
         });
-        let filled = tokio::sync::watch::channel(false);
+        let (is_filled, filled) = tokio::sync::watch::channel(false);
+        let facts = verdicts::Facts { verdicts: p2p.watch_verdict(), chain: chain.clone(), filled };
         running.tasks = vec![
-            tokio::spawn(alarms::run(chain.clone(), metrics)),
-            tokio::spawn(feed::run(params, chain.clone(), table.clone(), serials, filled.0)),
-            tokio::spawn(verdicts::follow(signals, p2p.watch_verdict(), chain.clone(), table, filled.1)),
+            tokio::spawn(feed::run(params, chain.clone(), table.clone(), serials, is_filled)),
+            tokio::spawn(verdicts::follow(signals, rules, facts, table)),
         ];
-        let api = running.api.insert(ApiServer::bind(&config.api, state.clone()).await?);
+        let api = running.api.insert(ApiServer::bind(&config.api, budget.api, state.clone()).await?);
         let (api_addr, api_token) = (api.local_addr(), api.token().to_owned());
         if let Some(address) = config.metrics.listen.address() {
-            running.monitor = Some(MonitorServer::bind(address, state).await?);
+            running.monitor = Some(MonitorServer::bind(address, budget.api, state).await?);
         }
-        Ok(move |running| Self { running, chain, p2p, miner, ops, api_addr, api_token, dns_addrs })
+        Ok(move |config, running| Self { config, running, chain, p2p, miner, ops, api_addr, api_token, dns_addrs })
     }
 
     fn announce(&self, config: &Config) {
@@ -241,6 +252,23 @@ impl Node {
     }
 }
 
+/// Raises the limit of file descriptors, and lowers those of the configuration that would not fit into it.
+fn fit_to_descriptors(config: &mut Config) -> Budget {
+    let (connections, peers) = (&mut config.dns.connections.max, &mut config.p2p.max_peers);
+    let wanted = Budget { dns: *connections, api: API_CONNECTIONS, peers: *peers, database: OPEN_FILES };
+    let limit = match descriptors::raise_limit() {
+        Ok(limit) => limit,
+        Err(error) => {
+            warn!(%error, "the limit of file descriptors cannot be read");
+            return wanted;
+        }
+    };
+    let budget = wanted.within(limit);
+    budget.announce(&wanted, limit);
+    (*connections, *peers) = (budget.dns, budget.peers);
+    budget
+}
+
 /// Makes the data directory, for this user only.
 fn make_data_dir(config: &Config) -> Result<(), NodeError> {
     fs::DirBuilder::new()
@@ -251,10 +279,14 @@ fn make_data_dir(config: &Config) -> Result<(), NodeError> {
 }
 
 /// Opens database and chain where waiting for the disk holds nobody up.
-async fn open_chain(config: &Config, params: &'static Params) -> Result<(Store, ChainService), NodeError> {
+async fn open_chain(
+    config: &Config,
+    params: &'static Params,
+    budget: Budget,
+) -> Result<(Store, ChainService), NodeError> {
     let (path, retention) = (config.database_dir(), retention(config.role));
     let opened = tokio::task::spawn_blocking(move || {
-        let store = Store::open(path, params)?;
+        let store = Store::open_with(path, params, budget.database)?;
         let defaults = ServiceOptions::default();
         let options = ServiceOptions { chain: ChainOptions { retention, ..defaults.chain }, ..defaults };
         Ok((store.clone(), ChainService::start(store, params, options)?))

@@ -1,7 +1,10 @@
-//! Stopping: who asks for it, and how the outside is told.
+//! Signals: what asks the node to stop or to read its configuration again, what is ignored, and how a service manager is
+//! told.
 //!
 //! The first SIGTERM or SIGINT stops the node in order; a second one, or the deadline, ends the process at once, which
-//! is safe at any moment: everything acknowledged is on disk.
+//! is safe at any moment: everything acknowledged is on disk. SIGHUP (a closed terminal, log rotation, `systemctl
+//! reload`) reads the configuration again. The other signals that end a process unless it says otherwise, and that
+//! come in the ordinary life of a daemon, change nothing. SIGQUIT and those that tell of a defect keep their meaning.
 
 use std::{io, time::Duration};
 
@@ -10,23 +13,68 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How long an orderly stop may take before the process ends anyway.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The signals that stop a node.
-pub struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
+/// Signals without a meaning for the node that would end it. SIGPIPE is not here: the runtime of the language ignores it.
+#[cfg(target_os = "linux")]
+const IGNORED: &[libc::c_int] = &[
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    // A limit on the size of files: the write fails as on a full disk, and is handled as such.
+    libc::SIGXFSZ,
+];
+#[cfg(not(target_os = "linux"))]
+const IGNORED: &[libc::c_int] =
+    &[libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF, libc::SIGIO, libc::SIGXFSZ];
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// To stop; the name of the signal.
+    Stop(&'static str),
+    /// To read the configuration again.
+    Reload,
 }
 
-impl StopSignals {
-    /// Takes over SIGTERM and SIGINT.
+/// The signals that the node hears.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Takes over SIGTERM, SIGINT and SIGHUP, and makes those harmless that mean nothing.
     pub fn install() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        for number in IGNORED {
+            // The handler stays when its receiver goes, and does nothing.
+            drop(signal(SignalKind::from_raw(*number))?);
+        }
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    /// Waits for the next one and names it.
-    pub async fn next(&mut self) -> &'static str {
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Wish::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Wish::Stop("SIGINT"),
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+
+    /// Waits for the next one that asks to stop, and names it.
+    pub async fn next_stop(&mut self) -> &'static str {
+        loop {
+            if let Wish::Stop(name) = self.next().await {
+                return name;
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ pub use closed::Closed;
 pub use error::StoreError;
 pub use identity::FORMAT;
 pub use kv::{Kv, Space};
+pub use options::OPEN_FILES;
 pub use read::{Direction, Flow, Read, Snapshot, Visit};
 pub use rows::{BodyKey, HeaderRow, PoolRow, Rows, TipRow, expiry_key, history_key, owner_key};
 pub(crate) use rows::{TIP_KEY, fixed, parse, places_row, row};
@@ -59,9 +60,14 @@ struct Inner {
 impl Store {
     /// Opens the database in the directory `path`, and creates it where there is none.
     pub fn open(path: impl AsRef<Path>, params: &Params) -> Result<Self, StoreError> {
+        Self::open_with(path, params, OPEN_FILES)
+    }
+
+    /// The same with at most so many files held open.
+    pub fn open_with(path: impl AsRef<Path>, params: &Params, open_files: u32) -> Result<Self, StoreError> {
         let path = path.as_ref();
         identity::refuse_foreign_directory(path)?;
-        let store = Self::open_in(path, None)?;
+        let store = Self::open_in(path, None, open_files)?;
         identity::settle(&store, params)?;
         Ok(store)
     }
@@ -69,13 +75,13 @@ impl Store {
     /// A database in memory, for simulators and tests. Nothing of it survives the last clone.
     pub fn in_memory(params: &Params) -> Result<Self, StoreError> {
         let env = Env::mem_env().map_err(StoreError::from)?;
-        let store = Self::open_in(Path::new("/namestead"), Some(env))?;
+        let store = Self::open_in(Path::new("/namestead"), Some(env), OPEN_FILES)?;
         identity::settle(&store, params)?;
         Ok(store)
     }
 
-    fn open_in(path: &Path, env: Option<Env>) -> Result<Self, StoreError> {
-        let shared = options::Shared::new(env.as_ref());
+    fn open_in(path: &Path, env: Option<Env>, open_files: u32) -> Result<Self, StoreError> {
+        let shared = options::Shared::new(env.as_ref(), open_files);
         // Compaction can wait; answering DNS and judging blocks cannot. This is one setting for the whole process.
         Env::new()?.lower_thread_pool_cpu_priority();
         let tables = TABLES.iter().map(|spec| ColumnFamilyDescriptor::new(spec.name, shared.table(spec)));

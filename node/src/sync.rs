@@ -64,6 +64,8 @@ impl Config {
     }
 }
 
+/// Intervals between two questions for which a peer's status is its word about now: one answer may be lost.
+pub const WORD_HOLDS_INTERVALS: u64 = 3;
 /// Most blocks and headers kept until their time comes: an honest clock is ahead by seconds, so a handful is plenty.
 const MAX_DEFERRED: usize = 16;
 
@@ -147,6 +149,16 @@ impl<P: PeerKey> Sync<P> {
         verdict::judge(self.config, &self.view, &self.peers, &self.clock, self.was_synced)
     }
 
+    /// Peers that have told their status lately, and claim no more work than the best header here has.
+    pub fn agreeing(&self, now: Millis) -> impl Iterator<Item = &P> {
+        let holds_ms = self.config.status_interval_ms * WORD_HOLDS_INTERVALS;
+        let agrees = move |peer: &Peer| {
+            let is_lately = peer.told_at.is_some_and(|at| now.since(at) <= holds_ms);
+            is_lately && peer.claim.is_some_and(|claim| claim.work <= self.view.best_header.work)
+        };
+        self.peers.iter().filter(move |(_, peer)| agrees(peer)).map(|(peer, _)| peer)
+    }
+
     /// Peers that are connected.
     pub fn peer_count(&self) -> usize {
         self.peers.len()
@@ -190,6 +202,7 @@ impl<P: PeerKey> Sync<P> {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         entry.claim = Some(claim);
         entry.clock_offset_s = Some(clock_offset_s);
+        entry.told_at = Some(now);
         if entry.failures > 0 && entry.stalls == 0 {
             // It was out of reach, not unwilling.
             entry.rest_until = now;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -16,9 +16,22 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|error| format!("{level:?} is no log filter: {error}"))
 }
 
+/// Changes what is logged while the process runs.
+#[derive(Clone, Debug)]
+pub struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// Logs by this level or list of directives from now on.
+    pub fn set(&self, level: &str) -> Result<(), String> {
+        // Fails only when the subscriber is gone, at the end of the process.
+        self.0.reload(filter(level)?).map_err(|error| error.to_string())
+    }
+}
+
 /// Installs the subscriber. A second call (in tests) changes nothing.
-pub fn init(config: &LogConfig) -> Result<(), String> {
-    let registry = tracing_subscriber::registry().with(filter(&config.level)?);
+pub fn init(config: &LogConfig) -> Result<Level, String> {
+    let (filter, handle) = reload::Layer::new(filter(&config.level)?);
+    let registry = tracing_subscriber::registry().with(filter);
     let stderr = std::io::stderr;
     let installed = match config.format {
         LogFormat::Text => registry.with(fmt::layer().with_ansi(stderr().is_terminal()).with_writer(stderr)).try_init(),
@@ -26,7 +39,7 @@ pub fn init(config: &LogConfig) -> Result<(), String> {
     };
     // Already installed is the only reason to fail.
     drop(installed);
-    Ok(())
+    Ok(Level(handle))
 }
 
 #[cfg(test)]
@@ -74,5 +87,24 @@ mod tests {
             assert!(text.contains("ours") && !text.contains("forged") && !text.contains("damaged"), "{text}");
         }
         assert!(lines("info,hickory_net=warn", log).contains("forged"));
+    }
+
+    #[test]
+    fn the_level_changes_while_the_process_runs() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (layer, handle) = reload::Layer::new(filter("warn").expect("a filter"));
+        let level = Level(handle);
+        let out = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(layer).with(out);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("before");
+            level.set("info").expect("it runs");
+            tracing::info!("after");
+            assert!(level.set("a=b=c").expect_err("no filter").contains("is no log filter"));
+            tracing::info!("still");
+        });
+        let text = String::from_utf8(lines.0.lock().expect("not poisoned").clone()).expect("text");
+        assert!(!text.contains("before") && text.contains("after") && text.contains("still"), "{text}");
     }
 }

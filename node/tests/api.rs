@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use harness::{TestNode, in_time, wallet};
 use node::api::{
     client::{Client, ClientError, Endpoint, EventStream, NameQuery},
-    types::{CommitQuery, Event, NameStatus, NewOperation, Operation, OperationState, TransactionPlace},
+    types::{CommitQuery, Event, NameStatus, NewOperation, Operation, OperationState, SyncState, TransactionPlace},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -194,6 +194,59 @@ async fn what_is_wrong_is_refused_with_a_reason() {
         harness::refused(tcp(Some(node.token())).submit("zz").await, 400, "bad_request");
         let nobody = Client::unix("/nonexistent/api.sock").status().await;
         assert!(matches!(nobody, Err(ClientError::Unreachable { .. })), "{nobody:?}");
+        node.stop().await;
+    })
+    .await;
+}
+
+/// A node that has not met the peers it expects knows nothing of the present, and says so wherever it is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_met_no_peer_says_so_everywhere() {
+    in_time(JOURNEY, async {
+        // The discard port: nothing listens there.
+        let node = TestNode::start_expecting("/ip4/127.0.0.1/tcp/9").await;
+        let client = node.client();
+        let status = client.status().await.expect("an answer");
+        assert_eq!((status.state, status.synced), (SyncState::Syncing, false));
+        assert_eq!(status.sync_reason.as_deref(), Some("no peer has told its height yet"));
+        assert!(status.tip_age_seconds > 86_400, "genesis is old: {}", status.tip_age_seconds);
+        let name = client.name("greenhouse").await.expect("an answer");
+        assert_eq!((name.status, name.sync_state), (NameStatus::Free, SyncState::Syncing));
+        assert!(name.tip_age_seconds >= status.tip_age_seconds);
+        let query = NameQuery { prefix: Some("gre".to_owned()), ..NameQuery::default() };
+        assert_eq!(client.names(&query).await.expect("an answer").sync_state, SyncState::Syncing);
+        let ready = harness::fetch(node.monitor_addr(), "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with("no peer has told its height yet\n"), "{ready}");
+        let text = harness::fetch(node.monitor_addr(), "/metrics").await;
+        for expected in ["namestead_chain_synced 0", "namestead_chain_state{state=\"syncing\"} 1"] {
+            assert!(text.contains(expected), "{expected} is not in\n{text}");
+        }
+        node.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locked_names_are_told_with_their_domain() {
+    in_time(JOURNEY, async {
+        let node = TestNode::start("mode = 'off'").await;
+        let client = node.client();
+        let name = client.name("google").await.expect("an answer");
+        assert_eq!((name.status, name.locked_to.as_deref()), (NameStatus::Locked, Some("google.com")));
+        let by = |prefix: &str, limit| {
+            let query = NameQuery { prefix: Some(prefix.to_owned()), limit, ..NameQuery::default() };
+            let client = client.clone();
+            async move { client.names(&query).await.expect("an answer").locked }
+        };
+        let locked = by("googleb", None).await;
+        assert_eq!(
+            locked.iter().map(|name| (&*name.name, &*name.locked_to)).collect::<Vec<_>>(),
+            [("googleblog", "googleblog.com")]
+        );
+        assert!(by("zzzz", None).await.is_empty() && by("", None).await.is_empty());
+        assert!((20..=100).contains(&by("a", Some(1)).await.len()));
+        let owned = NameQuery { owner: Some(wallet::Wallet::new(1).address()), ..NameQuery::default() };
+        assert!(client.names(&owned).await.expect("an answer").locked.is_empty());
         node.stop().await;
     })
     .await;

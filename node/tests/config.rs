@@ -119,6 +119,13 @@ fn each_mistake_has_its_place_and_its_sentence() {
 }
 
 #[test]
+fn every_key_of_the_example_is_told_apart() {
+    let (old, new) = (parse("").expect("valid"), parse("[p2p]\nmax_peers = 7\n[dns]\nlisten = []").expect("valid"));
+    assert_eq!(old.differences(&new), ["dns.listen", "p2p.max_peers"]);
+    assert!(old.differences(&old.clone()).is_empty());
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let error = Config::load(Some(Path::new("/nonexistent/n.toml")), Overrides::default()).expect_err("missing");
     assert!(error.to_string().starts_with("/nonexistent/n.toml: "), "{error}");

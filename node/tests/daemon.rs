@@ -1,6 +1,7 @@
 //! The daemon as a process: its commands, what it tells a service manager, how it stops.
 
 use std::{
+    fs::File,
     net::TcpListener,
     os::unix::net::UnixDatagram,
     path::Path,
@@ -50,6 +51,58 @@ fn commands_that_end_at_once() {
     assert_eq!(output(&["frobnicate"]).0, Some(2));
     let data = dir.path().join("none").display().to_string();
     assert_eq!(output(&["db", "verify", "--data-dir", &data]).0, Some(1));
+}
+
+/// A reader that has gone needs no more; a disk that is full is a failure; nothing is a panic.
+#[test]
+fn commands_whose_output_goes_nowhere() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").expect("the system has one"));
+    let run = |args: &[&str], stdout: Stdio| {
+        let child = namestead(args).stdout(stdout).spawn().expect("started");
+        let Output { status, stderr, .. } = child.wait_with_output().expect("it ends");
+        (status.code(), String::from_utf8(stderr).expect("utf-8"))
+    };
+    for args in [
+        &["version"][..],
+        &["example-config"],
+        &["check-config", "--config", &config],
+        &["trust-anchor", "--format", "ds", "--config", &config],
+        &["--help"],
+        &["--version"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(run(args, writer.into()), (Some(0), String::new()), "{args:?}");
+        let (code, said) = run(args, full());
+        assert_eq!(code, Some(1), "{args:?}");
+        assert_eq!(said, "namestead: cannot write to standard output: No space left on device (os error 28)\n");
+    }
+    for args in [&["check-config", "--config", "/nosuch"][..], &["frobnicate"]] {
+        let code = namestead(args).stderr(full()).status().expect("it runs").code();
+        assert_eq!(code, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn without_a_home_the_data_directory_is_not_guessed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for command in ["run", "check-config", "db"] {
+        let args: &[&str] = if command == "db" { &["db", "verify"] } else { &[command] };
+        for home in [None, Some(""), Some("relative")] {
+            let mut command = namestead(args);
+            command.args(["--network", "local"]).current_dir(dir.path()).env_remove("HOME").env_remove("XDG_DATA_HOME");
+            command.envs(home.map(|home| ("HOME", home)));
+            let Output { status, stderr, .. } = command.output().expect("it runs");
+            let said = String::from_utf8(stderr).expect("utf-8");
+            assert_eq!(status.code(), Some(2), "{said}");
+            assert!(said.contains("data_dir is not set") && said.contains("--data-dir DIR"), "{said}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 0, "nothing is left behind");
+    let mut command = namestead(&["check-config", "--data-dir", "here"]);
+    assert!(command.env_remove("HOME").env_remove("XDG_DATA_HOME").status().expect("it runs").success());
 }
 
 /// The database is open and threads use it when the port turns out to be taken: all of that has to end in order.
@@ -146,6 +199,50 @@ fn a_service_manager_is_told_and_sigterm_stops_in_order() {
     let (code, stdout, stderr) = output(&["db", "verify", "--config", &config]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert!(stdout.starts_with("height ") && stdout.ends_with("OK\n"), "{stdout}");
+}
+
+#[test]
+fn signals_of_ordinary_life_do_not_end_it_and_sighup_reads_the_configuration_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let text = std::fs::read_to_string(&config).expect("written before");
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(LIMIT)).expect("set");
+    let log = dir.path().join("log");
+    let stderr = File::create(&log).expect("made");
+    let child = namestead(&["run", "--config", &config]).env("NOTIFY_SOCKET", &socket).stderr(stderr).spawn();
+    let mut node = Guard(child.expect("started"));
+    let said = || std::fs::read_to_string(&log).expect("there");
+    assert_eq!(told(&manager), "READY=1");
+    for name in ["USR1", "USR2", "PIPE", "ALRM", "VTALRM", "PROF", "IO", "PWR", "XFSZ"] {
+        node.signal(name);
+    }
+    let reload = || {
+        node.signal("HUP");
+        assert_eq!((told(&manager), told(&manager)), ("RELOADING=1".to_owned(), "READY=1".to_owned()));
+    };
+    reload();
+    assert!(said().contains("configuration read again"), "{}", said());
+
+    let with = |more: &str| std::fs::write(&config, format!("{text}{more}")).expect("written");
+    with("[log]\nlevel = 'debug'\nformat = 'json'\n[dns.guard]\ndeny = ['192.0.2.0/24']\n");
+    reload();
+    assert!(said().contains("changed=\"dns.guard.deny log.level\""), "{}", said());
+    assert!(said().contains("needs a restart keys=\"log.format\""), "{}", said());
+    with("[log]\nlevel = 'a=b=c'\n");
+    reload();
+    assert!(said().contains("the one before holds") && said().contains("is no log filter"), "{}", said());
+    // What is not taken over is said again, what is taken over is not.
+    with("[log]\nlevel = 'debug'\nformat = 'json'\n[dns.guard]\ndeny = ['192.0.2.0/24']\n");
+    reload();
+    assert_eq!(said().matches("needs a restart keys=\"log.format\"").count(), 2, "{}", said());
+    assert!(said().contains("changed=\"\""), "{}", said());
+
+    node.signal("TERM");
+    assert_eq!(told(&manager), "STOPPING=1");
+    assert_eq!(node.ended(), Some(0));
+    assert!(said().contains("node stopped"), "{}", said());
 }
 
 #[test]

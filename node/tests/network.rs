@@ -1,5 +1,7 @@
 //! Real nodes over real sockets on loopback, on ports the system chooses: connect, sync, gossip, survive junk.
 
+#[path = "network/meeting.rs"]
+mod meeting;
 #[path = "network/peer.rs"]
 mod peer;
 

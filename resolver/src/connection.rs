@@ -7,6 +7,9 @@
 //!                   └───────→ quic
 //! ```
 //!
+//! A connection that has to make room for another is not cut off in the middle: what has come of it by then is looked at
+//! first.
+//!
 //! Connections of clients that may neither ask nor fetch zones are closed before anything is read from them.
 //!
 //! A stopped server accepts nothing, reads no further queries, and gives what is in work [`DRAIN`] to finish.
@@ -16,14 +19,17 @@ mod frames;
 mod gate;
 mod https;
 mod quic;
+mod socket;
 mod stream;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
     sync::Arc,
-    time::Duration,
+    task::Poll,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -39,18 +45,25 @@ use crate::{
     config::ConnectionsConfig,
     handler::{Client, Handler, Via},
     metrics::End,
+    rarely::Rarely,
 };
 
-use gate::{Gate, Pass};
+use gate::{Gate, Pass, Unread};
 pub(crate) use quic::endpoint as open_quic;
+use socket::Socket;
 use stream::{Terms, converse};
 
 /// How long queries in work may take when the server stops. A node gives each of its parts two seconds.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long a handshake may take: a few round trips, whatever else is configured.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long the answers to what has come over HTTP/2 or QUIC may take when the connection has to make room. There are few
+/// such connections at a time, for each has cost its client a handshake.
+const LAST_ANSWERS: Duration = Duration::from_millis(5);
 /// How long to rest when the system has no file descriptor or no memory for another connection.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How often that is said.
+const ACCEPT_COMPLAINT: Duration = Duration::from_secs(60);
 
 /// All connections, and the sockets that they come from.
 pub(crate) struct Connections {
@@ -133,15 +146,16 @@ impl Connections {
         &mut self,
         listener: TcpListener,
         via: Via,
-        converse: impl Fn(TcpStream, Terms) -> F + Send + 'static,
+        converse: impl Fn(Socket, Terms) -> F + Send + 'static,
     ) {
         let hall = self.hall.clone();
-        self.listeners.spawn(accept(listener, hall.stop.clone(), move |socket, addr| {
-            let Admission::In(terms) = hall.admit(Client { addr, via }) else { return None };
+        self.listeners.spawn(accept(listener, self.hall.clone(), move |socket, addr, unread| {
+            let Admission::In(terms) = hall.admit(Client { addr, via }, unread) else { return None };
             // One answer, one packet: nothing is gained by waiting for more.
             if let Err(error) = socket.set_nodelay(true) {
                 debug!(client = %addr, %error, "no TCP_NODELAY");
             }
+            let socket = Socket::new(socket, terms.pass.clone());
             Some(hall.clone().counted(via, converse(socket, *terms)))
         }));
     }
@@ -164,21 +178,21 @@ impl Connections {
 
 impl Hall {
     /// Lets a connection in if there is room.
-    fn admit(&self, client: Client) -> Admission {
+    fn admit(&self, client: Client, unread: Unread) -> Admission {
         if !self.serves(client.addr.ip()) {
             return self.refuse(client, "may not ask");
         }
         self.gate
-            .enter(client.addr.ip())
+            .enter(client.addr.ip(), unread)
             .map_or_else(|| self.refuse(client, "no room"), |pass| self.terms(client, pass))
     }
 
     /// Lets a connection in whose client has not proved its address, if it need not.
-    fn admit_unproven(&self, client: Client) -> Admission {
+    fn admit_unproven(&self, client: Client, unread: Unread) -> Admission {
         if !self.serves(client.addr.ip()) {
             return self.refuse(client, "may not ask");
         }
-        self.gate.enter_unproven(client.addr.ip()).map_or(Admission::Unproven, |pass| self.terms(client, pass))
+        self.gate.enter_unproven(client.addr.ip(), unread).map_or(Admission::Unproven, |pass| self.terms(client, pass))
     }
 
     /// Whether there is anything for a client there: whoever gets only refusals gets neither a place nor a handshake.
@@ -188,7 +202,8 @@ impl Hall {
 
     fn terms(&self, client: Client, pass: Pass) -> Admission {
         let limits = self.gate.limits().clone();
-        let terms = Terms { handler: self.handler.clone(), limits, client, pass, stop: self.stop.clone() };
+        let (handler, pass, stop) = (self.handler.clone(), Arc::new(pass), self.stop.clone());
+        let terms = Terms { handler, limits, client, pass, stop };
         Admission::In(Box::new(terms))
     }
 
@@ -206,42 +221,66 @@ impl Hall {
 
 /// Makes a TLS connection, unless the client is slow or others need its place. Boxed, like its making: a future keeps
 /// room for each place that a value passes through, and there are several.
-async fn shake_hands(tls: &TlsAcceptor, socket: TcpStream, terms: &Terms) -> Result<Box<TlsStream<TcpStream>>, End> {
-    let shaking = Box::pin(tls.accept(socket));
-    tokio::select! {
-        shaken = timeout(HANDSHAKE, shaking) => match shaken {
-            Ok(Ok(socket)) => Ok(Box::new(socket)),
-            Ok(Err(error)) => {
-                debug!(client = %terms.client.addr, %error, "no TLS handshake");
-                Err(End::Handshake)
-            }
-            Err(_) => Err(End::Handshake),
-        },
-        () = terms.pass.evicted() => Err(End::Evicted),
+async fn shake_hands(tls: &TlsAcceptor, socket: Socket, terms: &Terms) -> Result<Box<TlsStream<Socket>>, End> {
+    let shaking = pin!(timeout(HANDSHAKE, Box::pin(tls.accept(socket))));
+    match serve_until(shaking, evicted(&terms.pass)).await? {
+        Ok(Ok(socket)) => Ok(Box::new(socket)),
+        Ok(Err(error)) => {
+            debug!(client = %terms.client.addr, %error, "no TLS handshake");
+            Err(End::Handshake)
+        }
+        Err(_) => Err(End::Handshake),
     }
 }
 
-/// Accepts connections and serves those that are admitted, until it is time to stop.
+/// Serves until that is done, or `ended` says that it is over. Then whatever has come by then is looked at once more,
+/// without waiting for anything.
+async fn serve_until<T>(
+    mut serving: Pin<&mut impl Future<Output = T>>,
+    ended: impl Future<Output = End>,
+) -> Result<T, End> {
+    let end = tokio::select! {
+        done = &mut serving => return Ok(done),
+        end = ended => end,
+    };
+    poll_fn(|cx| match serving.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => Poll::Ready(Err(end)),
+    })
+    .await
+}
+
+async fn evicted(pass: &Pass) -> End {
+    pass.evicted().await;
+    End::Evicted
+}
+
+/// Accepts connections, no faster than they are read, and serves those that are admitted, until it is time to stop.
 async fn accept<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
-    mut stop: Stop,
-    admit: impl Fn(TcpStream, SocketAddr) -> Option<F>,
+    hall: Arc<Hall>,
+    admit: impl Fn(TcpStream, SocketAddr, Unread) -> Option<F>,
 ) {
+    let mut stop = hall.stop.clone();
     // Bounded by the gate.
     let mut open = JoinSet::new();
+    let mut complaint = Rarely::every(ACCEPT_COMPLAINT);
     loop {
         tokio::select! {
             () = stop.wait() => break,
             Some(ended) = open.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
                 Ok((socket, addr)) => {
-                    if let Some(serving) = admit(socket, addr) {
+                    let unread = hall.gate.unread().await;
+                    if let Some(serving) = admit(socket, addr, unread) {
                         open.spawn(serving);
                     }
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    warn!(%error, "connections cannot be accepted");
+                    if let Some(times) = complaint.due(Instant::now()) {
+                        warn!(%error, times_since_last_said = times, "connections cannot be accepted");
+                    }
                     sleep(ACCEPT_REST).await;
                 }
             },

@@ -44,9 +44,7 @@ const FREE_RATIO: i64 = 2;
 /// Decides who is served.
 pub(crate) struct Guard {
     started: Instant,
-    ask: Acl,
-    forward: Acl,
-    exempt: Prefixes,
+    access: ArcSwap<Access>,
     table: Table,
     host_answers: Option<Rate>,
     network_answers: Option<Rate>,
@@ -56,6 +54,26 @@ pub(crate) struct Guard {
     jar: Option<Jar>,
     secrets: ArcSwap<Secrets>,
     signing: Option<SigningBudget>,
+}
+
+/// Who may ask, for whom questions are forwarded, and who has no limits.
+struct Access {
+    ask: Acl,
+    forward: Acl,
+    exempt: Prefixes,
+}
+
+impl Access {
+    fn of(config: &GuardConfig) -> Self {
+        Self {
+            ask: match config.allow.as_slice() {
+                [] => Acl::everybody_but(&config.deny),
+                allow => Acl::only(allow, &config.deny),
+            },
+            forward: Acl::only(&config.forward_allow, &config.forward_deny),
+            exempt: Prefixes::new(&config.exempt),
+        }
+    }
 }
 
 /// The time, read once for a whole batch of datagrams.
@@ -101,12 +119,7 @@ impl Guard {
         let secrets = jar.as_ref().map(|jar| jar.secrets(unix_s())).unwrap_or_default();
         Ok(Self {
             started: Instant::now(),
-            ask: match config.allow.as_slice() {
-                [] => Acl::everybody_but(&config.deny),
-                allow => Acl::only(allow, &config.deny),
-            },
-            forward: Acl::only(&config.forward_allow, &config.forward_deny),
-            exempt: Prefixes::new(&config.exempt),
+            access: ArcSwap::from_pointee(Access::of(config)),
             table: Table::new(),
             host_answers: answers(1),
             network_answers: answers(HOSTS_PER_NETWORK),
@@ -117,6 +130,11 @@ impl Guard {
             secrets: ArcSwap::from_pointee(secrets),
             signing: SigningBudget::new(config.signatures_per_second),
         })
+    }
+
+    /// Takes the lists of prefixes over from `config`, and nothing else. Whoever is connected stays connected.
+    pub(crate) fn set_access(&self, config: &GuardConfig) {
+        self.access.store(Access::of(config).into());
     }
 
     /// The time, with the secrets that belong to it.
@@ -132,7 +150,7 @@ impl Guard {
 
     /// What is known of who sent `message` from `src`. Changes nothing.
     pub(crate) fn standing(&self, message: &[u8], src: IpAddr, now: &Now) -> Standing {
-        let is_exempt = self.exempt.contains(src);
+        let is_exempt = self.access.load().exempt.contains(src);
         let option = self.jar.as_ref().and_then(|_| scan::cookie(message));
         let cookie = option.map_or(Cookie::Absent, |option| now.secrets.judge(option, src, now.unix_s));
         let is_trusted = is_exempt || matches!(cookie, Cookie::Valid(_));
@@ -167,12 +185,12 @@ impl Guard {
 
     /// Whether `src` may ask here at all.
     pub(crate) fn may_ask(&self, src: IpAddr) -> bool {
-        self.ask.allows(src)
+        self.access.load().ask.allows(src)
     }
 
     /// Whether questions of `src` may be forwarded.
     pub(crate) fn may_forward(&self, src: IpAddr) -> bool {
-        self.forward.allows(src)
+        self.access.load().forward.allows(src)
     }
 
     fn ns(&self) -> u64 {

@@ -57,9 +57,11 @@ pub mod records;
 pub mod rtype;
 
 pub mod metrics;
+mod rarely;
 
 pub use config::{AuthorityConfig, DnsConfig, Dnssec, HostsPaths, guard::GuardConfig};
 pub use metrics::DnsMetrics;
+pub use rarely::Rarely;
 pub use server::Resolver;
 pub use source::{Entry, Facts, Life, NameSource, NameView, Readiness, Version};
 pub use table::{Block, Filling, HistoryLimits, SharedTable};

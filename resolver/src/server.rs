@@ -20,6 +20,7 @@ use crate::{
     connection::{Connections, open_quic},
     discovery,
     guard::exposure,
+    handler::Handler,
     metrics::DnsMetrics,
     sign::ZoneKey,
     source::NameSource,
@@ -34,6 +35,7 @@ const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A DNS server that is listening.
 pub struct Resolver {
+    handler: Arc<Handler>,
     connections: Connections,
     workers: Option<Workers>,
     addrs: Addrs,
@@ -143,6 +145,7 @@ impl Resolver {
         ));
         let responder = Responder::with_site(config, site, source.clone(), metrics.clone(), equipment.zone_key)?;
         let mut resolver = Self {
+            handler: responder.handler().clone(),
             connections: Connections::new(responder.handler().clone(), config.connections.clone()),
             workers: None,
             addrs: Addrs::default(),
@@ -157,8 +160,7 @@ impl Resolver {
         for socket in sockets.tcp {
             resolver.connections.serve_tcp(TcpListener::from_std(socket)?);
         }
-        let Addrs { plain, tls, https, quic } = &resolver.addrs;
-        exposure::log(config, &[&plain[..], tls, https, quic].concat());
+        resolver.log_exposure(config);
         if !resolver.addrs.plain.is_empty() {
             let paths = if config.fast_path { Paths::Both } else { Paths::FullOnly };
             resolver.workers = Some(Workers::start(&responder, paths, sockets.udp).map_err(BindError::Threads)?);
@@ -175,6 +177,18 @@ impl Resolver {
     /// All addresses.
     pub fn addrs(&self) -> &Addrs {
         &self.addrs
+    }
+
+    /// Takes the prefixes of `guard` over: who may ask, for whom questions are forwarded, who has no limits. The other
+    /// values of the section stay as they are. Says in the log what is open to whom now.
+    pub fn set_access(&self, config: &DnsConfig) {
+        self.handler.guard.set_access(&config.guard);
+        self.log_exposure(config);
+    }
+
+    fn log_exposure(&self, config: &DnsConfig) {
+        let Addrs { plain, tls, https, quic } = &self.addrs;
+        exposure::log(config, &[&plain[..], tls, https, quic].concat());
     }
 
     /// Waits until a socket fails, which it normally never does.

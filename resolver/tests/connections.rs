@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    io::Write as _,
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -212,6 +213,74 @@ async fn the_idlest_connection_makes_room() {
     for index in [0, 2] {
         ask(&mut streams[index], "alice.p2p.").await;
         assert_eq!(read_frame(&mut streams[index]).await.answers.len(), 1);
+    }
+    running.stop().await;
+}
+
+/// What a client sends right after it has connected may be in its socket before the server has looked at it.
+#[tokio::test]
+async fn who_has_not_been_read_is_not_evicted() {
+    const QUEUE: usize = 129;
+    // As many as can wait to be accepted, of which the first ones and the last one ask.
+    for (max, max_per_client) in [(512, 128), (512, 16), (16, 512), (1, 1)] {
+        let limits = ConnectionsConfig { max, max_per_client, ..ConnectionsConfig::default() };
+        let running = Running::start(limited(limits), world()).await;
+        let query = request("alice.p2p.", RecordType::A);
+        let mut frame = Vec::new();
+        write_frame(&mut frame, &query.to_vec().expect("encodes")).await;
+        // The server has the same thread as this test, and does nothing while nothing here waits.
+        let mut clients: Vec<std::net::TcpStream> =
+            (0..QUEUE).map(|_| std::net::TcpStream::connect(running.addr()).expect("connected")).collect();
+        let honest = [clients.remove(0), clients.remove(0), clients.pop().expect("many")];
+        for mut client in &honest {
+            client.write_all(&frame).expect("written");
+        }
+        for client in honest {
+            client.set_nonblocking(true).expect("a socket");
+            let mut client = TcpStream::from_std(client).expect("usable");
+            assert_eq!(read_frame(&mut client).await.metadata.id, query.metadata.id, "{max} {max_per_client}");
+        }
+        running.stop().await;
+    }
+}
+
+/// Who has to make room may have asked before it was told.
+#[tokio::test]
+async fn what_has_come_before_a_connection_is_evicted_is_answered() {
+    let limits = ConnectionsConfig { max_per_client: 1, ..ConnectionsConfig::default() };
+    let running = Running::start(limited(limits), world()).await;
+    for asks_earlier in [true, false] {
+        let mut stream = connect(running.addr()).await;
+        if asks_earlier {
+            ask(&mut stream, "alice.p2p.").await;
+            assert_eq!(read_frame(&mut stream).await.answers.len(), 1);
+        }
+        counted(&running, "namestead_dns_connections{proto=\"tcp\"} 1").await;
+        stream.writable().await.expect("open");
+        // From here on nothing waits: the server learns of both at the same time, and of the newcomer first.
+        let _newcomer = std::net::TcpStream::connect(running.addr()).expect("connected");
+        ask(&mut stream, "alice.p2p.").await;
+        assert_eq!(read_frame(&mut stream).await.answers.len(), 1, "{asks_earlier}");
+        assert!(is_closed(&mut stream).await);
+    }
+    counted(&running, &closed("evicted", 2)).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_silent_make_room_before_those_that_have_asked() {
+    let limits = ConnectionsConfig { max_per_client: 4, ..ConnectionsConfig::default() };
+    let running = Running::start(limited(limits), world()).await;
+    let mut stream = connect(running.addr()).await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        ask(&mut stream, "alice.p2p.").await;
+        assert_eq!(read_frame(&mut stream).await.answers.len(), 1);
+        while silent.len() < 8 {
+            silent.push(connect(running.addr()).await);
+        }
+        // It has one place, they have the other three in turn.
+        counted(&running, &closed("evicted", 5)).await;
     }
     running.stop().await;
 }

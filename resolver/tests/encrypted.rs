@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     convert::Infallible,
+    io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
@@ -663,6 +664,119 @@ async fn all_transports_share_one_cap() {
         let line = format!("namestead_dns_connections_closed_total{{proto=\"{proto}\",reason=\"evicted\"}} 1");
         counted(&secure.running, &line).await;
     }
+    secure.stop().await;
+}
+
+/// A handshake takes more than one look at the socket, and meanwhile others come.
+#[tokio::test]
+async fn a_client_that_has_said_hello_is_not_evicted_by_a_silent_crowd() {
+    let secure = Secure::start(|config| config.connections.max_per_client = 16).await;
+    for (addr, alpn) in [(secure.tls(), &b"dot"[..]), (secure.https(), b"h2")] {
+        let name = ServerName::try_from("127.0.0.1").expect("a name");
+        let mut tls = rustls::ClientConnection::new(Arc::new(secure.client(&[alpn])), name).expect("a client");
+        // The server has the same thread as this test, and does nothing while nothing here waits.
+        let mut socket = std::net::TcpStream::connect(addr).expect("connected");
+        tls.write_tls(&mut socket).expect("hello");
+        let crowd: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(addr).expect("connected")).collect();
+        let shaken = tokio::task::spawn_blocking(move || {
+            socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket).expect("trusted");
+            }
+            let mut stream = rustls::StreamOwned::new(tls, socket);
+            if alpn == b"dot" {
+                stream.write_all(&doq_frame(&alice())).expect("written");
+            } else {
+                stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("written");
+            }
+            stream.read_exact(&mut [0; 9]).expect("an answer, or settings");
+        });
+        shaken.await.expect("no panic");
+        drop(crowd);
+    }
+    secure.stop().await;
+}
+
+/// Who has to make room may have asked before it was told.
+#[tokio::test]
+async fn what_has_come_before_an_encrypted_connection_is_evicted_is_answered() {
+    let secure = Secure::start(|config| config.connections.max_per_client = 1).await;
+    let mut tls = secure.connect_tls().await;
+    assert!(frame_len(&mut tls, &alice()).await > 0);
+    // From here to the answer nothing waits: the server learns of both at the same time, and of the newcomer first.
+    let newcomer = std::net::TcpStream::connect(secure.running.addr()).expect("connected");
+    assert!(frame_len(&mut tls, &alice()).await > 0);
+    assert!(is_closed(&mut tls).await);
+    drop(newcomer);
+
+    let socket = secure.try_tls(secure.https(), "127.0.0.1", &[b"h2"]).await.expect("trusted");
+    let (mut sender, mut connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    for newcomers in [0, 1] {
+        let _newcomers: Vec<_> =
+            (0..newcomers).map(|_| std::net::TcpStream::connect(secure.running.addr()).expect("connected")).collect();
+        let request = Request::post("https://127.0.0.1/dns-query").header("content-type", "application/dns-message");
+        let (mut response, mut body) = sender.send_request(request.body(()).expect("a request"), false).expect("sent");
+        body.send_data(Bytes::from(bytes(&alice())), true).expect("sent");
+        // Driven from here, so that the request leaves before anything waits.
+        let answered = tokio::select! {
+            answered = &mut response => answered,
+            // That may come with the answer.
+            _ = &mut connection => (&mut response).await,
+        };
+        assert_eq!(answered.expect("answered").status(), 200);
+    }
+    for proto in ["tls", "https"] {
+        let line = format!("namestead_dns_connections_closed_total{{proto=\"{proto}\",reason=\"evicted\"}} 1");
+        counted(&secure.running, &line).await;
+    }
+    secure.stop().await;
+}
+
+/// The same over QUIC, whose client needs a thread of its own to be ahead of the server.
+#[tokio::test]
+async fn what_has_come_before_a_quic_connection_is_evicted_is_answered() {
+    let secure = Secure::start(|config| config.connections.max_per_client = 1).await;
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(secure.client(&[b"doq"])).expect("TLS 1.3");
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let (server, plain) = (secure.quic(), secure.running.addr());
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let (go, is_told) = std::sync::mpsc::channel::<()>();
+    let (sent, is_sent) = std::sync::mpsc::channel();
+    let client = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let endpoint = quinn::Endpoint::client(SocketAddr::from((LOOPBACK, 0))).expect("a socket");
+            let connecting = endpoint.connect_with(config, server, "ns.nic.p2p").expect("valid");
+            let connection = timeout(DEADLINE, connecting).await.expect("in time").expect("trusted");
+            exchange(&connection, &doq_frame(&alice())).await.expect("answered");
+            ready.send(()).expect("somebody waits");
+            is_told.recv_timeout(DEADLINE).expect("told");
+            let _newcomer = std::net::TcpStream::connect(plain).expect("connected");
+            let (query, before) = (doq_frame(&alice()), connection.stats().frame_tx.stream);
+            let answered = exchange(&connection, &query);
+            let has_left = async {
+                while connection.stats().frame_tx.stream == before {
+                    tokio::task::yield_now().await;
+                }
+                sent.send(()).expect("somebody waits");
+            };
+            let (answered, ()) = tokio::join!(answered, has_left);
+            answered.expect("answered");
+            match timeout(DEADLINE, connection.closed()).await.expect("in time") {
+                quinn::ConnectionError::ApplicationClosed(closed) => assert_eq!(closed.error_code.into_inner(), 4),
+                other => panic!("{other}"),
+            }
+        });
+    });
+    timeout(DEADLINE, is_ready).await.expect("in time").expect("the client is there");
+    // What the client has said of that is not to be read together with what comes next.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).expect("the client waits");
+    // The server, on this thread, learns of all that only then.
+    is_sent.recv_timeout(DEADLINE).expect("the query has left");
+    tokio::task::spawn_blocking(|| client.join()).await.expect("no panic").expect("the client is content");
     secure.stop().await;
 }
 

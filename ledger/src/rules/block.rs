@@ -10,7 +10,7 @@ use crate::{
     params::{MAX_BLOCK_BYTES, MAX_BLOCK_CLAIMS, MAX_BLOCK_ROLLS, MAX_BLOCK_TRANSACTIONS, Params},
     price::prices_after,
     rules::header::HeaderContext,
-    state::apply::Delta,
+    state::delta::Delta,
     transaction::{Body, Transaction},
 };
 

@@ -1,23 +1,31 @@
 //! Rules for a transaction at one place in the chain (protocol §4.1, §4.2, §6).
 //!
-//! Each function judges one sentence of the protocol; [`crate::state::apply`] calls them in order.
+//! Each function judges one sentence of the protocol; [`super::apply`] calls them in order.
 
 use super::{
     transaction::Stated,
     violation::{GotExpected, Violation},
 };
 use crate::{
-    hash::{self, CommitHash, PolicyHash, Tag},
+    hash::{self, BlockHash, CommitHash, PolicyHash, Tag},
     name::Name,
     params::{MAX_SEQ_STEP, Params},
+    price::Prices,
     record::Records,
     state::{
         CommitState, Leaf, NameState, Pending, PendingKind, Status,
-        apply::Ancestors,
         name_state::{FLAG_BURNT, FLAG_REVOKED},
     },
     transaction::{Body, RevokeMode, Transaction},
 };
+
+/// The chain below the block that is judged.
+pub trait Ancestors {
+    /// Hash of the ancestor at `height`, as far as it is still known.
+    fn hash_at(&self, height: u32) -> Option<BlockHash>;
+    /// Prices in the ancestor at `height`.
+    fn prices_at(&self, height: u32) -> Option<Prices>;
+}
 
 /// §4.1: the anchor's height is one that a transaction of its type may state in the block at `height`. To be asked before
 /// the anchor block is looked for: an impossible height is the author's fault, and not a gap in what is known here.

@@ -2,9 +2,9 @@
 
 use super::violation::{GotExpected, Violation};
 use crate::{
-    block::{Header, HeaderCore},
     difficulty::{expected_bits, vtime_after},
     hash::{BlockHash, Hash},
+    header::{Header, HeaderCore},
     history::{Leaf, Peaks},
     params::Params,
     pow::{Scratch, from_compact, pow_value, to_compact, work_of_target},

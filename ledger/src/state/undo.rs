@@ -3,7 +3,7 @@
 //! The root of the tree depends on the set of entries only (protocol §5.2), so writing the old entries back is all
 //! there is to it. The caller compares the resulting root with the parent's.
 
-use super::{Leaf, apply::Delta};
+use super::{Leaf, delta::Delta};
 use crate::{
     codec::{Decode, DecodeError, Encode, Reader, Writer},
     hash::Key,

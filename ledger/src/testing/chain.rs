@@ -11,6 +11,8 @@ use crate::{
     pow::{Scratch, from_compact},
     price::Prices,
     record::Records,
+    rules::apply::{apply, touched_keys},
+    rules::context::Ancestors,
     rules::{
         Violation,
         block::{Content, assemble, check_body, results_match},
@@ -18,9 +20,9 @@ use crate::{
         header::{self, HeaderContext, HeaderError},
         transaction::{self, AnchorBlock, CheckedTransaction},
     },
+    state::delta::{Delta, Loaded},
     state::{
         Leaf, NameState,
-        apply::{Ancestors, Delta, Loaded, apply, touched_keys},
         tree::{MemoryPages, Proof, prove, value_hash},
         undo::Undo,
     },

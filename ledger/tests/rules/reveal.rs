@@ -4,13 +4,10 @@ use ledger::{
     hash::{CommitHash, Key},
     name::Name,
     record::Records,
+    rules::apply::apply,
     rules::context::{commit_is_ripe, precedence},
-    state::{
-        CommitState, Leaf, NameState, Status,
-        apply::{Loaded, apply},
-        commit_key,
-        name_state::FLAG_CLAIMED,
-    },
+    state::delta::Loaded,
+    state::{CommitState, Leaf, NameState, Status, commit_key, name_state::FLAG_CLAIMED},
     testing::{TestChain, name, params_with, tiny_params},
     transaction::{Body, RevokeMode, Transaction},
 };
@@ -224,7 +221,7 @@ fn judge_over(
     transaction: Transaction,
     change: impl Fn(&mut std::collections::BTreeMap<Key, Option<Leaf>>),
 ) -> Outcome {
-    let keys = ledger::state::apply::touched_keys([&transaction], &chain.chain_id());
+    let keys = ledger::rules::apply::touched_keys([&transaction], &chain.chain_id());
     let mut leaves = keys.into_iter().map(|key| (key, chain.leaves().get(&key).cloned())).collect();
     change(&mut leaves);
     let (height, loaded) = (chain.height() + 1, Loaded { leaves, due: vec![] });

@@ -6,8 +6,10 @@ use ledger::{
     name::Name,
     price::{Prices, required_work},
     record::Records,
+    rules::apply::apply,
+    rules::context::Ancestors,
     rules::{Violation, context::anchor_is_in_window},
-    state::apply::{Ancestors, Loaded, apply},
+    state::delta::Loaded,
     testing::{Maker, TestChain, build::nonce_just_missing, key, name, owner, params_with, policy, tiny_params},
     transaction::{Anchor, Body, RevokeMode, Share, Transaction},
 };

@@ -87,12 +87,13 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Listens on the socket and the address of `config`. When this returns, requests are answered.
-    pub async fn bind(config: &ApiConfig, state: ApiState) -> Result<Self, ApiError> {
+    /// Listens on the socket and the address of `config`, each for at most `connections` at a time. When this returns,
+    /// requests are answered.
+    pub async fn bind(config: &ApiConfig, connections: usize, state: ApiState) -> Result<Self, ApiError> {
         let token = token::load_or_make(&config.token_path())?;
         let socket = config.socket_path();
         let unix = listen::unix(&socket).map_err(|error| ApiError::Socket { path: socket.clone(), error })?;
-        let mut serving = Serving::default();
+        let mut serving = Serving::new(connections);
         serving.add(unix, router(state.clone(), Entrance::Socket), state.stopped());
         let mut local_addr = None;
         if let Some(address) = config.listen.address() {
@@ -125,20 +126,26 @@ impl ApiServer {
 }
 
 /// Listeners that are served. When this is dropped, they are closed and their connections end.
-#[derive(Default)]
 struct Serving {
+    connections: usize,
     cut: watch::Sender<bool>,
     tasks: JoinSet<io::Result<()>>,
 }
 
 impl Serving {
+    /// At most `connections` of each listener.
+    fn new(connections: usize) -> Self {
+        Self { connections, cut: watch::Sender::new(false), tasks: JoinSet::new() }
+    }
+
     /// Serves `listener` until `stopped`; from then on nobody new is let in.
-    fn add<L>(&mut self, listener: L, router: Router, stopped: impl Future<Output = ()> + Send + 'static)
-    where
-        L: axum::serve::Listener,
-        L::Addr: std::fmt::Debug,
-    {
-        let listener = listen::limited(listener, &self.cut);
+    fn add(
+        &mut self,
+        listener: impl listen::Accept,
+        router: Router,
+        stopped: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let listener = listen::limited(listener, self.connections, &self.cut);
         self.tasks.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
     }
 

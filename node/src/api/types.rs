@@ -17,15 +17,15 @@ pub use block::{BlockDetail, BlockList, BlockSummary};
 pub use error::{ErrorBody, ErrorEnvelope};
 pub use event::{Event, Lagged, TipEvent};
 pub use name::{
-    HistoryEntry, NameAnswer, NameEntry, NameHistory, NameList, NameListItem, NamePrice, NameProof, NameStatus,
-    PendingTransfer, RecordView,
+    HistoryEntry, LockedName, NameAnswer, NameEntry, NameHistory, NameList, NameListItem, NamePrice, NameProof,
+    NameStatus, PendingTransfer, RecordView,
 };
 pub use operation::{
     CommitList, CommitQuery, CommitRequest, NewOperation, Operation, OperationKind, OperationList, OperationState,
     OperationTx, Progress, ResumeOperation, StandingCommit, TxRole,
 };
-pub use peer::{PeerList, PeerView};
-pub use status::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status};
+pub use peer::{ConfiguredPeerView, PeerList, PeerView};
+pub use status::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, SyncState};
 pub use transaction::{
     MempoolItem, MempoolList, SubmitTransaction, Submitted, TransactionPlace, TransactionSummary, TransactionView,
 };

@@ -12,10 +12,11 @@ use ledger::{
     fork::{self, Choice, Fork},
     hash::{BlockHash, Hash, Key, PolicyHash},
     name::Name,
+    rules::apply::{apply, touched_keys},
     rules::{Violation, block::results_match, transaction::CheckedTransaction},
+    state::delta::{Change, Delta},
     state::{
         Leaf, NameState,
-        apply::{Change, Delta, apply, touched_keys},
         tree::{TreeDelta, value_hash},
         undo::Undo,
     },
@@ -208,7 +209,10 @@ impl ChainCore {
     }
 
     pub(super) fn alarm(&mut self, alarm: Alarm) {
-        tracing::error!(?alarm, "chain_alarm");
+        alarm.log();
+        if matches!(alarm, Alarm::Corruption { .. }) {
+            add(&self.stats.corruption_alarms, 1);
+        }
         self.events.push(ChainEvent::Alarm(alarm));
     }
 

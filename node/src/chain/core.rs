@@ -21,8 +21,8 @@ use ledger::{
     history::Peaks,
     params::Params,
     price::Prices,
+    rules::context::Ancestors,
     rules::{Violation, header::HeaderContext, transaction::AnchorBlock},
-    state::apply::Ancestors,
 };
 
 use crate::store::{BodyKey, Durability, HeaderRow, Rows, Store, StoreError, Table};

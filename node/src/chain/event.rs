@@ -12,6 +12,7 @@ use ledger::{
     state::NameState,
     transaction::Transaction,
 };
+use tracing::error;
 
 use crate::mempool::{PoolTransaction, Removal};
 
@@ -96,4 +97,31 @@ pub enum Alarm {
     },
     /// The disk is full: no block is connected until there is room.
     DiskFull,
+}
+
+impl Alarm {
+    /// Puts it into the log. Whoever raises an alarm does this once: who hears of it later need not, and may not have
+    /// been there in time.
+    pub(super) fn log(&self) {
+        match self {
+            Self::DeepFork { fork_height, candidate } => {
+                error!(alarm = "deep_fork", fork_height, %candidate, "a heavier chain forks off too deep to be followed");
+            }
+            Self::DeepReorg { fork_height, depth } => {
+                error!(
+                    alarm = "deep_reorg",
+                    fork_height, depth, "a chain that forks off deep was followed for its lead"
+                );
+            }
+            Self::BelowUndo { fork_height, candidate } => {
+                error!(alarm = "below_undo", fork_height, %candidate, "a heavier chain forks off below what can be undone");
+            }
+            Self::Corruption { height } => {
+                error!(alarm = "corruption", height, "stored state does not fit its header; the chain has stopped");
+            }
+            Self::DiskFull => {
+                error!(alarm = "disk_full", "the disk is full; no block is connected until there is room")
+            }
+        }
+    }
 }

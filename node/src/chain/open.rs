@@ -9,10 +9,8 @@ use ledger::{
     history::Peaks,
     params::Params,
     rules::header::HeaderContext,
-    state::{
-        apply::Change,
-        tree::{Page, PagePath, PageSource, update, value_hash},
-    },
+    state::delta::Change,
+    state::tree::{Page, PagePath, PageSource, update, value_hash},
 };
 
 use crate::{

@@ -6,11 +6,11 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 use ledger::{
     codec::encode,
     hash::{Key, TxId},
+    rules::apply::touched_keys,
     rules::{
         context::anchor_height_is_allowed,
         transaction::{AnchorBlock, CheckedTransaction, Stated, check_work},
     },
-    state::apply::touched_keys,
     transaction::{Body, Transaction},
 };
 

@@ -313,8 +313,8 @@ impl Chain {
             return;
         }
         self.retry_is_set = true;
+        Alarm::DiskFull.log();
         self.send_event(ChainEvent::Alarm(Alarm::DiskFull));
-        tracing::error!("disk_full");
         let back = self.back.clone();
         thread::spawn(move || {
             thread::sleep(RETRY);

@@ -5,9 +5,10 @@ use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 use ledger::{
     hash::{BlockHash, Hash, Key},
     price::Prices,
+    rules::context::Ancestors,
+    state::delta::{Change, Loaded},
     state::{
         Leaf,
-        apply::{Ancestors, Change, Loaded},
         tree::{self, Page, PagePath, PageSource, TreeDelta, TreeError},
     },
 };

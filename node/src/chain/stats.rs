@@ -42,6 +42,8 @@ counters! {
     reorg_owner_changes,
     /// Times a heavier chain was refused because it forks off too deep.
     deep_fork_alarms,
+    /// Times stored state did not fit its header.
+    corruption_alarms,
     /// Nanoseconds spent connecting blocks.
     connect_nanoseconds,
     /// Nanoseconds of that spent in the database.

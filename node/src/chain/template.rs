@@ -6,15 +6,14 @@ use ledger::{
     hash::{Hash, Key},
     params::{MAX_BLOCK_BYTES, MAX_BLOCK_CLAIMS, MAX_BLOCK_TRANSACTIONS},
     pow::from_compact,
+    rules::apply::{apply, foresee, touched_keys},
     rules::{
         Violation,
         block::{BLOCK_OVERHEAD_BYTES, Content, assemble},
         transaction::{CheckedTransaction, Stated},
     },
-    state::{
-        Status,
-        apply::{Delta, Loaded, apply, foresee, touched_keys},
-    },
+    state::Status,
+    state::delta::{Delta, Loaded},
 };
 
 use crate::{

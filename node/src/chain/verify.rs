@@ -12,6 +12,8 @@ use ledger::{
     hash::{BlockHash, Key},
     params::Params,
     price::Prices,
+    rules::apply::{apply, touched_keys},
+    rules::context::Ancestors,
     rules::{
         Violation,
         block::{check_body, results_match},
@@ -19,9 +21,9 @@ use ledger::{
         header::{HeaderContext, HeaderError, check},
         transaction::{AnchorBlock, CheckedTransaction, check as check_transaction},
     },
+    state::delta::{Delta, Loaded},
     state::{
         Leaf,
-        apply::{Ancestors, Delta, Loaded, apply, touched_keys},
         tree::{MemoryPages, TreeError, value_hash},
     },
 };

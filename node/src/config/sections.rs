@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// How much of the chain a node keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -59,8 +59,17 @@ impl<'de> Deserialize<'de> for Toggle<SocketAddr> {
     }
 }
 
+impl Serialize for Toggle<SocketAddr> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::On(address) => s.collect_str(address),
+            Self::Off => s.serialize_str("off"),
+        }
+    }
+}
+
 /// The `[api]` section.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
     /// Unix socket; `api.sock` in the data directory if absent.
@@ -126,7 +135,7 @@ impl ApiConfig {
 }
 
 /// The `[metrics]` section.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Address for Prometheus, or `"off"`.
@@ -140,7 +149,7 @@ impl Default for MetricsConfig {
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -151,7 +160,7 @@ pub enum LogFormat {
 }
 
 /// The `[log]` section.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// A level, or directives such as `info,node::p2p=debug`.

@@ -54,6 +54,8 @@ pub struct LightAnswer {
     pub hash: BlockHash,
     /// Height of the heaviest chain that the peers showed.
     pub tip_height: u32,
+    /// The time in the header there, in Unix seconds: how new the answer can be at all.
+    pub tip_time: u64,
     /// Its work.
     pub total_work: u128,
     /// Blocks since the answer became what it is, the one that made it so included; at most those since the entry's last
@@ -291,6 +293,7 @@ impl Session {
             height,
             hash,
             tip_height: tip.height(),
+            tip_time: tip.header().core.time,
             total_work: tip.total_work(),
             confirmations: tip.height().saturating_sub(since) + 1,
             peers: self.supporters(),

@@ -326,10 +326,10 @@ mod tests {
     fn headers_that_do_not_follow_each_other_are_refused() {
         let mut lying = presence();
         lying.headers.0.swap(1, 2);
-        assert!(matches!(check(&lying), Err(ProofFileError::Header { index: 1, violation: Violation::Parent(_) })));
+        assert!(matches!(check(&lying), Err(ProofFileError::Header { index: 1, violation: Violation::Height(_) })));
         let mut lying = presence();
         lying.headers.0.remove(1);
-        assert!(matches!(check(&lying), Err(ProofFileError::Header { index: 1, violation: Violation::Parent(_) })));
+        assert!(matches!(check(&lying), Err(ProofFileError::Header { index: 1, violation: Violation::Height(_) })));
     }
 
     #[test]

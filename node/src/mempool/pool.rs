@@ -9,8 +9,9 @@ use std::{
 use ledger::{
     hash::{BlockHash, Hash, Key, TxId, WitnessTxId},
     params::Params,
+    rules::apply::touched_keys,
     rules::{Violation, transaction::CheckedTransaction},
-    state::{apply::touched_keys, commit_key},
+    state::commit_key,
     transaction::{Body, Transaction, commit_hash},
 };
 

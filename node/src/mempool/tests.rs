@@ -337,7 +337,7 @@ fn rechecking_drops_restates_and_stays_within_its_bound() {
         put_own(&mut pool, commit(&chain, n, 300 + 100 * n)).expect("room");
     }
     let bad = commit(&chain, 0, 300);
-    let keys: BTreeSet<_> = ledger::state::apply::touched_keys([bad.transaction()], &params().chain_id());
+    let keys: BTreeSet<_> = ledger::rules::apply::touched_keys([bad.transaction()], &params().chain_id());
     assert_eq!(pool.count_at(&keys), 1);
     let mut asked = 0;
     let removed = pool.recheck(&keys, 3, |entry| {

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use super::Metrics;
 use crate::{
     chain::{ChainHandle, StatsSnapshot, Tip},
+    health::{self, Health},
     miner::{MinerHandle, MinerStatus},
     ops::{OpsHandle, State},
     p2p::{self, P2pHandle},
@@ -19,6 +20,7 @@ pub struct Reading {
     chain: StatsSnapshot,
     p2p: p2p::StatsSnapshot,
     verdict: Verdict,
+    health: Health,
     miner: MinerStatus,
     operations: [(State, usize); 9],
     store_bytes: u64,
@@ -28,12 +30,20 @@ pub struct Reading {
 
 impl Reading {
     /// Looks. Walks the database's directory, which has some dozen files.
-    pub fn take(chain: &ChainHandle, p2p: &P2pHandle, miner: &MinerHandle, ops: &OpsHandle, store: &Store) -> Self {
+    pub fn take(
+        chain: &ChainHandle,
+        p2p: &P2pHandle,
+        miner: &MinerHandle,
+        ops: &OpsHandle,
+        store: &Store,
+        health: Health,
+    ) -> Self {
         Self {
             tip: chain.tip(),
             chain: chain.stats(),
             p2p: p2p.stats(),
             verdict: p2p.verdict(),
+            health,
             miner: miner.status(),
             operations: ops.counts(),
             store_bytes: directory_bytes(store.path()),
@@ -79,7 +89,7 @@ fn gauge(value: u64) -> i64 {
 impl Metrics {
     /// Takes the numbers of a reading over.
     pub(super) fn refresh(&self, reading: &Reading) {
-        self.refresh_tip(&reading.tip, &reading.verdict);
+        self.refresh_tip(&reading.tip, &reading.verdict, &reading.health);
         self.refresh_chain(&reading.chain);
         self.refresh_p2p(&reading.p2p);
         self.refresh_miner(&reading.miner);
@@ -93,12 +103,16 @@ impl Metrics {
         self.store_memory_bytes.set(gauge(reading.store_memory_bytes));
     }
 
-    fn refresh_tip(&self, tip: &Tip, verdict: &Verdict) {
+    fn refresh_tip(&self, tip: &Tip, verdict: &Verdict, health: &Health) {
         self.chain_height.set(tip.height.into());
         self.chain_header_height.set(tip.best_header.max(tip.height).into());
         self.chain_target_height.set(verdict.target_height.max(tip.height).into());
         self.chain_tip_timestamp_seconds.set(tip.time as f64);
-        self.chain_synced.set(verdict.is_synced().into());
+        self.chain_synced.set(health.is_synced().into());
+        for state in health::State::ALL {
+            self.chain_state.with_label_values(&[state.as_str()]).set((state == health.state).into());
+        }
+        self.chain_tip_age_seconds.set(health.age_s(tip.time, health::unix_s()) as f64);
         self.chain_names.set(gauge(tip.name_count));
         self.chain_price_bytes.set(tip.prices.bytes.into());
         self.chain_price_commit.set(tip.prices.commit.into());
@@ -120,6 +134,7 @@ impl Metrics {
         self.chain_reorg_depth_max_blocks.set(gauge(stats.reorg_depth_max));
         count!(self.chain_reorg_owner_changes_total, stats.reorg_owner_changes);
         count!(self.chain_deep_fork_alarms_total, stats.deep_fork_alarms);
+        count!(self.chain_corruption_alarms_total, stats.corruption_alarms);
         count!(self.chain_block_import_seconds_total, stats.connect_nanoseconds as f64 / 1e9);
         count!(self.store_commit_seconds_total, stats.write_nanoseconds as f64 / 1e9);
         self.store_readonly.set(gauge(stats.disk_full));
@@ -139,6 +154,9 @@ impl Metrics {
     fn refresh_p2p(&self, stats: &p2p::StatsSnapshot) {
         self.p2p_peers.with_label_values(&["inbound"]).set(gauge(stats.peers_inbound));
         self.p2p_peers.with_label_values(&["outbound"]).set(gauge(stats.peers_outbound));
+        self.p2p_clients.set(gauge(stats.clients));
+        self.p2p_configured_failing.set(gauge(stats.configured_failing));
+        self.p2p_identity_copied.set(gauge(stats.identity_copied));
         self.p2p_known_addresses.set(gauge(stats.known_peers));
         self.p2p_banned_peers.set(gauge(stats.banned_peers));
         let connection = |event| self.p2p_connections_total.with_label_values(&[event]);
@@ -146,6 +164,9 @@ impl Metrics {
         count!(connection("closed"), stats.connections_closed_total);
         count!(connection("dial_failed"), stats.dial_failures_total);
         count!(connection("inbound_failed"), stats.inbound_failures_total);
+        count!(connection("foreign"), stats.foreign_peers_total);
+        count!(connection("evicted"), stats.inbound_evicted_total);
+        count!(connection("feeler"), stats.feelers_total);
         let request = |result| self.p2p_requests_total.with_label_values(&[result]);
         count!(request("sent"), stats.requests_sent_total);
         count!(request("failed"), stats.requests_failed_total);

@@ -2,10 +2,10 @@
 
 use std::thread::available_parallelism;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// When to mine for its own sake.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MiningMode {
     /// Gently, while it makes sense.
@@ -18,7 +18,7 @@ pub enum MiningMode {
 }
 
 /// The `[mining]` section of the configuration.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MiningConfig {
     /// `auto`, `on` or `off`.

@@ -98,6 +98,7 @@ impl Foreman {
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(Command::Work(order, meter, found)) => self.orders.add(order, meter, found),
+                    Some(Command::Configure(mode, duty)) => (self.config.mode, self.config.duty) = (mode, duty),
                     Some(Command::Shutdown) | None => break,
                 },
                 Some(find) = self.finds.recv() => self.take(find).await,
@@ -226,6 +227,7 @@ impl Foreman {
     fn report(&self) {
         let posted = self.posted.as_ref().map(|(job, _)| job.crew);
         let status = MinerStatus {
+            mode: self.config.mode,
             active: posted.is_some(),
             threads: match posted {
                 None => 0,

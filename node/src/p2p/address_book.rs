@@ -1,73 +1,85 @@
-//! Whom this node knows: addresses with what became of them, and whom to dial next.
+//! Whom this node knows: addresses with what became of them, and whom to dial next (protocol §10).
 //!
-//! Sans-IO: `(state, now, rng, event) -> choice`. The shell reads and writes the file and dials. Times are Unix seconds,
-//! because the book outlives the process.
+//! Sans-IO: `(state, now, rng, event) -> choice`. The shell reads and writes the file and dials. Waits are measured on a
+//! clock that never jumps; only when a peer was last reached is kept in Unix seconds, because that outlives the process.
 //!
-//! Guarantees: at most [`MAX_PEERS`] peers (and those that the operator names) with [`MAX_ADDRESSES`] addresses each. A
-//! peer that was reached always finds room; hearsay never displaces one. Whoever tells much displaces what was told from
-//! the same address group before, never what others told; an attacker in few address groups can fill few entries.
+//! Peers that were only heard of and peers that were reached are kept apart, each in a table of buckets ([`table`]). The
+//! bucket follows from a secret and the address group of the peer and of whoever told of it: whoever controls few groups
+//! can reach few buckets, and cannot know which.
+//!
+//! Guarantees: at most [`MAX_PEERS`] peers with [`MAX_ADDRESSES`] addresses each; what one group tells fills at most an
+//! eighth of the hearsay, and one group's peers at most a sixteenth of those reached, however many tell of them; a peer
+//! that was reached never gives way to hearsay, and to another one that was reached only after it was tried in vain.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+mod table;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId};
-use rand::{Rng, RngCore};
+use rand::{Rng, RngCore, seq::IteratorRandom};
 
-use super::netgroup::{Netgroup, is_dialable, without_peer};
+use crate::sync::Millis;
+
+use super::{
+    netgroup::{Netgroup, is_dialable, without_peer},
+    places::Secret,
+};
+use table::{Part, Slot, Table};
 
 /// Most peers in the book.
-pub const MAX_PEERS: usize = 2_000;
-/// Most of them that were reached: the rest is left to hearsay, or the book would know nobody new in the end.
-const MAX_REACHED: usize = 1_500;
+pub const MAX_PEERS: usize = Part::Hearsay.places() + Part::Reached.places();
 /// Most addresses kept of one peer.
 pub const MAX_ADDRESSES: usize = 8;
-/// Most peers that were only heard of, per address group: no group can crowd out the others.
-const MAX_HEARSAY_PER_GROUP: usize = 64;
-/// Most peers that were only heard of, per address group of those who told: eight groups have to lie to fill the book.
-const MAX_HEARSAY_PER_SOURCE: usize = 256;
 /// First wait after a failed dial; it doubles up to the longest.
-const FIRST_BACKOFF_S: u64 = 2;
-const LONGEST_BACKOFF_S: u64 = 1_800;
+const FIRST_BACKOFF_MS: u64 = 2_000;
+const LONGEST_BACKOFF_MS: u64 = 1_800_000;
 /// A peer that was never reached is forgotten after this many failures.
 const MAX_FAILURES: u32 = 6;
 /// Peers reached within this time are worth telling others.
 const FRESH_S: u64 = 3 * 3_600;
+/// A reached peer that has no place tries to get the place of one that may be gone; so many wait for that.
+const MAX_CHALLENGES: usize = 8;
 /// Outbound peers of the last run that are dialled first: an attacker who waits for a restart gains nothing.
 const ANCHORS: usize = 2;
-
-/// Why a peer is in the book.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Origin {
-    /// Somebody said so.
-    Hearsay,
-    /// The operator's configuration; never forgotten, dialled whatever the limits.
-    Configured,
-}
 
 #[derive(Clone, Debug)]
 struct Entry {
     addresses: Vec<Multiaddr>,
-    origin: Origin,
     /// Where whoever told of it first is.
     source: Netgroup,
-    /// When it was told of, counted in entries.
-    serial: u64,
+    slot: Slot,
+    /// Unix seconds; zero if it was never reached.
     last_ok: u64,
-    next_try: u64,
+    next_try: Millis,
     failures: u32,
-    anchor: bool,
+    is_anchor: bool,
 }
 
 /// The address book.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AddressBook {
+    secret: Secret,
     entries: BTreeMap<PeerId, Entry>,
-    next_serial: u64,
+    table: Table,
+    /// Who holds a place, and who was reached and would have it. Decided when the holder is tried again.
+    challenges: Vec<(PeerId, PeerId)>,
 }
 
 impl AddressBook {
+    /// An empty book that chooses buckets by this secret.
+    pub fn new(secret: Secret) -> Self {
+        Self { secret, entries: BTreeMap::new(), table: Table::default(), challenges: Vec::new() }
+    }
+
+    /// What orders groups in a way that nobody else knows.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     /// Peers in the book.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -77,210 +89,217 @@ impl AddressBook {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
 
-    /// Notes an address from the operator's configuration.
-    pub fn configure(&mut self, peer: PeerId, address: &Multiaddr) {
-        let entry = self.entry(peer, Netgroup::Unknown);
-        entry.origin = Origin::Configured;
-        entry.add(without_peer(address));
-    }
-
+/// What goes in.
+impl AddressBook {
     /// Notes what somebody in the group `source` told. What cannot be dialled, or finds no room, is dropped silently.
     pub fn hear(&mut self, peer: PeerId, address: &Multiaddr, source: Netgroup) {
         let address = without_peer(address);
         if !is_dialable(&address) {
             return;
         }
-        if self.entries.contains_key(&peer) || self.make_room_for_rumour(Netgroup::of(&address), source) {
-            self.entry(peer, source).add(address);
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            return entry.add(address);
+        }
+        let slot = Slot::of_hearsay(&self.secret, &peer, Netgroup::of(&address), source);
+        // What never answered gives way, and what the same source told before: nobody displaces what others told.
+        if self.make_room(slot, |holder| holder.failures > 0 || holder.source == source) {
+            self.table.put(slot, peer);
+            self.entries.insert(peer, Entry::new(address, source, slot));
         }
     }
 
-    /// A dial succeeded at this address.
-    pub fn reached(&mut self, now: u64, peer: PeerId, address: &Multiaddr) {
+    /// A peer answered for this network at this address. How often it failed is forgotten only once it has stayed.
+    pub fn reached(&mut self, unix_now: u64, peer: PeerId, address: &Multiaddr) {
         let address = without_peer(address);
         if !self.entries.contains_key(&peer) && !is_dialable(&address) {
             return;
         }
-        self.make_room_for_reached(&peer);
-        let entry = self.entry(peer, Netgroup::of(&address));
-        (entry.last_ok, entry.failures, entry.next_try) = (now, 0, 0);
+        let group = Netgroup::of(&address);
+        let slot = Slot::of_hearsay(&self.secret, &peer, group, group);
+        let entry = self.entries.entry(peer).or_insert_with(|| Entry::new(address.clone(), group, slot));
+        entry.last_ok = unix_now;
         entry.addresses.retain(|other| *other != address);
         entry.addresses.insert(0, address);
         entry.addresses.truncate(MAX_ADDRESSES);
+        self.challenges.retain(|(holder, _)| *holder != peer);
+        self.promote(peer, group);
     }
 
-    fn entry(&mut self, peer: PeerId, source: Netgroup) -> &mut Entry {
-        self.entries.entry(peer).or_insert_with(|| {
-            self.next_serial += 1;
-            Entry::new(source, self.next_serial)
-        })
-    }
-
-    /// Whether one more rumour may be noted; what has to go for it is gone then.
-    fn make_room_for_rumour(&mut self, group: Netgroup, source: Netgroup) -> bool {
-        let in_group = self.rumours().filter(|(_, entry)| entry.group() == group).count();
-        if !group.is_exempt() && in_group >= MAX_HEARSAY_PER_GROUP {
-            return false;
+    /// A peer has been of use: what it failed before counts no more.
+    pub fn stayed(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.failures = 0;
         }
-        let sources = self.rumours_by_source();
-        let told = sources.get(&source).copied().unwrap_or(0);
-        if told >= MAX_HEARSAY_PER_SOURCE {
-            self.forget_oldest_rumour(|entry| entry.source == source);
-        } else if self.entries.len() >= MAX_PEERS {
-            // Whoever told most gives way, until all have told the same.
-            let louder = sources.into_iter().max_by_key(|(_, count)| *count).filter(|(_, most)| *most > told + 1);
-            let Some((loudest, _)) = louder else { return false };
-            self.forget_oldest_rumour(|entry| entry.source == loudest);
-        }
-        true
-    }
-
-    fn make_room_for_reached(&mut self, peer: &PeerId) {
-        let is_new = self.entries.get(peer).is_none_or(Entry::is_rumour);
-        if is_new && self.entries.values().filter(|entry| entry.last_ok > 0).count() >= MAX_REACHED {
-            self.forget_reached_longest_ago();
-        }
-        if !self.entries.contains_key(peer) && self.entries.len() >= MAX_PEERS {
-            self.forget_oldest_rumour(|_| true);
-        }
-    }
-
-    fn forget_reached_longest_ago(&mut self) {
-        let may_go = |entry: &Entry| entry.last_ok > 0 && entry.origin == Origin::Hearsay && !entry.anchor;
-        let longest = self.entries.iter().filter(|(_, entry)| may_go(entry)).min_by_key(|(_, entry)| entry.last_ok);
-        if let Some(peer) = longest.map(|(peer, _)| *peer) {
-            self.entries.remove(&peer);
-        }
-    }
-
-    fn forget_oldest_rumour(&mut self, may_go: impl Fn(&Entry) -> bool) {
-        let oldest = self.rumours().filter(|(_, entry)| may_go(entry)).min_by_key(|(_, entry)| entry.serial);
-        if let Some(peer) = oldest.map(|(peer, _)| *peer) {
-            self.entries.remove(&peer);
-        }
-    }
-
-    fn rumours(&self) -> impl Iterator<Item = (&PeerId, &Entry)> {
-        self.entries.iter().filter(|(_, entry)| entry.is_rumour())
-    }
-
-    fn rumours_by_source(&self) -> BTreeMap<Netgroup, usize> {
-        let mut sources = BTreeMap::new();
-        self.rumours().for_each(|(_, entry)| *sources.entry(entry.source).or_default() += 1);
-        sources
     }
 
     /// A dial failed, or the connection was lost.
-    pub fn failed(&mut self, now: u64, peer: &PeerId, rng: &mut dyn RngCore) {
+    pub fn failed(&mut self, now: Millis, peer: &PeerId, rng: &mut dyn RngCore) {
         let Some(entry) = self.entries.get_mut(peer) else { return };
         entry.failures += 1;
-        let wait = (FIRST_BACKOFF_S << (entry.failures - 1).min(12)).min(LONGEST_BACKOFF_S);
+        let wait = (FIRST_BACKOFF_MS << (entry.failures - 1).min(12)).min(LONGEST_BACKOFF_MS);
         // A quarter of jitter, so that a restarted network does not dial in step.
-        entry.next_try = now + wait + rng.random_range(0..=wait / 4);
-        let useless = entry.is_rumour() && entry.failures >= MAX_FAILURES;
-        if useless {
-            self.entries.remove(peer);
+        entry.next_try = now.after(wait + rng.random_range(0..=wait / 4));
+        let is_useless = entry.failures >= MAX_FAILURES && entry.is_hearsay();
+        self.decide_challenge(peer);
+        if is_useless {
+            self.remove(peer);
         }
     }
 
-    /// Forgets a peer that turned out to be an enemy, unless the operator named it.
+    /// Leaves a peer alone for longer than its failures say.
+    pub fn rest(&mut self, until: Millis, peer: &PeerId) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.next_try = until.max(entry.next_try);
+        }
+    }
+
+    /// Forgets a peer that turned out to be an enemy, or of another network.
     pub fn forget(&mut self, peer: &PeerId) {
-        if self.entries.get(peer).is_some_and(|entry| entry.origin == Origin::Hearsay) {
-            self.entries.remove(peer);
-        }
+        self.remove(peer);
     }
 
-    /// Whom to dial next: configured peers, then anchors, then at random among those whose address group is not `taken`.
+    /// Marks the peers to come back to first after a restart; the first of them count.
+    pub fn set_anchors(&mut self, outbound: impl IntoIterator<Item = PeerId>) {
+        let anchors: BTreeSet<_> = outbound.into_iter().take(ANCHORS).collect();
+        self.entries.iter_mut().for_each(|(peer, entry)| entry.is_anchor = anchors.contains(peer));
+    }
+}
+
+/// What comes out.
+impl AddressBook {
+    /// Whom to dial next: anchors, then at random among those that are not `busy` and whose address group is not `taken`.
+    ///
+    /// Reached peers and hearsay have the same chance, then every bucket, then every peer in it: who fills few buckets
+    /// is picked rarely, however many peers those hold.
     pub fn next_to_dial(
         &self,
-        now: u64,
+        now: Millis,
         rng: &mut dyn RngCore,
         busy: &BTreeSet<PeerId>,
         taken: &BTreeSet<Netgroup>,
     ) -> Option<(PeerId, Vec<Multiaddr>)> {
-        let group_is_free = |entry: &Entry| {
+        let may_dial = |peer: &PeerId, entry: &Entry| {
             let group = entry.group();
-            entry.origin == Origin::Configured || group.is_exempt() || !taken.contains(&group)
+            let is_free = group.is_exempt() || !taken.contains(&group);
+            is_free && entry.next_try <= now && !busy.contains(peer)
         };
-        self.entries
-            .iter()
-            .filter(|(peer, entry)| !busy.contains(peer) && entry.next_try <= now && group_is_free(entry))
-            .map(|(peer, entry)| {
-                // Reached and rumoured peers are mixed, the former preferred: two of three picks.
-                let luck = rng.random_range(0..100u32) + if entry.last_ok > 0 { 50 } else { 0 };
-                (entry.origin, entry.anchor, luck, *peer, entry)
-            })
-            .max_by_key(|(origin, anchor, luck, peer, _)| (*origin, *anchor, *luck, *peer))
-            .map(|(.., peer, entry)| (peer, entry.addresses.clone()))
+        let anchor = self.entries.iter().filter(|(peer, entry)| entry.is_anchor && may_dial(peer, entry)).choose(rng);
+        if let Some((peer, entry)) = anchor {
+            return Some((*peer, entry.addresses.clone()));
+        }
+        let mut parts = [Part::Reached, Part::Hearsay];
+        if rng.random() {
+            parts.reverse();
+        }
+        let is_eligible = |peer: &PeerId| self.entries.get(peer).is_some_and(|entry| may_dial(peer, entry));
+        let peer = parts.into_iter().find_map(|part| self.table.pick(part, rng, is_eligible))?;
+        Some((peer, self.entries.get(&peer)?.addresses.clone()))
     }
 
-    /// Whether only configured peers may still be dialled, or others as well.
-    pub fn is_configured(&self, peer: &PeerId) -> bool {
-        self.entries.get(peer).is_some_and(|entry| entry.origin == Origin::Configured)
+    /// Whom to try without need, so that the book knows who is there: a peer whose place another one would have, or one
+    /// that was never reached.
+    pub fn next_feeler(
+        &self,
+        now: Millis,
+        rng: &mut dyn RngCore,
+        busy: &BTreeSet<PeerId>,
+    ) -> Option<(PeerId, Vec<Multiaddr>)> {
+        let may_dial =
+            |peer: &PeerId| !busy.contains(peer) && self.entries.get(peer).is_some_and(|entry| entry.next_try <= now);
+        let challenged = self.challenges.iter().map(|(holder, _)| *holder).find(&may_dial);
+        let peer = challenged.or_else(|| self.table.pick(Part::Hearsay, rng, may_dial))?;
+        Some((peer, self.entries.get(&peer)?.addresses.clone()))
     }
 
     /// Up to `max` addresses that are worth telling others, in random order, each with its peer id.
-    pub fn to_share(&self, now: u64, rng: &mut dyn RngCore, max: usize) -> Vec<Multiaddr> {
-        let fresh = |entry: &&Entry| entry.last_ok > 0 && now.saturating_sub(entry.last_ok) < FRESH_S;
+    pub fn to_share(&self, unix_now: u64, rng: &mut dyn RngCore, max: usize) -> Vec<Multiaddr> {
+        let is_fresh = |entry: &Entry| entry.last_ok > 0 && unix_now.saturating_sub(entry.last_ok) < FRESH_S;
         let mut picked: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, entry)| fresh(entry))
+            .filter(|(_, entry)| is_fresh(entry))
             .filter_map(|(peer, entry)| Some((rng.random::<u32>(), entry.addresses.first()?.clone(), *peer)))
             .collect();
         picked.sort_by_key(|(order, ..)| *order);
         picked.into_iter().take(max).filter_map(|(_, address, peer)| address.with_p2p(peer).ok()).collect()
     }
+}
 
-    /// Marks the peers to come back to first after a restart.
-    pub fn set_anchors(&mut self, outbound: impl IntoIterator<Item = PeerId>) {
-        let anchors: BTreeSet<_> = outbound.into_iter().take(ANCHORS).collect();
-        self.entries.iter_mut().for_each(|(peer, entry)| entry.anchor = anchors.contains(peer));
-    }
-
-    /// The book as text, one peer per line: `last_ok anchor peer address…`, what was reached last first and then hearsay,
-    /// the oldest first. Configured peers are not written.
-    pub fn to_text(&self) -> String {
-        let mut entries: Vec<_> = self.entries.iter().filter(|(_, e)| e.origin == Origin::Hearsay).collect();
-        entries.sort_by_key(|(_, entry)| (Reverse(entry.last_ok), entry.serial));
-        let line = |(peer, entry): (&PeerId, &Entry)| {
-            let addresses: Vec<_> = entry.addresses.iter().map(ToString::to_string).collect();
-            format!("{} {} {peer} {}\n", entry.last_ok, u8::from(entry.anchor), addresses.join(" "))
-        };
-        entries.into_iter().map(line).collect()
-    }
-
-    /// Reads what [`to_text`](Self::to_text) wrote. Lines that make no sense are skipped: the book is a convenience. All
-    /// hearsay of the last run counts as told by one source.
-    pub fn from_text(text: &str) -> Self {
-        let mut book = Self::default();
-        text.lines().take(MAX_PEERS).for_each(|line| {
-            book.read_line(line);
-        });
-        book
-    }
-
-    fn read_line(&mut self, line: &str) -> Option<()> {
-        let mut words = line.split(' ');
-        let last_ok: u64 = words.next()?.parse().ok()?;
-        let anchor = words.next()? == "1";
-        let peer: PeerId = words.next()?.parse().ok()?;
-        let addresses: Option<Vec<Multiaddr>> = words.take(MAX_ADDRESSES).map(|word| word.parse().ok()).collect();
-        match last_ok {
-            0 => addresses?.iter().for_each(|address| self.hear(peer, address, Netgroup::Unknown)),
-            // The address that was reached last stands first.
-            _ => addresses?.iter().rev().for_each(|address| self.reached(last_ok, peer, address)),
+/// Places.
+impl AddressBook {
+    /// Whether the place is free, or its holder gives way; who had to go is gone then.
+    fn make_room(&mut self, slot: Slot, gives_way: impl Fn(&Entry) -> bool) -> bool {
+        let Some(holder) = self.table.get(slot) else { return true };
+        let is_open = self.entries.get(&holder).is_none_or(|entry| entry.is_hearsay() && gives_way(entry));
+        if is_open {
+            self.remove(&holder);
         }
-        self.entries.get_mut(&peer)?.anchor = anchor;
-        Some(())
+        is_open
+    }
+
+    /// Moves a peer that was reached to its place among those. If it is taken, the holder is tried again first.
+    fn promote(&mut self, peer: PeerId, group: Netgroup) {
+        let slot = Slot::of_reached(&self.secret, &peer, group);
+        let Some(entry) = self.entries.get(&peer) else { return };
+        if entry.slot == slot {
+            return;
+        }
+        match self.table.get(slot) {
+            Some(holder) => self.challenge(holder, peer),
+            None => self.move_to(peer, slot),
+        }
+    }
+
+    /// Notes that `peer` would have the place of `holder`. Until that is decided, it is kept among the hearsay, of which
+    /// any gives way to it.
+    fn challenge(&mut self, holder: PeerId, peer: PeerId) {
+        self.challenges.retain(|(_, other)| *other != peer);
+        if self.challenges.len() == MAX_CHALLENGES {
+            self.challenges.remove(0);
+        }
+        self.challenges.push((holder, peer));
+        let Some(slot) = self.entries.get(&peer).map(|entry| entry.slot) else { return };
+        if self.table.get(slot) == Some(peer) {
+            return;
+        }
+        if self.make_room(slot, |_| true) {
+            self.table.put(slot, peer);
+        } else {
+            self.remove(&peer);
+        }
+    }
+
+    /// The holder of a place did not answer: whoever waits for the place gets it.
+    fn decide_challenge(&mut self, holder: &PeerId) {
+        let Some(at) = self.challenges.iter().position(|(other, _)| other == holder) else { return };
+        let (holder, peer) = self.challenges.swap_remove(at);
+        let Some(slot) = self.entries.get(&holder).map(|entry| entry.slot) else { return };
+        if slot.part == Part::Reached && self.entries.contains_key(&peer) {
+            self.remove(&holder);
+            self.move_to(peer, slot);
+        }
+    }
+
+    fn move_to(&mut self, peer: PeerId, slot: Slot) {
+        let Some(entry) = self.entries.get_mut(&peer) else { return };
+        let before = std::mem::replace(&mut entry.slot, slot);
+        self.table.free(before, &peer);
+        self.table.put(slot, peer);
+    }
+
+    fn remove(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.entries.remove(peer) {
+            self.table.free(entry.slot, peer);
+        }
+        self.challenges.retain(|(holder, other)| holder != peer && other != peer);
     }
 }
 
 impl Entry {
-    fn new(source: Netgroup, serial: u64) -> Self {
-        let (addresses, origin) = (Vec::new(), Origin::Hearsay);
-        Self { addresses, origin, source, serial, last_ok: 0, next_try: 0, failures: 0, anchor: false }
+    fn new(address: Multiaddr, source: Netgroup, slot: Slot) -> Self {
+        Self { addresses: vec![address], source, slot, last_ok: 0, next_try: Millis(0), failures: 0, is_anchor: false }
     }
 
     fn add(&mut self, address: Multiaddr) {
@@ -294,174 +313,7 @@ impl Entry {
     }
 
     /// Whether nothing but somebody's word stands for it.
-    fn is_rumour(&self) -> bool {
-        self.origin == Origin::Hearsay && self.last_ok == 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::{SeedableRng, rngs::StdRng};
-
-    use super::*;
-
-    fn address(a: u8, b: u8, c: u8) -> Multiaddr {
-        format!("/ip4/{a}.{b}.{c}.1/tcp/9353").parse().expect("an address")
-    }
-
-    const TELLER: Netgroup = Netgroup::V4([20, 1]);
-
-    fn rng() -> StdRng {
-        StdRng::seed_from_u64(7)
-    }
-
-    #[test]
-    fn configured_peers_come_first_and_failures_back_off() {
-        let (mut book, mut rng, none) = (AddressBook::default(), rng(), BTreeSet::new());
-        let (named, heard) = (PeerId::random(), PeerId::random());
-        book.hear(heard, &address(8, 8, 8), TELLER);
-        book.configure(named, &address(9, 9, 9));
-        let taken = BTreeSet::new();
-        assert_eq!(book.next_to_dial(0, &mut rng, &none, &taken).map(|(peer, _)| peer), Some(named));
-        book.failed(0, &named, &mut rng);
-        assert_eq!(book.next_to_dial(0, &mut rng, &none, &taken).map(|(peer, _)| peer), Some(heard));
-        assert_eq!(book.next_to_dial(3, &mut rng, &none, &taken).map(|(peer, _)| peer), Some(named));
-    }
-
-    #[test]
-    fn one_outbound_peer_per_group_but_home_is_exempt() {
-        let (mut book, mut rng) = (AddressBook::default(), rng());
-        book.hear(PeerId::random(), &address(8, 8, 8), TELLER);
-        let taken = BTreeSet::from([Netgroup::V4([8, 8]), Netgroup::Home]);
-        assert!(book.next_to_dial(0, &mut rng, &BTreeSet::new(), &taken).is_none());
-        book.hear(PeerId::random(), &address(192, 168, 1), TELLER);
-        assert!(book.next_to_dial(0, &mut rng, &BTreeSet::new(), &taken).is_some());
-    }
-
-    #[test]
-    fn one_group_cannot_fill_the_book() {
-        let mut book = AddressBook::default();
-        for index in 0..1_000u32 {
-            book.hear(PeerId::random(), &address(8, 8, (index % 250) as u8), TELLER);
-        }
-        assert_eq!(book.len(), MAX_HEARSAY_PER_GROUP);
-    }
-
-    /// Protocol §12, eclipse: 1,000 hostile addresses in four groups against ten honest groups.
-    #[test]
-    fn hostile_groups_cannot_take_all_outbound_places() {
-        let (mut book, mut rng, mut hostile) = (AddressBook::default(), rng(), BTreeSet::new());
-        for index in 0..1_000u32 {
-            let peer = PeerId::random();
-            hostile.insert(peer);
-            book.hear(peer, &address(60 + (index % 4) as u8, 1, (index / 4) as u8), TELLER);
-        }
-        (0..10).for_each(|group| book.hear(PeerId::random(), &address(80 + group, 1, 1), TELLER));
-        for _ in 0..100 {
-            let (mut busy, mut taken) = (BTreeSet::new(), BTreeSet::new());
-            while let Some((peer, addresses)) = book.next_to_dial(0, &mut rng, &busy, &taken) {
-                busy.insert(peer);
-                taken.insert(Netgroup::of(&addresses[0]));
-            }
-            assert!(busy.iter().filter(|peer| hostile.contains(peer)).count() <= 4);
-            assert!(busy.len() >= 10);
-        }
-    }
-
-    #[test]
-    fn the_text_form_round_trips() {
-        let mut book = AddressBook::default();
-        let peer = PeerId::random();
-        book.reached(77, peer, &address(8, 8, 8));
-        book.set_anchors([peer]);
-        let again = AddressBook::from_text(&book.to_text());
-        assert_eq!(again.to_text(), book.to_text());
-        assert_eq!(AddressBook::from_text("junk\n1 2 3\n\n").len(), 0);
-        assert_eq!(again.to_share(80, &mut rng(), 10).len(), 1);
-        assert!(again.to_share(77 + FRESH_S, &mut rng(), 10).is_empty());
-    }
-
-    #[test]
-    fn rumours_that_never_answer_are_forgotten() {
-        let (mut book, mut rng) = (AddressBook::default(), rng());
-        let peer = PeerId::random();
-        book.hear(peer, &address(8, 8, 8), TELLER);
-        (0..MAX_FAILURES).for_each(|_| book.failed(0, &peer, &mut rng));
-        assert!(book.is_empty());
-    }
-
-    /// A book that teller after teller filled with peers, each in a group of its own.
-    fn full_of_hearsay() -> AddressBook {
-        let mut book = AddressBook::default();
-        for index in 0..MAX_PEERS as u32 {
-            let source = Netgroup::V4([21, (index / MAX_HEARSAY_PER_SOURCE as u32) as u8]);
-            book.hear(PeerId::random(), &address(60 + (index % 100) as u8, (index / 100) as u8, 1), source);
-        }
-        assert_eq!(book.len(), MAX_PEERS);
-        book
-    }
-
-    #[test]
-    fn a_reached_peer_finds_room_in_a_book_of_hearsay() {
-        let mut book = full_of_hearsay();
-        let oldest = book.rumours().min_by_key(|(_, entry)| entry.serial).map(|(peer, _)| *peer).expect("a rumour");
-        let reached: Vec<_> = (0..MAX_REACHED).map(|_| PeerId::random()).collect();
-        for (index, peer) in reached.iter().enumerate() {
-            book.reached(1 + index as u64, *peer, &address(8, 8, 8));
-            assert!(book.len() <= MAX_PEERS);
-        }
-        assert!(reached.iter().all(|peer| book.entries.contains_key(peer)));
-        assert!(!book.entries.contains_key(&oldest), "the oldest hearsay went first");
-        assert_eq!(book.rumours().count(), MAX_PEERS - MAX_REACHED);
-    }
-
-    #[test]
-    fn of_too_many_reached_peers_the_one_longest_ago_goes() {
-        let mut book = AddressBook::default();
-        let reached: Vec<_> = (0..=MAX_REACHED + 1).map(|_| PeerId::random()).collect();
-        for (index, peer) in reached.iter().enumerate() {
-            book.set_anchors([reached[0]]);
-            book.reached(1 + index as u64, *peer, &address(8, 8, 8));
-        }
-        assert_eq!(book.len(), MAX_REACHED);
-        assert!(book.entries.contains_key(&reached[0]), "an anchor stays");
-        assert!(!book.entries.contains_key(&reached[1]) && !book.entries.contains_key(&reached[2]));
-        book.hear(PeerId::random(), &address(9, 9, 9), TELLER);
-        assert_eq!(book.len(), MAX_REACHED + 1, "and there is room for news");
-    }
-
-    #[test]
-    fn one_source_displaces_only_what_it_told_itself() {
-        let mut book = AddressBook::default();
-        let other = PeerId::random();
-        book.hear(other, &address(9, 9, 9), Netgroup::V4([30, 1]));
-        let told: Vec<_> = (0..1_000).map(|_| PeerId::random()).collect();
-        for (index, peer) in told.iter().enumerate() {
-            book.hear(*peer, &address(60 + (index % 100) as u8, (index / 100) as u8, 1), TELLER);
-        }
-        assert_eq!(book.len(), 1 + MAX_HEARSAY_PER_SOURCE);
-        assert!(book.entries.contains_key(&other) && book.entries.contains_key(&told[999]));
-        assert!(!book.entries.contains_key(&told[0]), "its oldest goes first");
-    }
-
-    #[test]
-    fn a_full_book_still_hears_a_new_source() {
-        let mut book = full_of_hearsay();
-        for index in 0..200 {
-            book.hear(PeerId::random(), &address(200, index, 1), Netgroup::V4([30, 1]));
-        }
-        assert_eq!(book.len(), MAX_PEERS);
-        assert_eq!(book.rumours_by_source().get(&Netgroup::V4([30, 1])), Some(&200));
-        assert!(book.rumours_by_source().values().all(|count| *count >= 200), "all the others gave way alike");
-    }
-
-    #[test]
-    fn a_file_of_hearsay_does_not_shut_out_what_was_reached() {
-        let mut book = full_of_hearsay();
-        let reached = PeerId::random();
-        book.reached(5, reached, &address(60, 0, 1));
-        let again = AddressBook::from_text(&book.to_text());
-        assert!(again.entries.get(&reached).is_some_and(|entry| entry.last_ok == 5));
-        assert_eq!(again.rumours().count(), MAX_HEARSAY_PER_SOURCE);
+    fn is_hearsay(&self) -> bool {
+        self.last_ok == 0
     }
 }

@@ -23,6 +23,8 @@ const STREAMS_PER_CONNECTION: usize = 32;
 const IDLE: Duration = Duration::from_secs(60);
 /// Connections being set up at the same time, per direction.
 const PENDING: u32 = 32;
+/// Connections beyond the places: who gives way takes a moment to go, and the newcomer must not be refused meanwhile.
+const HEADROOM: u32 = 32;
 /// Two, because both sides may dial at once and closing either could close both.
 const PER_PEER: u32 = 2;
 
@@ -111,8 +113,8 @@ fn connection_limits(config: &Config) -> connection_limits::ConnectionLimits {
         .with_max_pending_incoming(Some(PENDING))
         .with_max_pending_outgoing(Some(PENDING))
         .with_max_established_per_peer(Some(PER_PEER))
-        .with_max_established_incoming(Some(config.max_peers))
-        .with_max_established(Some(config.max_peers.saturating_add(config.outbound)))
+        .with_max_established_incoming(Some(config.max_peers.saturating_add(HEADROOM)))
+        .with_max_established(Some(config.max_peers.saturating_add(config.outbound).saturating_add(2 * HEADROOM)))
 }
 
 fn identify_config(keypair: &Keypair, params: &Params) -> identify::Config {

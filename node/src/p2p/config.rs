@@ -18,7 +18,8 @@ pub struct Config {
     pub peers: Vec<Multiaddr>,
     /// Addresses under which others can reach this node, if it cannot see them itself (port forwarding).
     pub external: Vec<Multiaddr>,
-    /// Most connected peers, in both directions.
+    /// Places for peers that connect to this node. When all are taken, the newest of the largest address group gives way.
+    /// Connections that this node opens itself come on top.
     pub max_peers: u32,
     /// Connections that this node opens by itself.
     pub outbound: u32,

@@ -11,7 +11,10 @@ use tokio::{
 
 use crate::sync::{Direction, Verdict};
 
-use super::stats::{Stats, StatsSnapshot};
+use super::{
+    configured::ConfiguredPeer,
+    stats::{Stats, StatsSnapshot},
+};
 
 /// Commands waiting; they come from people and are answered at once.
 pub(super) const COMMANDS: usize = 32;
@@ -35,9 +38,19 @@ pub struct PeerInfo {
     pub connected_for: Duration,
 }
 
+/// What stands in the way of this node's connections, besides the peers that it has.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The peers of the configuration, in its order.
+    pub configured: Vec<ConfiguredPeer>,
+    /// Where another node with this node's identity was seen, if it was.
+    pub identity_copy: Option<Multiaddr>,
+}
+
 /// What the network task is asked to do.
 pub(super) enum Command {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Surroundings(oneshot::Sender<Surroundings>),
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
     Dial(Multiaddr),
     Ban(PeerId, Duration),
@@ -70,9 +83,14 @@ impl P2pHandle {
         self.local_peer
     }
 
-    /// The connected peers; empty once the network has stopped.
+    /// The connected nodes of this network, light clients not counted; empty once the network has stopped.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         self.ask(Command::Peers).await.unwrap_or_default()
+    }
+
+    /// What became of the configured peers, and what is wrong with this node's place in the network.
+    pub async fn surroundings(&self) -> Surroundings {
+        self.ask(Command::Surroundings).await.unwrap_or_default()
     }
 
     /// Where this node listens, each address ending in `/p2p/ID`.

@@ -31,6 +31,27 @@ impl Netgroup {
         }
     }
 
+    /// The group as bytes, different for different groups: what is hashed to choose among them.
+    pub fn to_bytes(self) -> [u8; 5] {
+        match self {
+            Self::V4([a, b]) => [4, a, b, 0, 0],
+            Self::V6([a, b, c, d]) => [6, a, b, c, d],
+            Self::Home => [1, 0, 0, 0, 0],
+            Self::Unknown => [0; 5],
+        }
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made.
+    pub fn from_bytes(bytes: [u8; 5]) -> Option<Self> {
+        match bytes {
+            [4, a, b, 0, 0] => Some(Self::V4([a, b])),
+            [6, a, b, c, d] => Some(Self::V6([a, b, c, d])),
+            [1, 0, 0, 0, 0] => Some(Self::Home),
+            [0, 0, 0, 0, 0] => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+
     /// Whether limits per group do not apply.
     pub fn is_exempt(self) -> bool {
         match self {
@@ -124,6 +145,15 @@ mod tests {
             check(home, Netgroup::Home);
         }
         check("/dns/example.org/tcp/1", Netgroup::Unknown);
+    }
+
+    #[test]
+    fn bytes_tell_groups_apart_and_read_back() {
+        let groups = [Netgroup::V4([4, 0]), Netgroup::V6([4, 0, 0, 0]), Netgroup::Home, Netgroup::Unknown];
+        let bytes: std::collections::BTreeSet<_> = groups.iter().map(|group| group.to_bytes()).collect();
+        assert_eq!(bytes.len(), groups.len());
+        assert!(groups.iter().all(|group| Netgroup::from_bytes(group.to_bytes()) == Some(*group)));
+        assert_eq!(Netgroup::from_bytes([9, 0, 0, 0, 0]), None);
     }
 
     #[test]

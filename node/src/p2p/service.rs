@@ -1,9 +1,11 @@
 //! The network task: one loop over swarm events, commands, finished jobs, chain events and time.
 //!
-//! Nothing in the loop waits or computes for long. `swarm_events` handles what libp2p reports, `jobs` what runs beside,
-//! `dialing` whom to connect to, `publishing` what to tell everybody.
+//! Nothing in the loop waits or computes for long. `swarm_events` handles what libp2p reports, `connections` who is there,
+//! `jobs` what runs beside, `dialing` whom to connect to, `publishing` what to tell everybody.
 
+mod connections;
 mod dialing;
+mod entry;
 mod jobs;
 mod publishing;
 mod swarm_events;
@@ -20,11 +22,10 @@ use futures::StreamExt;
 use ledger::params::Params;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
-    core::transport::ListenerId,
     request_response::OutboundRequestId,
     swarm::{ConnectionId, SwarmEvent},
 };
-use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::{self, JoinSet},
@@ -33,21 +34,28 @@ use tokio::{
 
 use crate::{
     chain::{ChainEvent, ChainHandle},
-    sync::{self, Company, Direction, Input, Millis, Offence, Output, Question, Sync, Verdict},
+    sync::{self, Company, Input, Millis, Offence, Output, Question, Sync, Verdict},
 };
 
 use super::{
     Config, P2pHandle, PeerInfo,
     bans::Bans,
     behaviour::{self, Behaviour, BehaviourEvent},
+    clone_watch::CloneWatch,
+    dial_failure::DialFailure,
     gossip::Topics,
     handle::{COMMANDS, Command},
     identity,
     limits::Limits,
+    listeners::Listeners,
     message::{Request, Status},
+    netgroup::Netgroup,
+    places::BlockBringers,
+    standing::Standing,
     stats::{Stats, count},
 };
 use dialing::Dialing;
+use entry::Connected;
 use jobs::{Done, Pending};
 use publishing::Outbox;
 
@@ -97,71 +105,68 @@ pub enum P2pError {
 pub async fn spawn(config: Config, deps: Deps) -> Result<P2pHandle, P2pError> {
     let keypair = identity::load_or_create(&deps.data_dir).map_err(P2pError::Identity)?;
     let mut swarm = behaviour::swarm(keypair, deps.params, &config)?;
-    let early = listen(&mut swarm, &config.listen).await?;
+    let opened = listen(&mut swarm, &config.listen).await?;
     config.external.iter().for_each(|address| swarm.add_external_address(address.clone()));
     let local_peer = *swarm.local_peer_id();
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let (verdict_out, verdict) = watch::channel(Verdict::default());
     let stats = Arc::new(Stats::default());
-    let service = Service::new(config, deps, swarm, inbox, verdict_out, stats.clone())?;
-    let task = tokio::spawn(service.run(early));
+    let mut service = Service::new(config, deps, swarm, inbox, verdict_out, stats.clone())?;
+    service.listeners = opened.listeners;
+    let task = tokio::spawn(service.run(opened.early));
     Ok(P2pHandle::new(commands, verdict, stats, local_peer, task))
 }
 
 type Event = SwarmEvent<BehaviourEvent>;
 
-/// Opens the listeners and waits for each to come up. One that fails is logged; it is an error if all do.
-async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<VecDeque<Event>, P2pError> {
-    let (mut waiting, mut first_failure) = (BTreeMap::new(), None);
+/// Opens the listeners and waits for those that will say whether they work. One that fails is logged; it is an error if
+/// all do.
+async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<Opened, P2pError> {
+    let (mut opened, mut failure, mut working) = (Opened::default(), None, addresses.len());
     for address in addresses {
         match swarm.listen_on(address.clone()) {
-            Ok(id) => drop(waiting.insert(format!("{id:?}"), address.clone())),
-            Err(error) => note_failure(&mut first_failure, address, &error.to_string()),
+            Ok(id) => opened.listeners.opened(id, address),
+            Err(error) => {
+                working -= 1;
+                note_failure(&mut failure, address, &error.to_string());
+            }
         }
     }
-    let (mut early, opened) = (VecDeque::new(), waiting.len());
-    let failed = |id: &ListenerId| format!("{id:?}");
-    let mut came_up = 0;
     // A deadline, not an error: a listener that is slow may still come up later.
     let _ = timeout(LISTEN_DEADLINE, async {
-        while !waiting.is_empty() {
+        while opened.listeners.must_wait() {
             let event = swarm.select_next_some().await;
             match &event {
-                SwarmEvent::NewListenAddr { listener_id, .. } => {
-                    came_up += usize::from(waiting.remove(&failed(listener_id)).is_some());
-                }
+                SwarmEvent::NewListenAddr { listener_id, .. } => drop(opened.listeners.settled(*listener_id)),
                 SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                    if let Some(address) = waiting.remove(&failed(listener_id)) {
+                    if let Some(address) = opened.listeners.settled(*listener_id) {
+                        working -= 1;
                         let why = reason.as_ref().err().map_or("closed".to_owned(), ToString::to_string);
-                        note_failure(&mut first_failure, &address, &why);
+                        note_failure(&mut failure, &address, &why);
                     }
                 }
                 _ => {}
             }
-            early.push_back(event);
+            opened.early.push_back(event);
         }
     })
     .await;
-    match first_failure {
-        Some(error) if came_up == 0 && (opened == 0 || waiting.is_empty()) => Err(error),
-        Some(_) | None => Ok(early),
+    match failure {
+        Some(error) if working == 0 => Err(error),
+        Some(_) | None => Ok(opened),
     }
+}
+
+/// The listeners, and what happened while they came up.
+#[derive(Default)]
+struct Opened {
+    listeners: Listeners,
+    early: VecDeque<Event>,
 }
 
 fn note_failure(first: &mut Option<P2pError>, address: &Multiaddr, why: &str) {
     tracing::warn!(%address, why, "cannot listen");
     first.get_or_insert_with(|| P2pError::Listen { address: address.clone(), why: why.to_owned() });
-}
-
-/// One connected peer.
-struct Connected {
-    direction: Direction,
-    address: Multiaddr,
-    since: Instant,
-    agent: String,
-    ping: Option<Duration>,
-    /// Whether its mempool was looked into since it came.
-    pool_seen: bool,
 }
 
 /// A question that waits for its answer.
@@ -189,6 +194,11 @@ pub(super) struct Service {
     dialing: Dialing,
     outbox: Outbox,
     connected: BTreeMap<PeerId, Connected>,
+    /// Peers that have come since the start.
+    arrivals: u64,
+    bringers: BlockBringers<PeerId>,
+    listeners: Listeners,
+    clones: CloneWatch,
     /// At most as many as [`crate::sync`] and `dialing` have open questions.
     asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
     bans: Bans,
@@ -207,15 +217,16 @@ impl Service {
         stats: Arc<Stats>,
     ) -> Result<Self, P2pError> {
         let sync_config = sync::Config::for_interval(deps.params.block_interval, deps.company);
+        let mut rng = seeded()?;
         Ok(Self {
-            dialing: Dialing::new(&config, &deps.data_dir, swarm.local_peer_id()),
+            dialing: Dialing::new(&config, &deps.data_dir, rng.random()),
             params: deps.params,
             topics: Topics::of(&deps.params.chain_id()),
             events: deps.chain.events(),
             chain: deps.chain,
             swarm,
             sync: Sync::new(sync_config),
-            rng: seeded()?,
+            rng,
             started: Instant::now(),
             inbox,
             verdict,
@@ -223,6 +234,10 @@ impl Service {
             limits: Limits::default(),
             outbox: Outbox::default(),
             connected: BTreeMap::new(),
+            arrivals: 0,
+            bringers: BlockBringers::default(),
+            listeners: Listeners::default(),
+            clones: CloneWatch::default(),
             asked: HashMap::new(),
             bans: Bans::default(),
             jobs: JoinSet::new(),
@@ -258,8 +273,23 @@ impl Service {
         let now = self.now();
         let outputs = self.sync.handle(now, &mut self.rng, input);
         outputs.into_iter().for_each(|output| self.carry_out(output));
-        let verdict = self.sync.verdict();
+        let verdict = Verdict { witnesses: self.witnesses(now), ..self.sync.verdict() };
         self.verdict.send_if_modified(|old| std::mem::replace(old, verdict) != verdict);
+    }
+
+    /// Networks of the peers that agree with our chain. One at home, or one that the operator has named, is worth as much
+    /// as two others.
+    fn witnesses(&self, now: Millis) -> usize {
+        let mut groups = BTreeSet::new();
+        for peer in self.sync.agreeing(now) {
+            let Some(entry) = self.connected.get(peer) else { continue };
+            let group = Netgroup::of(&entry.address);
+            if group.is_exempt() || self.dialing.configured.names(peer) {
+                return crate::health::WITNESSES.max(groups.len());
+            }
+            groups.insert(group);
+        }
+        groups.len()
     }
 
     fn carry_out(&mut self, output: Output<PeerId>) {
@@ -278,7 +308,7 @@ impl Service {
             Output::SubmitHeaders { source, headers } => self.submit_headers(source, headers, None),
             Output::SubmitBlock { source, block } => self.submit_block(source, block),
             Output::RefreshView => self.refresh_view(),
-            Output::Disconnect { peer } => self.disconnect(peer),
+            Output::Disconnect { peer } => self.let_go(peer, DialFailure::Silent),
             Output::Ban { peer, for_ms, offence } => self.ban(peer, for_ms, offence.code()),
             Output::ClockAlarm(offset) => match offset {
                 Some(offset_s) => tracing::warn!(offset_s, "our clock differs from that of most peers"),
@@ -333,11 +363,6 @@ impl Service {
         self.feed(Input::Misbehaved { peer, offence });
     }
 
-    fn disconnect(&mut self, peer: PeerId) {
-        // An error means that it is not connected, which is what we want.
-        let _ = self.swarm.disconnect_peer_id(peer);
-    }
-
     fn ban(&mut self, peer: PeerId, for_ms: u64, why: &'static str) {
         count(&self.stats.bans_total);
         tracing::debug!(%peer, for_ms, why, "peer banned");
@@ -348,13 +373,14 @@ impl Service {
         let blocked = &mut self.swarm.behaviour_mut().blocked;
         pardoned.map(|other| blocked.unblock_peer(other));
         blocked.block_peer(peer);
-        self.disconnect(peer);
+        self.let_go(peer, DialFailure::BannedHere);
     }
 
     fn command(&mut self, command: Command) {
         // A receiver that has gone away needs no answer.
         match command {
             Command::Peers(reply) => drop(reply.send(self.peers())),
+            Command::Surroundings(reply) => drop(reply.send(self.surroundings())),
             Command::ListenAddresses(reply) => drop(reply.send(self.listen_addresses())),
             Command::Dial(address) => self.dial_once(address),
             Command::Ban(peer, time) => self.ban(peer, time.as_millis() as u64, "operator"),
@@ -372,7 +398,7 @@ impl Service {
             ping: entry.ping,
             connected_for: entry.since.elapsed(),
         };
-        self.connected.iter().map(info).collect()
+        self.connected.iter().filter(|(_, entry)| entry.standing == Standing::Node).map(info).collect()
     }
 
     fn listen_addresses(&self) -> Vec<Multiaddr> {
@@ -386,7 +412,9 @@ impl Service {
         self.retry_outbox();
         if self.ticks.is_multiple_of(5) {
             self.lift_bans();
+            self.let_go_of_silent_peers();
             self.dial_more();
+            self.look_around();
             self.update_levels();
         }
         if self.ticks.is_multiple_of(POOL_EVERY) {
@@ -394,18 +422,36 @@ impl Service {
         }
     }
 
+    fn lift_bans(&mut self) {
+        let now = self.now();
+        for peer in self.bans.lift(now) {
+            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+    }
+
+    /// Tells the operator, once each, what is wrong around this node.
+    fn look_around(&mut self) {
+        let now = self.now();
+        for address in self.listeners.quiet(now) {
+            tracing::warn!(%address, "cannot listen yet: this machine has no address of that family");
+        }
+        if let Some(address) = self.clones.tick(now) {
+            tracing::warn!(
+                %address,
+                "another node runs with this node's identity, perhaps from a copied data directory: \
+                 stop one of them, delete its p2p.key and start it again"
+            );
+        }
+    }
+
     async fn shut_down(mut self, reply: Option<oneshot::Sender<()>>) {
         self.jobs.shutdown().await;
-        let peers: BTreeSet<_> = self.outbound_peers().collect();
-        self.dialing.save(peers).await;
+        let anchors = self.anchors();
+        self.dialing.save(anchors).await;
         drop(self.swarm);
         if let Some(reply) = reply {
             let _ = reply.send(());
         }
-    }
-
-    fn outbound_peers(&self) -> impl Iterator<Item = PeerId> {
-        self.connected.iter().filter(|(_, entry)| entry.direction == Direction::Outbound).map(|(peer, _)| *peer)
     }
 
     fn now(&self) -> Millis {

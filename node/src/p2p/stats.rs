@@ -26,6 +26,12 @@ counters! {
     peers_inbound,
     /// Connected peers now that this node dialled.
     peers_outbound,
+    /// Connections of light clients now.
+    clients,
+    /// Configured peers that are not reached now.
+    configured_failing,
+    /// Whether another node with this node's identity was noticed: 0 or 1.
+    identity_copied,
     /// Peers in the address book now.
     known_peers,
     /// Peers banned now.
@@ -38,6 +44,12 @@ counters! {
     dial_failures_total,
     /// Inbound connections that failed before a peer was known, junk on the port included.
     inbound_failures_total,
+    /// Peers of other networks and of other programs that were let go.
+    foreign_peers_total,
+    /// Inbound peers that gave way to others because all places were taken.
+    inbound_evicted_total,
+    /// Short dials to find out who is there.
+    feelers_total,
     /// Questions asked.
     requests_sent_total,
     /// Questions that got no answer.

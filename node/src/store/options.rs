@@ -19,8 +19,8 @@ const SMALL_BUFFER_BYTES: usize = 1 << 20;
 const TINY_BUFFER_BYTES: usize = 256 << 10;
 /// Log before old memtables are flushed: bounds both disk use and the replay after a crash (well below a second).
 const WAL_BYTES: u64 = 64 << 20;
-/// Files held open. Each costs its index and filter in the block cache and little else.
-const OPEN_FILES: i32 = 256;
+/// Files held open where descriptors are plenty. Each costs its index and filter in the block cache and little else.
+pub const OPEN_FILES: u32 = 256;
 
 /// Properties that add up to RocksDB's memory, per table.
 pub(super) const MEMORY_PROPERTIES: [&str; 2] =
@@ -30,12 +30,13 @@ pub(super) const MEMORY_PROPERTIES: [&str; 2] =
 pub(super) struct Shared {
     cache: Cache,
     env: Option<Env>,
+    open_files: u32,
 }
 
 impl Shared {
-    pub(super) fn new(env: Option<&Env>) -> Self {
+    pub(super) fn new(env: Option<&Env>, open_files: u32) -> Self {
         let bytes = if env.is_some() { TINY_BUFFER_BYTES } else { BLOCK_CACHE_BYTES };
-        Self { cache: Cache::new_lru_cache(bytes), env: env.cloned() }
+        Self { cache: Cache::new_lru_cache(bytes), env: env.cloned(), open_files }
     }
 
     /// Options of the database as a whole.
@@ -48,7 +49,7 @@ impl Shared {
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         options.set_max_total_wal_size(WAL_BYTES);
         options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
-        options.set_max_open_files(OPEN_FILES);
+        options.set_max_open_files(i32::try_from(self.open_files).unwrap_or(i32::MAX));
         // One flush and one compaction: there are two cores, and both have signatures to verify.
         options.set_max_background_jobs(2);
         options.set_bytes_per_sync(1 << 20);

@@ -82,6 +82,8 @@ pub struct Peer {
     /// Its best block as it says; dropped when it cannot back it up.
     pub claim: Option<Claim>,
     pub clock_offset_s: Option<i64>,
+    /// When it told its status last.
+    pub told_at: Option<Millis>,
     /// When to ask for its status next.
     pub status_due: Millis,
     /// Not asked for anything big before this.
@@ -101,6 +103,7 @@ impl Peer {
             direction,
             claim: None,
             clock_offset_s: None,
+            told_at: None,
             status_due: Millis(0),
             rest_until: Millis(0),
             header_talk: HeaderTalk::Idle(Millis(0)),

@@ -21,6 +21,9 @@ pub struct Verdict {
     pub header_height: u32,
     /// Peers that told their status.
     pub peers: usize,
+    /// How many independent peers agree, see [`Sync::agreeing`](super::Sync::agreeing). Filled in by the shell, which knows
+    /// their networks.
+    pub witnesses: usize,
     /// Median offset of the outbound peers' clocks, in seconds, when enough of them told theirs.
     pub clock_offset_s: Option<i64>,
     /// Whether that offset is too large to mine.
@@ -57,6 +60,7 @@ pub(super) fn judge<P: PeerKey>(
         target_height,
         header_height,
         peers: claims.len(),
+        witnesses: 0,
         clock_offset_s: clock.offset_s,
         clock_alarm: clock.alarmed,
     }

@@ -30,30 +30,41 @@ pub async fn in_time(limit: Duration, test: impl Future<Output = ()>) {
 pub struct TestNode {
     node: Node,
     dir: TempDir,
+    peers: String,
     mining: String,
 }
 
 impl TestNode {
     /// Starts the first node of a local network with this `[mining]` section.
     pub async fn start(mining: &str) -> Self {
-        Self::start_in(tempfile::tempdir().expect("a directory"), mining).await
+        Self::start_in(tempfile::tempdir().expect("a directory"), "", mining).await
     }
 
-    async fn start_in(dir: TempDir, mining: &str) -> Self {
+    /// Starts a node that expects this peer, without mining.
+    pub async fn start_expecting(peer: &str) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a directory"), &format!("'{peer}'"), "mode = 'off'").await
+    }
+
+    async fn start_in(dir: TempDir, peers: &str, mining: &str) -> Self {
         let text = format!(
-            "network = 'local'\ndata_dir = '{}'\n[p2p]\nlisten = ['/ip4/127.0.0.1/tcp/0']\nmdns = false\n\
+            "network = 'local'\ndata_dir = '{}'\n[p2p]\nlisten = ['/ip4/127.0.0.1/tcp/0']\nmdns = false\npeers = [{peers}]\n\
              [mining]\n{mining}\n[dns]\nlisten = ['127.0.0.1:0']\n[api]\nlisten = '127.0.0.1:0'\n\
              [metrics]\nlisten = '127.0.0.1:0'\n",
             dir.path().display()
         );
         let config = Config::parse(&text, Path::new("test.toml"), Overrides::default()).expect("a valid file");
-        Self { node: Node::start(config).await.expect("started"), dir, mining: mining.to_owned() }
+        Self {
+            node: Node::start(config).await.expect("started"),
+            dir,
+            peers: peers.to_owned(),
+            mining: mining.to_owned(),
+        }
     }
 
     /// Stops and starts again on the same data.
     pub async fn restart(self) -> Self {
         self.node.shutdown().await;
-        Self::start_in(self.dir, &self.mining).await
+        Self::start_in(self.dir, &self.peers, &self.mining).await
     }
 
     pub async fn stop(self) {

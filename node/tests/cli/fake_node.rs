@@ -122,8 +122,9 @@ async fn status(State(node): Shared) -> Json<Value> {
     Json(json!({
         "v": 1, "network": "local", "chain_id": p.chain_id().to_string(), "height": node.height,
         "hash": block_hash(node.height).to_string(), "time": "2026-11-23T00:00:00Z", "total_work": "1", "synced": node.synced,
+        "tip_age_seconds": 7_200, "state": state_of(&node),
         "sync_reason": (!node.synced).then_some("no peers"), "target_height": if node.synced { node.height } else { node.height * 2 },
-        "peers": 3, "names": node.names.len(), "price_bytes": 256, "price_commit": 256, "mempool": { "count": 0, "bytes": 0 },
+        "peers": 3, "network_problems": ["configured peer /ip4/192.0.2.8/tcp/9353 is not reached: no answer"], "names": node.names.len(), "price_bytes": 256, "price_commit": 256, "mempool": { "count": 0, "bytes": 0 },
         "mining": { "mode": "auto", "active": true, "hashrate": 4900.0, "threads": 1 }, "version": "0.1.0", "uptime_seconds": 60,
         "params": {
             "maturity": p.maturity, "contest": p.contest, "commit_ttl": p.commit_ttl, "term": p.term,
@@ -137,7 +138,17 @@ async fn status(State(node): Shared) -> Json<Value> {
 
 async fn peers() -> Json<Value> {
     let peer = json!({ "id": "x", "address": "/ip4/192.0.2.1/tcp/9353", "direction": "outbound", "height": 7, "rtt_ms": 12.5 });
-    Json(json!({ "v": 1, "listen": ["/ip4/127.0.0.1/tcp/9353"], "peers": [peer] }))
+    Json(json!({ "v": 1, "listen": ["/ip4/127.0.0.1/tcp/9353"], "peers": [peer],
+        "configured": [
+            { "address": "/ip4/192.0.2.7/tcp/9353", "state": "connected" },
+            { "address": "/ip4/192.0.2.8/tcp/9353", "state": "failing", "code": "refused", "failures": 3,
+              "reason": "connection refused: nothing listens there" },
+            { "address": "/ip4/192.0.2.9/tcp/9353", "state": "trying" },
+        ] }))
+}
+
+fn state_of(node: &Inner) -> &'static str {
+    if node.synced { "quiet" } else { "offline" }
 }
 
 fn status_of(held: Option<&Held>) -> &'static str {
@@ -162,9 +173,15 @@ async fn name(State(node): Shared, Path(text): Path<String>) -> Answer {
     let node = node.lock().expect("not poisoned");
     let name = Name::new(&text).map_err(|error| refusal(StatusCode::BAD_REQUEST, "bad_name", &error.to_string()))?;
     let held = node.names.get(&name);
-    let status = if name.is_reserved() { "reserved" } else { status_of(held) };
+    let locked_to = params().locked_domain(name.as_str());
+    let status = match held {
+        None if name.is_reserved() => "reserved",
+        None if locked_to.is_some() => "locked",
+        held => status_of(held),
+    };
     Ok(Json(json!({
         "v": 1, "name": text, "status": status, "state": held.map(entry), "height": node.height, "hash": block_hash(node.height).to_string(),
+        "tip_age_seconds": 7_200, "sync_state": state_of(&node), "locked_to": locked_to,
     })))
 }
 
@@ -178,7 +195,17 @@ async fn names(State(node): Shared, Query(query): Query<BTreeMap<String, String>
         "name": name.as_str(), "status": status_of(Some(held)), "owner": to_address(params(), &held.owner), "seq": held.seq,
         "expires_at": held.expires_at, "expires_time": "2027-11-23T00:00:00Z", "record_count": held.records.as_slice().len(),
     })).collect();
-    Json(json!({ "v": 1, "names": list, "height": node.height, "hash": block_hash(node.height).to_string() }))
+    let prefix = query.get("prefix").filter(|_| query.len() == 2);
+    let locked: Vec<Value> = params()
+        .locked
+        .iter()
+        .filter(|(label, _)| prefix.is_some_and(|prefix| label.starts_with(prefix.as_str())))
+        .map(|(label, domain)| json!({ "name": label, "locked_to": domain }))
+        .collect();
+    Json(json!({
+        "v": 1, "names": list, "locked": locked, "height": node.height, "hash": block_hash(node.height).to_string(),
+        "tip_age_seconds": 7_200, "sync_state": state_of(&node),
+    }))
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> (StatusCode, Json<Value>) {

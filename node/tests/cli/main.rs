@@ -6,5 +6,7 @@
 
 mod fake_node;
 mod flows;
+mod streams;
 mod surface;
+mod terminal;
 mod world;

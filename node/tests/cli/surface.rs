@@ -103,6 +103,63 @@ fn exit_codes() {
     world.run(&["--node", "ftp://x", "status"]).expect(2);
 }
 
+/// A node that does not know what is true now is not believed: least of all that a name is free.
+#[test]
+fn a_node_that_is_not_synced_is_not_believed() {
+    let world = World::with_keys();
+    world.run(&["register", "alice", "--yes"]).expect(0);
+    let hosts = world.write("hosts", "192.0.2.1 nas.bob.p2p\n");
+    world.node.with(|node| node.synced = false);
+    let commands = [
+        &["lookup", "alice"][..],
+        &["lookup", "bob"],
+        &["check", "bob"],
+        &["search", "al"],
+        &["names"],
+        &["export", "hosts"],
+        &["export", "hosts", "--all"],
+        &["export", "hosts", "alice"],
+        &["import", "hosts", &hosts, "--plan-only"],
+        &["records", "show", "alice"],
+        &["register", "bob", "--yes"],
+    ];
+    for args in commands {
+        world.run(args).expect(6).says("not synced").says("no peers; what it knows is 2 h old").says("--stale-ok");
+        let error = world.run(&[args, &["--json"]].concat()).expect(6).json();
+        assert_eq!(error["error"]["code"], "not_synced", "{args:?}");
+    }
+    for (args, code) in commands.iter().zip([0, 3, 0, 0, 0, 0, 0, 0, 10, 0]) {
+        let run = world.run(&[*args, &["--stale-ok"]].concat()).expect(code).says("what is shown was true 2 h ago");
+        assert_eq!(run.stderr.matches("warning:").count(), 1, "{}", run.all());
+    }
+    // What can be seen is whose it is, without a node.
+    world.run(&["keys", "list"]).expect(0);
+    world.node.with(|node| node.synced = true);
+    world.run(&["lookup", "alice"]).expect(0).says("2 h old");
+}
+
+#[test]
+fn locked_names_say_to_whom() {
+    let world = World::new();
+    world.run(&["check", "google"]).expect(4).says("locked to google.com");
+    world.run(&["lookup", "google"]).expect(3).says("is not registered").says("locked to google.com");
+    let found = world.run(&["search", "googleb"]).expect(0).says("googleblog.p2p  locked to googleblog.com");
+    assert_eq!(found.stdout.lines().count(), 1);
+    let object = world.json(&["search", "googleb"]);
+    assert_eq!(object["locked"][0]["locked_to"], "googleblog.com");
+    let object = world.run(&["check", "google", "--json"]).expect(4).json();
+    assert_eq!(object["names"][0]["locked_to"], "google.com");
+    world.run(&["lookup", "nobody"]).expect(3);
+}
+
+#[test]
+fn configured_peers_that_are_not_reached_are_named() {
+    let world = World::new();
+    world.run(&["node", "peers"]).expect(0).says("not reached  /ip4/192.0.2.8/tcp/9353  connection refused");
+    world.run(&["node", "peers"]).expect(0).says("trying       /ip4/192.0.2.9/tcp/9353");
+    world.run(&["status"]).expect(0).says("configured peer /ip4/192.0.2.8/tcp/9353 is not reached");
+}
+
 #[test]
 fn damaged_keys_are_refused_and_kept() {
     let world = World::with_keys();

@@ -194,7 +194,7 @@ fn to_absolute(own: &ModulePath, path: &[String], known: &BTreeSet<ModulePath>) 
 
 /// The code of a file: no comments, no items behind `#[cfg(test)]`.
 fn without_tests(text: &str) -> String {
-    let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code: Vec<String> = text.lines().map(bare).collect();
     let code = code.join("\n");
     let (mut kept, mut rest) = (String::new(), code.as_str());
     while let Some(at) = rest.find("#[cfg(test)]") {
@@ -202,6 +202,21 @@ fn without_tests(text: &str) -> String {
         rest = behind_item(&rest[at + "#[cfg(test)]".len()..]);
     }
     kept + rest
+}
+
+/// A line without its comment and without what stands between quotation marks.
+fn bare(line: &str) -> String {
+    let (mut kept, mut quoted, mut letters) = (String::new(), false, line.char_indices().peekable());
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '\\' if quoted => drop(letters.next()),
+            '"' if !line[..at].ends_with('\'') => quoted = !quoted,
+            '/' if !quoted && letters.peek().is_some_and(|(_, next)| *next == '/') => break,
+            _ if !quoted => kept.push(letter),
+            _ => {}
+        }
+    }
+    kept
 }
 
 /// What follows the item at the start of `text`: behind its semicolon or its closing brace.
@@ -237,6 +252,8 @@ fn circles_are_found_and_passing_on_is_none() {
     assert!(circles(&shown).is_empty());
     let parent = [("a.rs", "mod one; pub use one::One; pub struct A;"), ("a/one.rs", "use super::A;")];
     assert_eq!(circles(&parent), [["a", "a::one"]]);
+    let texts = [("a.rs", "use crate::b; // use crate::a::x;"), ("b.rs", "f(\"{path} use crate::a {\"); // crate::a")];
+    assert!(circles(&texts).is_empty());
     let tests = [
         ("a.rs", "use crate::b::B;\n#[cfg(test)]\nmod tests { use crate::b; fn t() {} }"),
         ("b.rs", "#[cfg(test)]\nuse crate::a;"),

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -56,16 +57,35 @@ impl Peer {
         Self::start_in(params, tempfile::tempdir().expect("a temporary directory"), wire, peers).await
     }
 
+    /// Starts a node of the local network with a changed configuration.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(Network::Local.params(), tempfile::tempdir().expect("a temporary directory"), change).await
+    }
+
+    /// The same in a directory that is there already.
+    pub async fn start_at(params: &'static Params, dir: TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Self::config(Wire::Tcp, Vec::new());
+        change(&mut config);
+        Self::start_from(params, dir, Wire::Tcp, config).await
+    }
+
     async fn start_in(params: &'static Params, dir: TempDir, wire: Wire, peers: Vec<Multiaddr>) -> Self {
-        let store = Store::in_memory(params).expect("memory is there");
-        let service = ChainService::start(store, params, ServiceOptions::default()).expect("the chain starts");
-        let chain = service.handle();
+        Self::start_from(params, dir, wire, Self::config(wire, peers)).await
+    }
+
+    fn config(wire: Wire, peers: Vec<Multiaddr>) -> Config {
         let ip = Ipv4Addr::LOCALHOST.into();
         let listen = match wire {
             Wire::Tcp => p2p::config::tcp(ip, 0),
             Wire::Quic => p2p::config::quic(ip, 0),
         };
-        let config = Config { listen: vec![listen], peers, mdns: Some(false), ..Config::default() };
+        Config { listen: vec![listen], peers, mdns: Some(false), ..Config::default() }
+    }
+
+    async fn start_from(params: &'static Params, dir: TempDir, wire: Wire, config: Config) -> Self {
+        let store = Store::in_memory(params).expect("memory is there");
+        let service = ChainService::start(store, params, ServiceOptions::default()).expect("the chain starts");
+        let chain = service.handle();
         let deps = Deps { params, chain: chain.clone(), data_dir: dir.path().to_owned(), company: Company::Needed };
         let p2p = p2p::spawn(config, deps).await.expect("the network starts");
         let address = p2p.listen_addresses().await.remove(0);
@@ -75,6 +95,11 @@ impl Peer {
     /// Where to dial it.
     pub async fn address(&self) -> Multiaddr {
         self.address.clone()
+    }
+
+    /// Where its files are.
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Its TCP socket.

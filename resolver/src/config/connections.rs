@@ -13,8 +13,9 @@ const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionsConfig {
-    /// The most connections at a time. Another one takes the place of the one that has been idle the longest; if none is
-    /// idle, of one that has been busy for more than five seconds; and is refused if there is none either.
+    /// The most connections at a time. Another one takes the place of the one that has been idle the longest, of those on
+    /// which nothing has ever come if they are more than half; if none is idle, of one that has been busy for more than
+    /// five seconds; and is refused if there is none either.
     pub max: usize,
     /// The most connections from one client network at a time, with the same rule among its own.
     pub max_per_client: usize,

@@ -19,7 +19,7 @@ use crate::{config::ConnectionsConfig, metrics::End};
 pub(super) struct Activity(Arc<State>);
 
 struct State {
-    pass: Pass,
+    pass: Arc<Pass>,
     idle_limit: Duration,
     /// How long the client may take for its part of one query.
     wait_limit: Duration,
@@ -40,7 +40,7 @@ pub(super) struct Work(Arc<State>);
 pub(super) struct Wait(Arc<State>);
 
 impl Activity {
-    pub(super) fn new(pass: Pass, limits: &ConnectionsConfig) -> Self {
+    pub(super) fn new(pass: Arc<Pass>, limits: &ConnectionsConfig) -> Self {
         Self(Arc::new(State {
             pass,
             idle_limit: Duration::from_millis(limits.idle_timeout_ms),

@@ -33,7 +33,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{activity::Activity, report, stream::Terms};
+use super::{LAST_ANSWERS, activity::Activity, report, serve_until, stream::Terms};
 use crate::{
     handler::{Client, Handler, Responses},
     metrics::End,
@@ -101,16 +101,20 @@ pub(super) async fn converse(
         End::Error
     };
     let desk = Arc::new(Desk { handler, client, activity: activity.clone(), unsent: Unsent::default() });
-    // In a place of its own, and its making too: see `shake_hands`.
-    let opening = Box::pin(open(Paced::new(socket), max_streams));
-    let mut conversation = tokio::select! {
-        opened = opening => match opened {
-            Ok(connection) => Box::new(Conversation { connection, desk, path, in_work: JoinSet::new() }),
-            Err(error) => return failed(error),
-        },
-        end = activity.ended() => return end,
-        () = stop.wait() => return End::Stopped,
+    // In places of their own, and their making too: see `shake_hands`.
+    let mut opening = Box::pin(open(Paced::new(socket), max_streams));
+    let ended = Box::pin(async {
+        tokio::select! {
+            end = activity.ended() => end,
+            () = stop.wait() => End::Stopped,
+        }
+    });
+    let mut conversation = match serve_until(opening.as_mut(), ended).await {
+        Ok(Ok(connection)) => Box::new(Conversation { connection, desk, path, in_work: JoinSet::new() }),
+        Ok(Err(error)) => return failed(error),
+        Err(end) => return end,
     };
+    drop(opening);
     let end = tokio::select! {
         served = conversation.serve() => return served.map_or_else(failed, |()| End::Client),
         end = activity.ended() => end,
@@ -121,8 +125,8 @@ pub(super) async fn converse(
     let drain = conversation.serve();
     match end {
         End::Stopped => drop(drain.await),
-        // Its place has been given away: what can be sent at once is.
-        End::Evicted => drop(timeout(Duration::ZERO, drain).await),
+        // Its place has been given away.
+        End::Evicted => drop(timeout(LAST_ANSWERS, drain).await),
         _ => drop(timeout(GOODBYE, drain).await),
     }
     end

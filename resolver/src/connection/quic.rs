@@ -3,7 +3,7 @@
 //! Streams, windows and idle time are capped; unless there are few connections, new clients have to prove their address
 //! first (RFC 9000 §8.1.2). Whoever breaks the rules of RFC 9250 is disconnected, as it asks.
 
-use std::{io, net::UdpSocket, sync::Arc, time::Duration};
+use std::{io, net::UdpSocket, pin::pin, sync::Arc, time::Duration};
 
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, ServerConfig,
@@ -12,7 +12,10 @@ use quinn::{
 use tokio::{task::JoinSet, time::timeout};
 use tracing::debug;
 
-use super::{Admission, DRAIN, HANDSHAKE, Hall, activity::Activity, frames, report, stream::Terms};
+use super::{
+    Admission, DRAIN, HANDSHAKE, Hall, LAST_ANSWERS, Stop, activity::Activity, evicted, frames, gate::Unread, report,
+    serve_until, stream::Terms,
+};
 use crate::{
     config::ConnectionsConfig,
     envelope::Envelope,
@@ -76,7 +79,7 @@ pub(super) async fn accept(endpoint: Endpoint, hall: Arc<Hall>) {
             () = stop.wait() => break,
             Some(ended) = open.join_next() => report(ended),
             incoming = endpoint.accept() => match incoming {
-                Some(incoming) => admit(incoming, &hall, &mut open),
+                Some(incoming) => admit(incoming, &hall, hall.gate.unread().await, &mut open),
                 None => break,
             },
         }
@@ -93,11 +96,11 @@ pub(super) async fn accept(endpoint: Endpoint, hall: Arc<Hall>) {
     endpoint.close(NO_ERROR, b"");
 }
 
-fn admit(incoming: Incoming, hall: &Arc<Hall>, open: &mut JoinSet<()>) {
+fn admit(incoming: Incoming, hall: &Arc<Hall>, unread: Unread, open: &mut JoinSet<()>) {
     let client = Client { addr: incoming.remote_address(), via: Via::Quic };
     let admission = match incoming.remote_address_validated() {
-        true => hall.admit(client),
-        false => hall.admit_unproven(client),
+        true => hall.admit(client, unread),
+        false => hall.admit_unproven(client, unread),
     };
     match admission {
         Admission::In(terms) => drop(open.spawn(hall.clone().counted(Via::Quic, serve(incoming, *terms)))),
@@ -108,17 +111,20 @@ fn admit(incoming: Incoming, hall: &Arc<Hall>, open: &mut JoinSet<()>) {
 }
 
 async fn serve(incoming: Incoming, terms: Terms) -> End {
-    let connected = async { incoming.accept()?.await };
-    let connection = tokio::select! {
-        connected = timeout(HANDSHAKE, connected) => match connected {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                debug!(client = %terms.client.addr, %error, "no QUIC handshake");
-                return End::Handshake;
-            }
-            Err(_) => return End::Handshake,
-        },
-        () = terms.pass.evicted() => return End::Evicted,
+    let connected = async {
+        let connecting = incoming.accept()?;
+        // The first packet came with it.
+        terms.pass.has_spoken();
+        connecting.await
+    };
+    let connection = match serve_until(pin!(timeout(HANDSHAKE, connected)), evicted(&terms.pass)).await {
+        Ok(Ok(Ok(connection))) => connection,
+        Ok(Ok(Err(error))) => {
+            debug!(client = %terms.client.addr, %error, "no QUIC handshake");
+            return End::Handshake;
+        }
+        Ok(Err(_)) => return End::Handshake,
+        Err(end) => return end,
     };
     let end = converse(&connection, terms).await;
     let code = match end {
@@ -131,8 +137,27 @@ async fn serve(incoming: Incoming, terms: Terms) -> End {
 }
 
 async fn converse(connection: &Connection, terms: Terms) -> End {
-    let Terms { handler, limits, client, pass, mut stop } = terms;
+    let Terms { handler, limits, client, pass, stop } = terms;
     let activity = Activity::new(pass, &limits);
+    let mut conversation = pin!(exchanges(connection, &handler, client, &activity, stop));
+    let ended = tokio::select! {
+        end = &mut conversation => return end,
+        ended = activity.ended() => ended,
+    };
+    match ended {
+        End::Evicted => timeout(LAST_ANSWERS, conversation).await.unwrap_or(ended),
+        _ => ended,
+    }
+}
+
+/// Answers what comes on all streams of a connection until it ends.
+async fn exchanges(
+    connection: &Connection,
+    handler: &Arc<Handler>,
+    client: Client,
+    activity: &Activity,
+    mut stop: Stop,
+) -> End {
     // Bounded by the streams that QUIC allows.
     let mut in_work: JoinSet<Result<(), End>> = JoinSet::new();
     let mut end = None;
@@ -158,7 +183,6 @@ async fn converse(connection: &Connection, terms: Terms) -> End {
                 Ok(Err(end)) => return end,
                 Err(error) => tracing::error!(%error, "answering a query panicked"),
             },
-            ended = activity.ended() => return ended,
             () = stop.wait(), if end.is_none() => end = Some(End::Stopped),
         }
     }

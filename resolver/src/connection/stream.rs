@@ -9,6 +9,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -22,9 +23,10 @@ use tokio::{
 use tracing::{debug, error};
 
 use super::{
-    Stop,
+    Stop, evicted,
     frames::{self, Frames},
     gate::Pass,
+    serve_until,
 };
 use crate::{
     config::ConnectionsConfig,
@@ -46,7 +48,7 @@ pub(crate) struct Terms {
     pub(crate) handler: Arc<Handler>,
     pub(crate) limits: ConnectionsConfig,
     pub(crate) client: Client,
-    pub(crate) pass: Pass,
+    pub(crate) pass: Arc<Pass>,
     pub(crate) stop: Stop,
 }
 
@@ -64,7 +66,8 @@ pub(crate) async fn converse(socket: impl AsyncRead + AsyncWrite + Unpin, terms:
         idle_at: Instant::now(),
     };
     conversation.touch();
-    let end = conversation.run().await;
+    let pass = conversation.terms.pass.clone();
+    let end = serve_until(pin!(conversation.run()), evicted(&pass)).await.unwrap_or_else(|end| end);
     let goodbye = match end {
         End::Slow | End::Error => return end,
         End::Evicted => Duration::ZERO,
@@ -110,7 +113,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             let listens = self.ending.is_none() && self.has_room();
             tokio::select! {
                 biased;
-                () = self.terms.pass.evicted() => return End::Evicted,
                 () = self.terms.stop.wait(), if self.ending.is_none() => self.ending = Some(End::Stopped),
                 Some(done) = self.in_work.join_next() => self.done(done),
                 read = self.socket.read_buf(self.frames.room()), if listens => match read {
@@ -199,10 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         let limit = Duration::from_millis(self.terms.limits.write_timeout_ms);
         // Whoever holds up only itself may have to go.
         self.terms.pass.idle();
-        let sent = tokio::select! {
-            sent = timeout(limit, write(&mut self.socket, &self.out)) => sent,
-            () = self.terms.pass.evicted() => return Some(End::Evicted),
-        };
+        let sent = timeout(limit, write(&mut self.socket, &self.out)).await;
         // Not kept: most connections are idle most of the time.
         self.out = Vec::new();
         self.touch();
@@ -247,7 +246,7 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    fn terms(stop: watch::Receiver<bool>) -> Terms {
+    async fn terms(stop: watch::Receiver<bool>) -> Terms {
         let metrics = Arc::new(DnsMetrics::unregistered());
         let table = Arc::new(SharedTable::new(120));
         let responder = Responder::new(&DnsConfig::default(), table, metrics).expect("valid");
@@ -257,7 +256,7 @@ mod tests {
             handler: responder.handler().clone(),
             limits: gate.limits().clone(),
             client: Client { addr, via: Via::Tcp },
-            pass: gate.enter(addr.ip()).expect("room"),
+            pass: Arc::new(gate.enter(addr.ip(), gate.unread().await).expect("room")),
             stop: Stop(stop),
         }
     }
@@ -283,7 +282,7 @@ mod tests {
         let (mut client, socket) = tokio::io::duplex(1_000);
         let mut conversation = Conversation {
             socket,
-            terms: terms(stops),
+            terms: terms(stops).await,
             frames: Frames::default(),
             out: Vec::new(),
             in_work: JoinSet::new(),

@@ -122,7 +122,7 @@ impl Guard {
     fn line(&self, line: Line, request: &SigningRequest) -> Option<(&Bucket, Rate)> {
         let budget = self.signing.as_ref()?;
         match (line, request.transport) {
-            (Line::Network, _) if self.exempt.contains(request.src) => None,
+            (Line::Network, _) if self.access.load().exempt.contains(request.src) => None,
             (Line::Network, transport) => {
                 let bucket = self.table.bucket(Subject::NetworkSignatures(transport), request.src);
                 Some((bucket, budget.network_rate))

@@ -54,6 +54,24 @@ fn a_host_then_its_network_is_limited_and_every_second_refusal_slips() {
 }
 
 #[test]
+fn the_lists_can_change_and_the_counts_stay() {
+    let guard = guard("rate_limit = 1");
+    let now = at(&guard, SECOND);
+    let src = IpAddr::from([192, 0, 2, 1]);
+    assert_eq!(guard.admit(&stranger(&guard, [192, 0, 2, 1]), &now), Admission::Answer);
+    assert!(guard.may_ask(src) && !guard.may_forward(src));
+    let lists = |toml| guard.set_access(&toml::from_str(toml).expect("it parses"));
+    lists("deny = ['192.0.2.0/24']\nforward_allow = ['192.0.2.1']\nrate_limit = 1000");
+    assert!(!guard.may_ask(src) && guard.may_forward(src));
+    lists("");
+    assert!(guard.may_ask(src) && !guard.may_forward(src));
+    // The rate is that of the start, and what was spent is spent.
+    assert_ne!(guard.admit(&stranger(&guard, [192, 0, 2, 1]), &now), Admission::Answer);
+    lists("exempt = ['192.0.2.1']");
+    assert_eq!(guard.admit(&stranger(&guard, [192, 0, 2, 1]), &now), Admission::Answer);
+}
+
+#[test]
 fn slip_can_be_all_or_none() {
     for (slip, expected) in [(0, Admission::Drop), (1, Admission::Slip)] {
         let guard = guard(&format!("rate_limit = 1\nslip = {slip}"));

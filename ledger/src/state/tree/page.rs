@@ -24,7 +24,7 @@ use crate::{
     hash::{Hash, Key},
 };
 
-use super::{PagePath, Slot, bit};
+use super::{PagePath, Slot, node::bit};
 
 /// Positions of a page: 2 + 4 + 8 + 16.
 const POSITIONS: usize = 30;

@@ -19,10 +19,11 @@ use crate::{
     hash::{Hash, Key},
 };
 
-use super::{KEY_BITS, PagePath, PageSource, Slot, TreeError, bit, common_bits, leaf_hash, load, node_hash, open};
 use super::{
+    PagePath, Slot,
+    node::{KEY_BITS, bit, common_bits, leaf_hash, node_hash, value_hash},
     page::{LOWEST, TOP},
-    value_hash,
+    source::{PageSource, TreeError, load, open},
 };
 
 /// The way from the root to where a key stands or would stand.

@@ -2,7 +2,7 @@
 
 use crate::hash::{Hash, Key};
 
-use super::{leaf_hash, node_hash};
+use super::node::{leaf_hash, node_hash};
 
 /// What stands at one position of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

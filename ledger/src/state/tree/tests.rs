@@ -2,8 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
-use crate::codec::DecodeError;
+use super::{
+    node::{bit, node_hash},
+    *,
+};
+use crate::{
+    codec::DecodeError,
+    hash::{Hash, Key, Tag, hash},
+};
 
 /// Key to value; the tree under test holds the hashes of these values.
 type Names = BTreeMap<Key, Vec<u8>>;

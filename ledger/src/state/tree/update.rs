@@ -9,8 +9,10 @@
 use crate::hash::{Hash, Key};
 
 use super::{
-    Page, PagePath, PageSource, Slot, TreeError, bit, load, open,
+    Page, PagePath, Slot,
+    node::bit,
     page::{Draft, LOWEST, TOP},
+    source::{PageSource, TreeError, load, open},
 };
 
 /// One change: the new value's hash, or `None` to delete the leaf.

@@ -2,7 +2,8 @@
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 
-use super::{state::ApiState, status::unsynced_because};
+use super::state::ApiState;
+use crate::health::unix_s;
 
 pub(super) fn routes() -> Router<ApiState> {
     Router::new().route("/livez", get(livez)).route("/readyz", get(readyz))
@@ -22,12 +23,10 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> (StatusCode, String
 }
 
 async fn not_ready_because(state: &ApiState) -> Option<String> {
-    let parts = state.parts();
-    let tip = parts.chain.tip();
-    if let Some(reason) = unsynced_because(&tip, &parts.p2p.verdict()) {
+    if let Some(reason) = state.health().unsynced_because(unix_s()) {
         return Some(format!("not synced: {reason}"));
     }
-    if parts.chain.stats().disk_full != 0 {
+    if state.parts().chain.stats().disk_full != 0 {
         return Some("the disk is full".to_owned());
     }
     match state.read(|reader| reader.tip()).await {

@@ -1,26 +1,30 @@
-//! Sockets with a bound on connections.
+//! Sockets with a bound on connections, which stay reachable when places or file descriptors are scarce: a connection
+//! that does nothing makes room for a new one, and some descriptors are kept back for new connections.
+
+mod place;
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use axum::serve::Listener;
+use resolver::Rarely;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::watch,
     time::{Instant, Sleep, sleep},
 };
+use tracing::warn;
 
-/// Connections per listener: enough for pages, wallets and readers of events of one machine.
-const CONNECTIONS: usize = 128;
+use place::{Place, Places};
 
 /// How long a connection may neither send nor receive: longer than any request takes, and than the pause between two
 /// signs of life in a stream of events.
@@ -70,30 +74,115 @@ pub(super) async fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Puts a bound on a listener's connections. All of them end when `cut` says true, or is dropped.
-pub(super) fn limited<L>(listener: L, cut: &watch::Sender<bool>) -> Limited<L> {
-    Limited { listener, permits: Arc::new(Semaphore::new(CONNECTIONS)), cut: cut.subscribe() }
+/// How long to rest when the system has no descriptor or no memory for another connection, and how often that is said.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+const ACCEPT_COMPLAINT: Duration = Duration::from_secs(60);
+/// Descriptors kept back for new connections: enough for someone to look what is wrong.
+const RESERVE: usize = 4;
+
+/// A socket that listens.
+pub(super) trait Accept: Send + 'static {
+    type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    type Addr: Send + std::fmt::Debug;
+
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
+    fn local_addr(&self) -> io::Result<Self::Addr>;
 }
 
-/// A listener that accepts the next connection when one of its own is free.
+impl Accept for TcpListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send {
+        Self::accept(self)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+}
+
+impl Accept for UnixListener {
+    type Io = UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    fn accept(&self) -> impl Future<Output = io::Result<(UnixStream, Self::Addr)>> + Send {
+        Self::accept(self)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Self::local_addr(self)
+    }
+}
+
+/// Allows a listener at most `connections` at a time. All of them end when `cut` says true, or is dropped.
+pub(super) fn limited<L: Accept>(listener: L, connections: usize, cut: &watch::Sender<bool>) -> Limited<L> {
+    Limited {
+        listener,
+        places: Places::new(connections),
+        reserve: Reserve::default(),
+        complaint: Rarely::every(ACCEPT_COMPLAINT),
+        cut: cut.subscribe(),
+    }
+}
+
+/// A listener that accepts the next connection when it has a place for it.
 pub(super) struct Limited<L> {
     listener: L,
-    permits: Arc<Semaphore>,
+    places: Places,
+    reserve: Reserve,
+    complaint: Rarely,
     cut: watch::Receiver<bool>,
 }
 
-impl<L: Listener> Listener for Limited<L> {
+impl<L: Accept> Listener for Limited<L> {
     type Io = Counted<L::Io>;
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let (io, address) = self.listener.accept().await;
-        (Counted::new(io, permit, IDLE, self.cut.clone()), address)
+        let place = self.places.take().await;
+        loop {
+            match self.listener.accept().await {
+                Ok((io, address)) => {
+                    self.reserve.fill();
+                    return (Counted::new(io, place, IDLE, self.cut.clone()), address);
+                }
+                // It was there, and has gone.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) if self.reserve.give() => {}
+                Err(error) => {
+                    if let Some(times) = self.complaint.due(std::time::Instant::now()) {
+                        warn!(%error, times_since_last_said = times, "the API cannot accept connections");
+                    }
+                    sleep(ACCEPT_REST).await;
+                }
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         self.listener.local_addr()
+    }
+}
+
+/// Descriptors that lead nowhere: each can be given up for a connection when the process has no other left.
+#[derive(Debug, Default)]
+struct Reserve {
+    kept: Vec<File>,
+}
+
+impl Reserve {
+    /// Keeps as many as are wanted, or as there are.
+    fn fill(&mut self) {
+        while self.kept.len() < RESERVE {
+            let Ok(file) = File::open("/dev/null") else { return };
+            self.kept.push(file);
+        }
+    }
+
+    /// Gives one back to the system, if there is one.
+    fn give(&mut self) -> bool {
+        self.kept.pop().is_some()
     }
 }
 
@@ -106,16 +195,20 @@ pub(super) struct Counted<S> {
     idle: Pin<Box<Sleep>>,
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_cut: bool,
-    _permit: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl<S> Counted<S> {
-    fn new(io: S, permit: OwnedSemaphorePermit, allowed: Duration, mut cut: watch::Receiver<bool>) -> Self {
+    fn new(io: S, mut place: Place, allowed: Duration, mut cut: watch::Receiver<bool>) -> Self {
+        let evicted = place.evicted();
         let cut = Box::pin(async move {
-            // A dropped sender means that the server is gone.
-            let _ = cut.wait_for(|cut| *cut).await;
+            tokio::select! {
+                // A dropped sender means that the server is gone.
+                _ = cut.wait_for(|cut| *cut) => {}
+                () = evicted => {}
+            }
         });
-        Self { io, allowed, idle: Box::pin(sleep(allowed)), cut, is_cut: false, _permit: permit }
+        Self { io, allowed, idle: Box::pin(sleep(allowed)), cut, is_cut: false, place }
     }
 
     /// Passes a result on; movement puts the end off, waiting for too long is an error, and so is the server's end.
@@ -126,8 +219,9 @@ impl<S> Counted<S> {
         }
         match result {
             Poll::Ready(Ok(done)) => {
-                let end = Instant::now() + self.allowed;
-                self.idle.as_mut().reset(end);
+                let now = Instant::now();
+                self.idle.as_mut().reset(now + self.allowed);
+                self.place.moved(now);
                 Poll::Ready(Ok(done))
             }
             Poll::Pending if self.idle.as_mut().poll(cx).is_ready() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -212,26 +306,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_connection_ends_and_frees_its_place() {
-        let permits = Arc::new(Semaphore::new(1));
-        let permit = permits.clone().acquire_owned().await.expect("free");
+        let places = Places::new(1);
+        let place = places.take().await;
         let (ours, mut theirs) = tokio::io::duplex(64);
         let (_cut, uncut) = watch::channel(false);
-        let mut counted = Counted::new(ours, permit, Duration::from_millis(20), uncut);
+        let mut counted = Counted::new(ours, place, Duration::from_millis(20), uncut);
         theirs.write_all(b"x").await.expect("open");
         assert_eq!(counted.read_u8().await.expect("one byte"), b'x');
         assert_eq!(counted.read_u8().await.expect_err("silence").kind(), io::ErrorKind::TimedOut);
         drop(counted);
-        assert_eq!(permits.available_permits(), 1);
+        assert_eq!(places.free(), 1);
     }
 
     #[tokio::test]
     async fn a_server_can_end_what_its_clients_do_not() {
         for is_told in [true, false] {
-            let permits = Arc::new(Semaphore::new(1));
-            let permit = permits.clone().acquire_owned().await.expect("free");
+            let place = Places::new(1).take().await;
             let (ours, _theirs) = tokio::io::duplex(64);
             let (cut, is_cut) = watch::channel(false);
-            let mut counted = Counted::new(ours, permit, IDLE, is_cut);
+            let mut counted = Counted::new(ours, place, IDLE, is_cut);
             let end = async {
                 tokio::task::yield_now().await;
                 if is_told {
@@ -245,5 +338,62 @@ mod tests {
             // Not even one that could be read or written to goes on.
             assert_eq!(counted.write_u8(0).await.expect_err("cut").kind(), io::ErrorKind::ConnectionAborted);
         }
+    }
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// A listener without sockets: gives the results that it is fed, and then nothing more.
+    struct Fed(std::sync::Mutex<Vec<io::Result<tokio::io::DuplexStream>>>);
+
+    impl Accept for Fed {
+        type Io = tokio::io::DuplexStream;
+        type Addr = ();
+
+        async fn accept(&self) -> io::Result<(Self::Io, ())> {
+            let next = self.0.lock().expect("not poisoned").pop();
+            match next {
+                Some(result) => Ok((result?, ())),
+                None => std::future::pending().await,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_nothing_makes_room_for_a_new_one() {
+        let (cut, _) = watch::channel(false);
+        let streams: Vec<_> = (0..3).map(|_| tokio::io::duplex(64)).collect();
+        let (ours, mut theirs): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
+        let fed = Fed(std::sync::Mutex::new(ours.into_iter().rev().map(Ok).collect()));
+        let mut listener = Limited { places: Places::impatient(2), ..limited(fed, 2, &cut) };
+        let (mut busy, ()) = Listener::accept(&mut listener).await;
+        theirs[0].write_all(b"x").await.expect("open");
+        assert_eq!(busy.read_u8().await.expect("one byte"), b'x');
+        let (mut silent, ()) = Listener::accept(&mut listener).await;
+        let ended = tokio::spawn(async move { silent.read_u8().await });
+        let third = tokio::time::timeout(LIMIT, Listener::accept(&mut listener));
+        let (_third, ()) = third.await.expect("well before the idle one would have ended by itself");
+        let ended = tokio::time::timeout(LIMIT, ended).await.expect("in time").expect("no panic");
+        assert_eq!(ended.expect_err("evicted").kind(), io::ErrorKind::ConnectionAborted);
+        theirs[0].write_all(b"y").await.expect("open");
+        assert_eq!(busy.read_u8().await.expect("still served"), b'y');
+    }
+
+    #[tokio::test]
+    async fn kept_descriptors_are_given_up_when_there_is_no_other() {
+        let none_left = || Err(io::Error::from_raw_os_error(libc::EMFILE));
+        let (cut, _) = watch::channel(false);
+        let (first, second) = (tokio::io::duplex(64).0, tokio::io::duplex(64).0);
+        // From the end: the first connection fills the reserve.
+        let results = vec![Ok(second), none_left(), none_left(), Ok(first)];
+        let mut listener = limited(Fed(std::sync::Mutex::new(results)), 2, &cut);
+        Listener::accept(&mut listener).await;
+        assert_eq!(listener.reserve.kept.len(), RESERVE);
+        let before = std::time::Instant::now();
+        Listener::accept(&mut listener).await;
+        assert_eq!(listener.complaint.due(before), Some(0), "nothing had to be said");
     }
 }

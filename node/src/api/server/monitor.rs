@@ -16,8 +16,8 @@ pub struct MonitorServer {
 }
 
 impl MonitorServer {
-    /// Listens. When this returns, scrapes are answered.
-    pub async fn bind(address: SocketAddr, state: ApiState) -> Result<Self, ApiError> {
+    /// Listens, for at most `connections` at a time. When this returns, scrapes are answered.
+    pub async fn bind(address: SocketAddr, connections: usize, state: ApiState) -> Result<Self, ApiError> {
         let listener =
             listen::tcp(address).await.map_err(|error| ApiError::Listen { what: "metrics", address, error })?;
         let local_addr = listener.local_addr().ok();
@@ -27,7 +27,7 @@ impl MonitorServer {
             let _ = stops.wait_for(|stops| *stops).await;
         };
         let router = health::routes().route("/metrics", get(metrics)).with_state(state);
-        let mut serving = Serving::default();
+        let mut serving = Serving::new(connections);
         serving.add(listener, router, stopped);
         Ok(Self { local_addr, stop, serving })
     }
@@ -48,7 +48,8 @@ async fn metrics(State(state): State<ApiState>) -> Result<impl IntoResponse, Ref
     let parts = state.parts().clone();
     let rendered = tokio::task::spawn_blocking(move || {
         let store = parts.chain.reader().store().clone();
-        let reading = Reading::take(&parts.chain, &parts.p2p, &parts.miner, &parts.ops, &store);
+        let health = *parts.health.borrow();
+        let reading = Reading::take(&parts.chain, &parts.p2p, &parts.miner, &parts.ops, &store, health);
         parts.metrics.render(&reading)
     });
     let text = rendered.await.map_err(|_| Refusal::internal("a metric failed"))?;

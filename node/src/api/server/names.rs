@@ -21,12 +21,15 @@ use serde::Deserialize;
 
 use super::{
     error::Refusal,
-    present::{name_entry, name_list_item, name_status},
+    present::{name_entry, name_list_item, name_status, sync_state},
     state::ApiState,
 };
 use crate::{
-    api::types::{HistoryEntry, NameAnswer, NameHistory, NameList, NamePrice, NameProof, NameStatus, VERSION, rfc3339},
+    api::types::{
+        HistoryEntry, LockedName, NameAnswer, NameHistory, NameList, NamePrice, NameProof, NameStatus, VERSION, rfc3339,
+    },
     chain::{self, ChainReader, HistoryCause, TransactionStatus},
+    health::unix_s,
     store::StoreError,
 };
 
@@ -34,6 +37,8 @@ use crate::{
 const DEFAULT_LIMIT: usize = 100;
 /// Most names in a list.
 const MAX_LIMIT: usize = 1_000;
+/// Most locked names in a list.
+const MAX_LOCKED: usize = 100;
 /// Most changes told of one name.
 const MAX_HISTORY: usize = 1_000;
 
@@ -45,7 +50,7 @@ pub(super) async fn name(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<NameAnswer>, Refusal> {
     let name = parse_name(&path?.0)?;
-    let (params, tip) = (state.params(), state.parts().chain.tip());
+    let (params, tip, health) = (state.params(), state.parts().chain.tip(), state.health());
     let wanted = name.clone();
     let anchor = tip.height.saturating_sub(params.anchor_depth);
     let (entry, prices) = state
@@ -64,6 +69,8 @@ pub(super) async fn name(
         name: name.to_string(),
         height: tip.height,
         hash: tip.hash.to_string(),
+        tip_age_seconds: health.age_s(tip.time, unix_s()),
+        sync_state: sync_state(health.state),
     }))
 }
 
@@ -105,17 +112,20 @@ pub(super) async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<NameList>, Refusal> {
     let query = query?.0;
-    let (params, tip) = (state.params(), state.parts().chain.tip());
+    let (params, tip, health) = (state.params(), state.parts().chain.tip(), state.health());
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let selection = Selection::parse(params, query)?;
     let next_height = tip.height.saturating_add(1);
-    let found = state.read(move |reader| selection.read(reader, next_height, limit)).await?;
+    let found = state.read(move |reader| selection.read(params, reader, next_height, limit)).await?;
     Ok(Json(NameList {
         v: VERSION,
         next: found.next.map(|name| name.to_string()),
         names: found.names.iter().map(|entry| name_list_item(params, &tip, entry)).collect(),
+        locked: found.locked,
         height: tip.height,
         hash: tip.hash.to_string(),
+        tip_age_seconds: health.age_s(tip.time, unix_s()),
+        sync_state: sync_state(health.state),
     }))
 }
 
@@ -130,6 +140,7 @@ struct Selection {
 struct Found {
     names: Vec<NameState>,
     next: Option<Name>,
+    locked: Vec<LockedName>,
 }
 
 impl Selection {
@@ -150,8 +161,36 @@ impl Selection {
         })
     }
 
+    fn read(&self, params: &Params, reader: &ChainReader, next: u32, limit: usize) -> Result<Found, StoreError> {
+        let found = self.read_names(reader, next, limit)?;
+        Ok(Found { locked: self.locked(params, reader)?, ..found })
+    }
+
+    /// What can only be claimed, and has not been.
+    fn locked(&self, params: &Params, reader: &ChainReader) -> Result<Vec<LockedName>, StoreError> {
+        let is_by_prefix = self.owner.is_none() && self.expiring_within.is_none() && self.after.is_none();
+        if !is_by_prefix || self.prefix.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = params.locked.partition_point(|(label, _)| *label < self.prefix.as_str());
+        let mut locked = Vec::new();
+        for (label, domain) in params.locked[first..].iter().take_while(|(label, _)| label.starts_with(&self.prefix)) {
+            if locked.len() == MAX_LOCKED {
+                break;
+            }
+            let is_free = match Name::new(label) {
+                Ok(name) => reader.name_state(&name)?.is_none(),
+                Err(_) => false,
+            };
+            if is_free {
+                locked.push(LockedName { name: (*label).to_owned(), locked_to: (*domain).to_owned() });
+            }
+        }
+        Ok(locked)
+    }
+
     /// Reads pages until `limit` names fit. What an index cannot select is filtered, a bounded number of pages at most.
-    fn read(&self, reader: &ChainReader, next: u32, limit: usize) -> Result<Found, StoreError> {
+    fn read_names(&self, reader: &ChainReader, next: u32, limit: usize) -> Result<Found, StoreError> {
         /// Pages looked through for one request.
         const MAX_PAGES: usize = 16;
         if let (Some(blocks), None) = (self.expiring_within, self.owner) {
@@ -161,7 +200,7 @@ impl Selection {
             names.sort_by(|a, b| a.name.cmp(&b.name));
             let next = (names.len() > limit).then(|| names[limit - 1].name.clone());
             names.truncate(limit);
-            return Ok(Found { names, next });
+            return Ok(Found { names, next, locked: Vec::new() });
         }
         let (mut names, mut after) = (Vec::new(), self.after.clone());
         for _ in 0..MAX_PAGES {
@@ -173,14 +212,14 @@ impl Selection {
                     names.push(entry);
                 }
                 if names.len() == limit {
-                    return Ok(Found { names, next: after });
+                    return Ok(Found { names, next: after, locked: Vec::new() });
                 }
             }
             if is_last {
-                return Ok(Found { names, next: None });
+                return Ok(Found { names, next: None, locked: Vec::new() });
             }
         }
-        Ok(Found { names, next: after })
+        Ok(Found { names, next: after, locked: Vec::new() })
     }
 
     fn page(&self, reader: &ChainReader, after: Option<&Name>, limit: usize) -> Result<Vec<NameState>, StoreError> {

@@ -8,8 +8,8 @@ use axum::{
     routing::get,
 };
 
-use super::{state::ApiState, status::unsynced_because};
-use crate::api::types::rfc3339;
+use super::state::ApiState;
+use crate::{api::types::rfc3339, health::unix_s};
 
 /// Styles inline, nothing else; frames forbidden.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
@@ -20,15 +20,19 @@ pub(super) fn routes() -> Router<ApiState> {
 
 async fn page(State(state): State<ApiState>) -> impl IntoResponse {
     let parts = state.parts();
-    let (tip, verdict, miner) = (parts.chain.tip(), parts.p2p.verdict(), parts.miner.status());
-    let sync = unsynced_because(&tip, &verdict).map_or("synced".to_owned(), |why| format!("not synced: {why}"));
+    let (tip, health, miner, now) = (parts.chain.tip(), state.health(), parts.miner.status(), unix_s());
+    let sync = match health.unsynced_because(now) {
+        None => format!("synced ({})", health.state.as_str()),
+        Some(why) => format!("not synced ({}): {why}", health.state.as_str()),
+    };
+    let minutes = health.age_s(tip.time, now) / 60;
     let rows = [
         ("Network", state.params().network.to_string()),
         ("State", sync),
         ("Height", tip.height.to_string()),
         ("Block", tip.hash.to_string()),
-        ("Time", rfc3339(tip.time)),
-        ("Peers", verdict.peers.to_string()),
+        ("Time", format!("{}, {minutes} min ago", rfc3339(tip.time))),
+        ("Peers", health.peers.to_string()),
         ("Names", tip.name_count.to_string()),
         ("Waiting transactions", parts.chain.mempool().count().to_string()),
         ("Evaluations per second", format!("{:.0}", miner.hashrate)),

@@ -4,8 +4,8 @@ use axum::{Json, extract::State};
 
 use super::state::ApiState;
 use crate::{
-    api::types::{PeerList, PeerView, VERSION},
-    p2p::PeerInfo,
+    api::types::{ConfiguredPeerView, PeerList, PeerView, VERSION},
+    p2p::{ConfiguredPeer, ConfiguredState, PeerInfo, Surroundings},
     sync::Direction,
 };
 
@@ -18,7 +18,38 @@ pub(super) async fn peers(State(state): State<ApiState>) -> Json<PeerList> {
         local_id: Some(p2p.local_peer().to_string()),
         listen: p2p.listen_addresses().await.iter().map(ToString::to_string).collect(),
         peers: p2p.peers().await.iter().map(view).collect(),
+        configured: p2p.surroundings().await.configured.iter().map(configured_view).collect(),
     })
+}
+
+fn configured_view(peer: &ConfiguredPeer) -> ConfiguredPeerView {
+    let state = match peer.state {
+        ConfiguredState::Connected => "connected",
+        ConfiguredState::Trying => "trying",
+        ConfiguredState::Failing => "failing",
+    };
+    ConfiguredPeerView {
+        address: peer.address.to_string(),
+        state: state.to_owned(),
+        code: peer.failure.as_ref().map(|failure| failure.code().to_owned()),
+        reason: peer.failure.as_ref().map(ToString::to_string),
+        failures: peer.failures,
+    }
+}
+
+/// What is wrong with this node's place in the network, a sentence each.
+pub(super) fn problems(surroundings: &Surroundings) -> Vec<String> {
+    let failing = surroundings.configured.iter().filter(|peer| peer.state == ConfiguredState::Failing);
+    let failing = failing.filter_map(|peer| {
+        let why = peer.failure.as_ref()?;
+        Some(format!("configured peer {} is not reached: {why}", peer.address))
+    });
+    let copy = surroundings.identity_copy.iter().map(|address| {
+        format!(
+            "another node runs with this node's identity (seen at {address}): stop one of them and delete its p2p.key"
+        )
+    });
+    failing.chain(copy).collect()
 }
 
 fn view(peer: &PeerInfo) -> PeerView {

@@ -14,9 +14,11 @@ use ledger::{
 
 use crate::{
     api::types::{
-        BlockSummary, NameEntry, NameListItem, NameStatus, PendingTransfer, RecordView, TransactionSummary, rfc3339,
+        BlockSummary, NameEntry, NameListItem, NameStatus, PendingTransfer, RecordView, SyncState, TransactionSummary,
+        rfc3339,
     },
     chain::{PlacedHeader, Tip},
+    health,
     zone::{display_sub, rdata_text},
 };
 
@@ -24,6 +26,16 @@ use crate::{
 pub(super) fn time_of_height(params: &Params, tip: &Tip, height: u32) -> String {
     let blocks = i64::from(height) - i64::from(tip.height);
     rfc3339(tip.time.saturating_add_signed(blocks.saturating_mul(params.block_interval.into())))
+}
+
+pub(super) fn sync_state(state: health::State) -> SyncState {
+    match state {
+        health::State::Syncing => SyncState::Syncing,
+        health::State::Fresh => SyncState::Fresh,
+        health::State::Quiet => SyncState::Quiet,
+        health::State::Offline => SyncState::Offline,
+        health::State::Suspect => SyncState::Suspect,
+    }
 }
 
 pub(super) fn optional_address(params: &Params, policy: &PolicyHash) -> Option<String> {
@@ -81,6 +93,7 @@ pub(super) fn name_list_item(params: &Params, tip: &Tip, state: &NameState) -> N
         expires_at: state.expires_at,
         expires_time: time_of_height(params, tip, state.expires_at),
         record_count: state.records.as_slice().len() as u32,
+        locked_to: params.locked_domain(state.name.as_str()).map(str::to_owned),
     }
 }
 

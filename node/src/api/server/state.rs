@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use super::error::Refusal;
 use crate::{
     chain::{ChainHandle, ChainReader},
+    health::Health,
     metrics::Metrics,
     miner::MinerHandle,
     ops::OpsHandle,
@@ -33,6 +34,8 @@ pub struct Parts {
     pub ops: OpsHandle,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What the node's knowledge is worth.
+    pub health: watch::Receiver<Health>,
     /// Where DNS is answered.
     pub dns_listen: Vec<SocketAddr>,
     /// Suffixes under which names are answered.
@@ -78,6 +81,10 @@ impl ApiState {
 
     pub(super) fn parts(&self) -> &Parts {
         &self.shared.parts
+    }
+
+    pub(super) fn health(&self) -> Health {
+        *self.shared.parts.health.borrow()
     }
 
     pub(super) fn params(&self) -> &'static Params {

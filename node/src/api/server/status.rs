@@ -3,19 +3,19 @@
 use axum::{Json, extract::State};
 use ledger::{block::Header, params::Params};
 
-use super::{error::Refusal, state::ApiState};
+use super::{error::Refusal, peers::problems, present::sync_state, state::ApiState};
 use crate::{
     api::types::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, VERSION, rfc3339},
     chain::Tip,
+    health::unix_s,
     miner,
-    sync::Verdict,
 };
 
 /// The node at a glance.
 #[utoipa::path(get, path = "/v1/status", tag = "node", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(state): State<ApiState>) -> Result<Json<Status>, Refusal> {
     let parts = state.parts();
-    let (tip, verdict) = (parts.chain.tip(), parts.p2p.verdict());
+    let (tip, health, now) = (parts.chain.tip(), state.health(), unix_s());
     let recent = recent(&state, &tip).await?;
     let mempool = parts.chain.mempool();
     Ok(Json(Status {
@@ -26,10 +26,13 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Json<Status>
         hash: tip.hash.to_string(),
         time: rfc3339(tip.time),
         total_work: tip.total_work.to_string(),
-        synced: verdict.is_synced(),
-        sync_reason: unsynced_because(&tip, &verdict),
-        target_height: verdict.target_height.max(tip.height),
+        tip_age_seconds: health.age_s(tip.time, now),
+        state: sync_state(health.state),
+        synced: health.is_synced(),
+        sync_reason: health.unsynced_because(now),
+        target_height: health.target_height.max(tip.height),
         peers: parts.p2p.peers().await.len() as u32,
+        network_problems: problems(&parts.p2p.surroundings().await),
         names: tip.name_count,
         price_bytes: tip.prices.bytes,
         price_commit: tip.prices.commit,
@@ -42,18 +45,6 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Json<Status>
         dns_listen: parts.dns_listen.iter().map(ToString::to_string).collect(),
         suffixes: parts.suffixes.clone(),
     }))
-}
-
-/// Why the node is not synced, in a sentence; `None` if it is.
-pub(super) fn unsynced_because(tip: &Tip, verdict: &Verdict) -> Option<String> {
-    if verdict.is_synced() {
-        return None;
-    }
-    Some(if verdict.peers == 0 {
-        "no peer has told its height yet".to_owned()
-    } else {
-        format!("at height {} of {}", tip.height, verdict.target_height.max(tip.height))
-    })
 }
 
 async fn recent(state: &ApiState, tip: &Tip) -> Result<Vec<RecentBlock>, Refusal> {
@@ -75,7 +66,7 @@ fn recent_block(header: &Header) -> RecentBlock {
 fn mining(miner: &miner::MinerHandle) -> MiningStatus {
     let status = miner.status();
     MiningStatus {
-        mode: match miner.mode() {
+        mode: match status.mode {
             miner::MiningMode::Auto => MiningMode::Auto,
             miner::MiningMode::On => MiningMode::On,
             miner::MiningMode::Off => MiningMode::Off,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::status::SyncState;
+
 /// What can be said of a name, whether it exists or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +49,11 @@ pub struct NameAnswer {
     pub height: u32,
     /// Hash of that tip.
     pub hash: String,
+    /// How old that tip is, in seconds.
+    pub tip_age_seconds: u64,
+    /// How far it is the present: `state` of the node's status. In a state that is not synced, this answer tells what was;
+    /// that a name is absent then means nothing.
+    pub sync_state: SyncState,
 }
 
 /// The cost of a registration.
@@ -131,6 +138,10 @@ pub struct NameList {
     pub v: u8,
     /// The names, ascending.
     pub names: Vec<NameListItem>,
+    /// Names with the prefix that nobody has and only the owner of a DNS domain may claim, ascending: a hundred at most, on
+    /// the first page of a list by prefix alone.
+    #[serde(default)]
+    pub locked: Vec<LockedName>,
     /// Pass this as `after` for the next page.
     #[serde(default)]
     pub next: Option<String>,
@@ -138,6 +149,20 @@ pub struct NameList {
     pub height: u32,
     /// Hash of that tip.
     pub hash: String,
+    /// How old that tip is, in seconds.
+    pub tip_age_seconds: u64,
+    /// How far it is the present: `state` of the node's status. In a state that is not synced, this answer tells what was;
+    /// that a name is absent then means nothing.
+    pub sync_state: SyncState,
+}
+
+/// A name that waits for the owner of a DNS domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LockedName {
+    /// The name.
+    pub name: String,
+    /// The domain whose owner may claim it.
+    pub locked_to: String,
 }
 
 /// One name in a list.
@@ -157,6 +182,9 @@ pub struct NameListItem {
     pub expires_time: String,
     /// Number of records.
     pub record_count: u32,
+    /// The DNS domain whose owner alone may claim it, for locked names.
+    #[serde(default)]
+    pub locked_to: Option<String>,
 }
 
 /// `GET /v1/names/{name}/history`, newest first.

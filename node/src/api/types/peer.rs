@@ -15,6 +15,27 @@ pub struct PeerList {
     pub listen: Vec<String>,
     /// The peers.
     pub peers: Vec<PeerView>,
+    /// What became of the peers of the configuration, in its order.
+    #[serde(default)]
+    pub configured: Vec<ConfiguredPeerView>,
+}
+
+/// A peer of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfiguredPeerView {
+    /// Its address, as configured.
+    pub address: String,
+    /// `connected`, `trying` (for the first time) or `failing`.
+    pub state: String,
+    /// Why it is not reached, as a short name.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// Why it is not reached, in words.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Failures in a row.
+    #[serde(default)]
+    pub failures: u32,
 }
 
 /// One peer.

@@ -3,6 +3,29 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// How far what the node knows is the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncState {
+    /// The chain is not all here yet.
+    Syncing,
+    /// A young tip that peers share.
+    Fresh,
+    /// An old tip, but peers know no younger one.
+    Quiet,
+    /// An old tip, and nobody to say whether there is a younger one.
+    Offline,
+    /// A heavier chain exists that the node does not follow by itself.
+    Suspect,
+}
+
+impl SyncState {
+    /// Whether the node's tip can be believed to be that of the network.
+    pub fn is_synced(self) -> bool {
+        matches!(self, Self::Fresh | Self::Quiet)
+    }
+}
+
 /// The node at a glance, with all that a wallet needs to build transactions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
@@ -20,15 +43,23 @@ pub struct Status {
     pub time: String,
     /// Expected evaluations in the whole chain, decimal.
     pub total_work: String,
-    /// Whether the node believes that it is at the network's tip.
+    /// Seconds since that time: how old the present is that the node can tell of.
+    pub tip_age_seconds: u64,
+    /// How far what the node knows is the present.
+    pub state: SyncState,
+    /// Whether the node's tip can be believed to be that of the network: `state` is `fresh` or `quiet`.
     pub synced: bool,
-    /// Why it does not, if it does not.
+    /// Why not, if not.
     #[serde(default)]
     pub sync_reason: Option<String>,
     /// The height that the node is working towards.
     pub target_height: u32,
     /// Connected peers.
     pub peers: u32,
+    /// What is wrong with this node's place in the network, a sentence each: configured peers that are not reached,
+    /// another node with this node's identity.
+    #[serde(default)]
+    pub network_problems: Vec<String>,
     /// Registered names.
     pub names: u64,
     /// Price of bytes at the tip, in 1/256.

@@ -1,20 +1,26 @@
-//! Questions to people. Asked on a terminal only; the answer that changes nothing is the default.
+//! Questions to people. Asked on their terminal only; the answer that changes nothing is the default.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::{
+    fs::File,
+    io::{self, IsTerminal as _, Read as _},
+};
 
 use zeroize::Zeroizing;
 
 use crate::{
     cli::Globals,
     failure::{Exit, Failure},
+    output::Output,
+    terminal::Terminal,
 };
 
 /// Longest passphrase file read; longer ones are some other file.
 const MAX_PASSPHRASE_BYTES: usize = 4096;
 
-/// Whether anybody can be asked.
-pub fn can_ask(globals: &Globals) -> bool {
-    !globals.no_input && !globals.json && io::stdin().is_terminal() && io::stderr().is_terminal()
+/// The terminal, if anybody may be asked and sits there. A standard input that is something else means a script.
+fn terminal(globals: &Globals) -> Option<Terminal> {
+    let may_ask = !globals.no_input && !globals.json && io::stdin().is_terminal();
+    if may_ask { Terminal::open() } else { None }
 }
 
 /// Asks to go on. `--yes` says yes; without a terminal it must be given.
@@ -22,7 +28,7 @@ pub fn go_on(globals: &Globals, question: &str) -> Result<(), Failure> {
     if globals.yes {
         return Ok(());
     }
-    if !can_ask(globals) {
+    let Some(terminal) = terminal(globals) else {
         return Err(Failure::new(
             Exit::Usage,
             "needs_confirmation",
@@ -30,8 +36,8 @@ pub fn go_on(globals: &Globals, question: &str) -> Result<(), Failure> {
         )
         .why(question.to_owned())
         .fix("add --yes"));
-    }
-    match line(&format!("{question}   Continue? [y/N] "))?.to_lowercase().as_str() {
+    };
+    match line(globals, terminal, &format!("{question}   Continue? [y/N] "))?.to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(aborted()),
     }
@@ -44,13 +50,15 @@ pub fn type_the_name(globals: &Globals, confirmed: Option<&str>, name: &str, wha
             .why(what.to_owned())
             .fix(format!("add --confirm {name}"))
     };
-    match confirmed {
-        Some(typed) if typed.trim().eq_ignore_ascii_case(name) => return Ok(()),
-        Some(typed) => return Err(refusal(format!("--confirm says {typed:?}, but the name is {name:?}"))),
-        None if !can_ask(globals) => return Err(refusal("this needs the name typed, and there is no terminal".into())),
-        None => {}
+    match (confirmed, terminal(globals)) {
+        (Some(typed), _) if typed.trim().eq_ignore_ascii_case(name) => Ok(()),
+        (Some(typed), _) => Err(refusal(format!("--confirm says {typed:?}, but the name is {name:?}"))),
+        (None, None) => Err(refusal("this needs the name typed, and there is no terminal".into())),
+        (None, Some(terminal)) => {
+            let typed = line(globals, terminal, &format!("{what}\nType the name to confirm: "))?;
+            if typed == name { Ok(()) } else { Err(aborted()) }
+        }
     }
-    if line(&format!("{what}\nType the name to confirm: "))? == name { Ok(()) } else { Err(aborted()) }
 }
 
 fn aborted() -> Failure {
@@ -58,30 +66,37 @@ fn aborted() -> Failure {
 }
 
 /// One line from the terminal.
-fn line(prompt: &str) -> Result<String, Failure> {
-    let mut text = String::new();
-    let asked = write!(io::stderr(), "{prompt}").and_then(|()| io::stderr().flush());
-    asked.and_then(|()| io::stdin().lock().read_line(&mut text)).map_err(|error| io_failure("the terminal", &error))?;
-    Ok(text.trim().to_owned())
+fn line(globals: &Globals, mut terminal: Terminal, prompt: &str) -> Result<String, Failure> {
+    terminal.ask(&Output::plain(globals).on_terminal(prompt)).map_err(|error| io_failure("the terminal", &error))
+}
+
+/// A secret from the terminal, without echo.
+fn secret(mut terminal: Terminal, prompt: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    terminal.ask_hidden(prompt).map_err(|error| io_failure("the terminal", &error))
 }
 
 /// The passphrase of the key file: from a file, or from the terminal without echo.
 pub fn passphrase(globals: &Globals, prompt: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    match &globals.passphrase_file {
-        Some(path) => {
-            let bytes =
-                Zeroizing::new(std::fs::read(path).map_err(|error| io_failure(&path.display().to_string(), &error))?);
+    match (&globals.passphrase_file, terminal(globals)) {
+        (Some(path), _) => {
+            let shown = path.display().to_string();
+            let file = File::open(path).map_err(|error| io_failure(&shown, &error))?;
+            if file.is_terminal() {
+                return Err(Failure::new(Exit::Usage, "passphrase_in_the_open", format!("{shown} is a terminal"))
+                    .why("what is typed would be shown")
+                    .fix("leave --passphrase-file out, to be asked without echo"));
+            }
+            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES));
+            file.take(MAX_PASSPHRASE_BYTES as u64)
+                .read_to_end(&mut bytes)
+                .map_err(|error| io_failure(&shown, &error))?;
             let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let first = first.strip_suffix(b"\r").unwrap_or(first);
-            not_empty(Zeroizing::new(first[..first.len().min(MAX_PASSPHRASE_BYTES)].to_vec()))
+            not_empty(Zeroizing::new(first.strip_suffix(b"\r").unwrap_or(first).to_vec()))
         }
-        None if !can_ask(globals) => Err(Failure::new(Exit::Locked, "key_locked", "the keys are locked")
+        (None, None) => Err(Failure::new(Exit::Locked, "key_locked", "the keys are locked")
             .why("there is no terminal to ask for the passphrase on")
             .fix("add --passphrase-file FILE, or set NAMECTL_PASSPHRASE_FILE")),
-        None => {
-            let typed = rpassword::prompt_password(prompt).map_err(|error| io_failure("the terminal", &error))?;
-            not_empty(Zeroizing::new(typed.into_bytes()))
-        }
+        (None, Some(terminal)) => not_empty(secret(terminal, prompt)?),
     }
 }
 
@@ -94,14 +109,31 @@ pub fn new_passphrase(globals: &Globals) -> Result<Zeroizing<Vec<u8>>, Failure> 
     Ok(first)
 }
 
-/// Seed words: typed without echo, or all of standard input.
+/// Seed words: typed without echo, or all of a standard input that is no terminal.
 pub fn words(globals: &Globals) -> Result<Zeroizing<String>, Failure> {
-    if can_ask(globals) {
-        let typed = rpassword::prompt_password("Your 12 or 24 words (not shown): ");
-        return typed.map(Zeroizing::new).map_err(|error| io_failure("the terminal", &error));
-    }
-    let text = io::read_to_string(io::Read::take(io::stdin(), MAX_PASSPHRASE_BYTES as u64));
-    text.map(Zeroizing::new).map_err(|error| io_failure("standard input", &error))
+    let bytes = match terminal(globals) {
+        Some(terminal) => secret(terminal, "Your 12 or 24 words (not shown): ")?,
+        None if io::stdin().is_terminal() => {
+            return Err(Failure::new(
+                Exit::Usage,
+                "needs_words",
+                "the words are needed, and may not be asked for here",
+            )
+            .why("typed without a question, they would be shown")
+            .fix("leave out --json and --no-input, to be asked without echo")
+            .fix("namectl keys restore < FILE    # or let them come from a file"));
+        }
+        None => {
+            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES));
+            io::stdin()
+                .take(MAX_PASSPHRASE_BYTES as u64)
+                .read_to_end(&mut bytes)
+                .map_err(|error| io_failure("standard input", &error))?;
+            bytes
+        }
+    };
+    // Whatever is not text is not in the list of words either.
+    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn not_empty(passphrase: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Failure> {

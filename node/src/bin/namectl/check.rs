@@ -32,11 +32,16 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<(), Failure> {
         all_free &= free;
         values.push(json!({
             "name": name.as_str(), "unicode": label::show(name.as_str()), "status": answer.status, "free": free,
+            "locked_to": answer.locked_to,
             "class": name.price_class(), "expected_hashes": work, "eta_seconds": eta_seconds(&status, work),
         }));
         lines.push(line(context, &status, name, &answer, work));
     }
-    context.out.result(&json!({ "names": values, "height": status.height }), || lines.join("\n"));
+    let value = json!({
+        "names": values,
+        "height": status.height, "tip_age_seconds": status.tip_age_seconds, "sync_state": status.state,
+    });
+    context.out.result(&value, || lines.join("\n"));
     if all_free {
         return Ok(());
     }
@@ -85,7 +90,8 @@ fn line(context: &Context, status: &Status, name: &Name, answer: &NameAnswer, wo
         }
         NameStatus::Locked => {
             let domain = answer.locked_to.as_deref().unwrap_or("a well-known domain");
-            format!("{} {full}  kept for the owner of {domain}", context.out.paint(Style::Bad, "locked  "))
+            let locked = context.out.paint(Style::Bad, "locked  ");
+            format!("{locked} {full}  locked to {domain}: only the owner of that domain can claim it")
         }
         other => {
             let word = format!("{other:?}").to_lowercase();

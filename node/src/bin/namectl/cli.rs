@@ -2,9 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
+use ::node::stdio;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    ask::io_failure,
     check, config,
     context::Context,
     failure::{Exit, Failure},
@@ -52,6 +54,9 @@ pub struct Globals {
     /// Show what would be done and do nothing
     #[arg(long, global = true)]
     pub dry_run: bool,
+    /// Go by what a node knows that is not synced, instead of ending with code 6
+    #[arg(long, global = true)]
+    pub stale_ok: bool,
     /// The node: unix:/path/api.sock or http://127.0.0.1:8353 [default: the socket in the data directory]
     #[arg(long, global = true, value_name = "URL", env = "NAMECTL_NODE", hide_env = true)]
     pub node: Option<String>,
@@ -148,9 +153,15 @@ pub fn parse() -> Result<(Cli, ArgMatches), ExitCode> {
             let failure = Failure::new(Exit::Usage, "usage", message).fix("namectl --help");
             return Output::plain(&globals).fail(&failure);
         }
-        // Nothing is left to do if the terminal is gone.
-        let _ = error.print();
-        if is_failure { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
+        let printed = error.print();
+        if is_failure {
+            return ExitCode::from(Exit::Usage as u8);
+        }
+        // Help and version are results like others.
+        match stdio::outcome(printed) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => Output::plain(&Globals::default()).fail(&io_failure("standard output", &error)),
+        }
     })
 }
 

@@ -1,6 +1,6 @@
 //! What every command works with: settings, the node, the keys, the printer.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{cell::OnceCell, future::Future, path::PathBuf, time::Duration};
 
 use clap::ArgMatches;
 use ledger::{
@@ -13,7 +13,7 @@ use ledger::{
 use node::{
     api::{
         client::{Client, Endpoint, NameQuery},
-        types::{NameAnswer, Status},
+        types::{NameAnswer, NameList, Status, SyncState},
     },
     keys::{Entry, GAP_LIMIT, KeyFile, Role},
     zone::Origin,
@@ -25,7 +25,7 @@ use crate::{
     config::{Setting, Settings, user_folder},
     failure::{Exit, Failure},
     label,
-    output::{Output, Style},
+    output::{Output, Style, span},
 };
 
 /// Longest wait for one answer of the node; it answers from memory.
@@ -40,6 +40,8 @@ pub struct Context {
     pub suffix: String,
     pub client: Client,
     runtime: tokio::runtime::Runtime,
+    /// Set once the user was told that answers are old.
+    warned: OnceCell<()>,
 }
 
 /// The block that a transaction is made for.
@@ -52,7 +54,8 @@ pub struct AnchorBlock {
 
 impl Context {
     pub fn new(globals: &Globals, matches: &ArgMatches) -> Result<Self, Failure> {
-        let Settings { globals, suffix, color, list } = Settings::resolve(globals, matches)?;
+        let Settings { mut globals, suffix, color, list } = Settings::resolve(globals, matches)?;
+        globals.color = Some(color);
         let out = Output::new(&globals, color);
         let network = globals.network.as_deref().unwrap_or("main");
         let network: Network = network.parse().map_err(|error: ledger::params::UnknownNetwork| {
@@ -62,7 +65,7 @@ impl Context {
         out.detail(&format!("node {}, network {network}", client.endpoint()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| ask::io_failure("the runtime", &error))?;
-        Ok(Self { globals, settings: list, out, network, suffix, client, runtime })
+        Ok(Self { globals, settings: list, out, network, suffix, client, runtime, warned: OnceCell::new() })
     }
 
     /// Runs a future to its end.
@@ -98,12 +101,33 @@ impl Context {
     /// The status of a node that knows the newest blocks: work for a stale chain would be wasted.
     pub fn synced_status(&self) -> Result<Status, Failure> {
         let status = self.status()?;
-        if status.synced {
-            return Ok(status);
+        if !status.state.is_synced() {
+            self.not_present(&status)?;
         }
-        let why = status.sync_reason.clone().unwrap_or_else(|| "it is still catching up".into());
+        Ok(status)
+    }
+
+    /// Refuses what would be told or done from an old state, unless that is wanted.
+    fn not_present(&self, status: &Status) -> Result<(), Failure> {
         let message = format!("the node is not synced: height {} of {}", status.height, status.target_height);
-        Err(Failure::new(Exit::NotSynced, "not_synced", message).why(why).fix("namectl status --watch"))
+        let reason = status.sync_reason.clone().unwrap_or_else(|| "it is still catching up".into());
+        let age = span(status.tip_age_seconds);
+        if !self.globals.stale_ok {
+            return Err(Failure::new(Exit::NotSynced, "not_synced", message)
+                .why(format!("{reason}; what it knows is {age} old"))
+                .fix("namectl status --watch")
+                .fix("add --stale-ok to go by what it knew then"));
+        }
+        if self.warned.set(()).is_ok() {
+            self.out.warn(&format!("{message}; {reason}; what is shown was true {age} ago"));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that an answer is about the present, or that an old one is wanted.
+    fn about_now(&self, state: SyncState) -> Result<(), Failure> {
+        // The status knows why.
+        if state.is_synced() { Ok(()) } else { self.not_present(&self.status()?) }
     }
 
     /// The block that wallets anchor at: `anchor_depth` below the tip, or as deep as a young chain goes.
@@ -142,9 +166,18 @@ impl Context {
         Origin::new(name.clone(), &self.suffix)
     }
 
-    /// What the node knows about a name.
+    /// What is true of a name now. A node that does not know is not believed, least of all that there is none.
     pub fn answer(&self, name: &Name) -> Result<NameAnswer, Failure> {
-        Ok(self.wait(self.client.name(name.as_str()))?)
+        let answer = self.wait(self.client.name(name.as_str()))?;
+        self.about_now(answer.sync_state)?;
+        Ok(answer)
+    }
+
+    /// The names that there are now, in the same way.
+    pub fn names(&self, query: &NameQuery) -> Result<NameList, Failure> {
+        let list = self.wait(self.client.names(query))?;
+        self.about_now(list.sync_state)?;
+        Ok(list)
     }
 
     /// Where the key file is.
@@ -183,8 +216,7 @@ impl Context {
         let (mut index, mut gap, mut found) = (0, 0, 0);
         while gap < GAP_LIMIT || index < keys.wallet.next_index(self.network, Role::Owner) {
             let owner = Some(keys.wallet.address(self.network, Role::Owner, index));
-            let list =
-                self.wait(self.client.names(&NameQuery { owner, limit: Some(1_000), ..NameQuery::default() }))?;
+            let list = self.names(&NameQuery { owner, limit: Some(1_000), ..NameQuery::default() })?;
             gap = if list.names.is_empty() { gap + 1 } else { 0 };
             if let Some(first) = list.names.first() {
                 let name = Name::new(&first.name).ok();
@@ -205,11 +237,7 @@ impl Context {
     /// `123 456 (in about 3 days)` for a height to come.
     pub fn height_text(&self, status_height: u32, height: u32) -> String {
         let seconds = u64::from(height.saturating_sub(status_height)) * u64::from(self.params().block_interval);
-        let when = if height > status_height {
-            format!(" (in about {})", crate::output::span(seconds))
-        } else {
-            String::new()
-        };
+        let when = if height > status_height { format!(" (in about {})", span(seconds)) } else { String::new() };
         format!("{}{}", crate::output::group(u64::from(height)), self.out.paint(Style::Dim, &when))
     }
 }

@@ -1,10 +1,6 @@
 //! Following operations to their end. Leaving early is always safe: the node goes on.
 
-use std::{
-    io,
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use node::{
@@ -16,6 +12,7 @@ use crate::{
     change,
     context::Context,
     failure::{Exit, Failure},
+    interrupt::Interrupt,
     progress::Board,
 };
 
@@ -118,18 +115,15 @@ struct Following<'a> {
     board: Board,
     began: Instant,
     away_since: Option<Instant>,
-    /// Listens from the beginning, so that a Ctrl-C while the node is being asked is not lost.
-    ctrl_c: Pin<Box<dyn Future<Output = io::Result<()>>>>,
+    interrupt: Interrupt,
 }
 
 impl<'a> Following<'a> {
     fn new(context: &'a Context, keys: Option<&'a KeyFile>, operations: &[Operation], until: Until) -> Self {
-        let mut ctrl_c: Pin<Box<dyn Future<Output = io::Result<()>>>> = Box::pin(tokio::signal::ctrl_c());
-        // The first poll installs the handler.
-        context.wait(async { futures::poll!(&mut ctrl_c) }).is_ready();
+        let interrupt = Interrupt::listen(context);
         let open: Vec<Operation> =
             operations.iter().filter(|operation| !until.is_reached(operation)).cloned().collect();
-        Self { context, keys, board: Board::new(context, &open), began: Instant::now(), away_since: None, ctrl_c }
+        Self { context, keys, board: Board::new(context, &open), began: Instant::now(), away_since: None, interrupt }
     }
 
     /// Asks the node how far an operation is. A node that is away for a moment is waited for.
@@ -174,13 +168,7 @@ impl<'a> Following<'a> {
 
     /// Runs a future, unless Ctrl-C comes first.
     fn or_ctrl_c<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        let (context, ctrl_c) = (self.context, &mut self.ctrl_c);
-        let done = context.wait(async {
-            tokio::select! {
-                _ = ctrl_c => None,
-                done = work => Some(done),
-            }
-        });
+        let done = self.interrupt.or(self.context, work);
         done.ok_or_else(|| {
             Failure::new(Exit::Interrupted, "interrupted", "stopped waiting").why("the node goes on by itself")
         })

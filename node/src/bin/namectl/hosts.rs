@@ -115,7 +115,7 @@ fn pages(context: &Context, args: &ExportArgs) -> Result<Vec<node::api::types::N
     while items.len() < args.limit as usize {
         let limit = Some((args.limit - items.len() as u32).min(1_000));
         let query = NameQuery { prefix: args.prefix.clone(), after, limit, ..NameQuery::default() };
-        let page = context.wait(context.client.names(&query))?;
+        let page = context.names(&query)?;
         items.extend(page.names);
         after = page.next;
         if after.is_none() {

@@ -15,7 +15,7 @@ use crate::{
     failure::{Exit, Failure},
     label::{self, Typed},
     lookup::{self, LookupArgs},
-    output::{Style, group},
+    output::{Style, group, span},
 };
 
 /// Longest time for all headers and the proof, unless `--timeout` says otherwise.
@@ -38,18 +38,27 @@ pub fn lookup(context: &Context, typed: &Typed, args: &LookupArgs) -> Result<(),
     let answer =
         answer.map_err(|_| Failure::new(Exit::Unreachable, "light_timeout", format!("no answer within {limit:?}")))?;
     let answer = answer.map_err(|error| failure(&error))?;
+    let age = now.saturating_sub(answer.tip_time);
+    if age > u64::from(context.params().relief_start) {
+        context.out.warn(&format!("the newest block that the peers showed is {} old: ask others too", span(age)));
+    }
     if let Some(path) = &args.proof {
         lookup::write_proof(context, &answer.proof, path)?;
     }
     match &answer.state {
-        Some(state) => show(context, args, typed, &answer, state),
-        None => Err(Failure::new(
-            Exit::NotFound,
-            "not_registered",
-            format!("{} is not registered", context.full(&typed.name)),
-        )
-        .why(format!("proven absent at height {}, by headers of {}", answer.height, peers_text(answer.peers)))
-        .fix(format!("namectl check {}", typed.name))),
+        Some(state) => show(context, args, typed, &answer, state, age),
+        None => {
+            let message = format!("{} is not registered", context.full(&typed.name));
+            let failure = Failure::new(Exit::NotFound, "not_registered", message).why(format!(
+                "proven absent at height {}, by headers of {}; their tip is of {}, {} old",
+                answer.height,
+                peers_text(answer.peers),
+                time_text(answer.tip_time),
+                span(age)
+            ));
+            let locked_to = context.params().locked_domain(typed.name.as_str());
+            Err(lookup::with_lock(failure, locked_to).fix(format!("namectl check {}", typed.name)))
+        }
     }
 }
 
@@ -82,6 +91,7 @@ fn show(
     typed: &Typed,
     answer: &LightAnswer,
     state: &NameState,
+    tip_age_s: u64,
 ) -> Result<(), Failure> {
     let lines = lookup::record_lines(context, args, typed, &state.records)?;
     let status = answer.status.map_or_else(String::new, |status| format!("{status:?}").to_lowercase());
@@ -89,7 +99,8 @@ fn show(
     let value = json!({
         "name": typed.name.as_str(), "unicode": label::show(typed.name.as_str()), "status": status, "source": "light",
         "verified": true, "unconfirmed": answer.is_unconfirmed(), "confirmations": answer.confirmations,
-        "height": answer.height, "hash": answer.hash.to_string(), "tip_height": answer.tip_height, "peers": answer.peers,
+        "height": answer.height, "hash": answer.hash.to_string(), "tip_height": answer.tip_height,
+        "locked_to": context.params().locked_domain(typed.name.as_str()), "tip_time": time_text(answer.tip_time), "tip_age_seconds": tip_age_s, "peers": answer.peers,
         "total_work": answer.total_work.to_string(), "owner": owner, "seq": state.seq, "expires_at": state.expires_at,
         "records": lookup::json_lines(&lines),
     });
@@ -97,10 +108,13 @@ fn show(
         let trust = if answer.is_unconfirmed() { context.out.paint(Style::Warn, "unconfirmed") } else { context.out.paint(Style::Good, "confirmed") };
         let height = group(u64::from(answer.height));
         format!(
-            "{}  {status}  {trust}\nowner    {owner}\nexpires  at height {}\nproven   at height {height} by headers of {}\n{}",
+            "{}  {status}  {trust}\nowner    {owner}\nexpires  at height {}\nproven   at height {height} by headers of {}\ntip      {} of {}, {} old\n{}",
             context.out.paint(Style::Bold, &context.full(&typed.name)),
             context.height_text(answer.tip_height, state.expires_at),
             peers_text(answer.peers),
+            group(u64::from(answer.tip_height)),
+            time_text(answer.tip_time),
+            span(tip_age_s),
             lookup::text_of(&lines)
         )
     });

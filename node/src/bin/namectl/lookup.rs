@@ -26,7 +26,7 @@ use crate::{
     failure::{Exit, Failure},
     label::{self, Typed},
     light,
-    output::{Style, table},
+    output::{Style, group, span, table},
     records, search,
 };
 
@@ -107,7 +107,8 @@ fn show(context: &Context, args: &LookupArgs, typed: &Typed, answer: &NameAnswer
     let lines = record_lines(context, args, typed, &records::current(state)?)?;
     let value = json!({
         "name": answer.name, "unicode": label::show(&answer.name), "status": answer.status, "source": "node",
-        "height": answer.height, "hash": answer.hash, "owner": state.owner, "operator": state.operator, "seq": state.seq,
+        "height": answer.height, "hash": answer.hash, "tip_age_seconds": answer.tip_age_seconds,
+        "sync_state": answer.sync_state, "locked_to": answer.locked_to, "owner": state.owner, "operator": state.operator, "seq": state.seq,
         "expires_at": state.expires_at, "expires_time": state.expires_time, "pending": state.pending,
         "records": json_lines(&lines),
     });
@@ -164,6 +165,13 @@ fn facts(context: &Context, name: &Name, answer: &NameAnswer, state: &NameEntry)
             format!("{} at height {}", state.expires_time, context.height_text(answer.height, state.expires_at)),
         ],
     ];
+    rows.push(vec![
+        "as of".into(),
+        format!("height {}, {} old", group(u64::from(answer.height)), span(answer.tip_age_seconds)),
+    ]);
+    if let Some(domain) = &answer.locked_to {
+        rows.push(vec!["locked to".into(), domain.clone()]);
+    }
     if let Some(operator) = &state.operator {
         rows.push(vec!["operator".into(), operator.clone()]);
     }
@@ -174,10 +182,20 @@ fn facts(context: &Context, name: &Name, answer: &NameAnswer, state: &NameEntry)
     table(&rows)
 }
 
+/// Says why nobody else can register a locked name.
+pub fn with_lock(failure: Failure, domain: Option<&str>) -> Failure {
+    let Some(domain) = domain else { return failure };
+    let why = format!("{}\nit is locked to {domain}: only the owner of that domain can claim it", failure.why);
+    failure.why(why)
+}
+
 /// The failure for a name without an entry, with names that look like it.
 pub fn absent(context: &Context, name: &Name, answer: &NameAnswer) -> Failure {
-    let failure = Failure::new(Exit::NotFound, "not_registered", format!("{} is not registered", context.full(name)))
-        .why(format!("the ledger has no entry for it at height {}", answer.height));
+    let failure =
+        Failure::new(Exit::NotFound, "not_registered", format!("{} is not registered", context.full(name))).why(
+            format!("the ledger has no entry for it at height {}, {} old", answer.height, span(answer.tip_age_seconds)),
+        );
+    let failure = with_lock(failure, answer.locked_to.as_deref());
     let near = search::near(context, name);
     let failure = near
         .into_iter()

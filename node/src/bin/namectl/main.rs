@@ -12,6 +12,7 @@ mod context;
 mod failure;
 mod follow;
 mod hosts;
+mod interrupt;
 mod keys;
 mod label;
 mod light;
@@ -28,6 +29,7 @@ mod revoke;
 mod search;
 mod shell;
 mod status;
+mod terminal;
 mod transfer;
 mod verify;
 
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
         Err(failure) => return output::Output::plain(&cli.globals).fail(&failure),
     };
     match cli::run(&mut context, cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => context.out.end(),
         Err(failure) => context.out.fail(&failure),
     }
 }

@@ -64,7 +64,7 @@ pub fn owned(context: &Context, keys: &KeyFile) -> Result<Vec<NameListItem>, Fai
     for entry in keys.wallet.entries(context.network).filter(|entry| entry.role == Role::Owner) {
         let owner = Some(keys.wallet.address(context.network, entry.role, entry.index));
         let query = NameQuery { owner, limit: Some(1_000), ..NameQuery::default() };
-        names.extend(context.wait(context.client.names(&query))?.names);
+        names.extend(context.names(&query)?.names);
     }
     names.sort_by(|a, b| a.expires_at.cmp(&b.expires_at).then_with(|| a.name.cmp(&b.name)));
     Ok(names)

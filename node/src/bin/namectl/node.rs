@@ -1,7 +1,7 @@
 //! `namectl node`: the node's surroundings.
 
 use clap::Subcommand;
-use node::api::types::PeerView;
+use node::api::types::{ConfiguredPeerView, PeerView};
 use serde_json::json;
 
 use crate::{
@@ -22,10 +22,21 @@ pub fn run(context: &Context, command: &NodeCommand) -> Result<(), Failure> {
     context.out.result(&serde_json::to_value(&list).unwrap_or_else(|_| json!({})), || {
         let mut lines: Vec<String> = list.listen.iter().map(|address| format!("this node  {address}")).collect();
         lines.push(format!("{} peers", list.peers.len()));
-        lines.push(table(&list.peers.iter().map(row).collect::<Vec<_>>()));
+        if !list.peers.is_empty() {
+            lines.push(table(&list.peers.iter().map(row).collect::<Vec<_>>()));
+        }
+        lines.extend(list.configured.iter().filter(|peer| peer.state != "connected").map(unreached));
         lines.join("\n")
     });
     Ok(())
+}
+
+/// A configured peer that is not among the connected ones, and why.
+fn unreached(peer: &ConfiguredPeerView) -> String {
+    match &peer.reason {
+        Some(reason) => format!("not reached  {}  {reason} (tried {} times)", peer.address, peer.failures),
+        None => format!("trying       {}", peer.address),
+    }
 }
 
 fn row(peer: &PeerView) -> Vec<String> {

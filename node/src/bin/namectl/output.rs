@@ -4,13 +4,17 @@
 //! per line.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    borrow::Cow,
+    io::{self, IsTerminal},
     process::ExitCode,
+    sync::{Arc, OnceLock},
 };
 
+use node::stdio::{self, Written};
 use serde_json::{Value, json};
 
 use crate::{
+    ask::io_failure,
     cli::{ColorChoice, Globals},
     failure::Failure,
 };
@@ -28,12 +32,25 @@ pub enum Format {
 pub const SILENT: &str = "-";
 
 /// The printer.
+///
+/// Each stream has its own mind about colours: results may go to a file while errors go to a terminal, or the other way
+/// round.
 #[derive(Clone, Debug)]
 pub struct Output {
     pub format: Format,
     quiet: bool,
     verbose: bool,
-    color: bool,
+    choice: ColorChoice,
+    /// What became of results, once something other than success did.
+    lost: Arc<OnceLock<Lost>>,
+}
+
+/// Why a result was not written.
+#[derive(Debug)]
+enum Lost {
+    /// Nobody reads any more: the reader's wish, and no failure.
+    ReaderGone,
+    Failed(io::Error),
 }
 
 /// The few colours with a meaning.
@@ -54,24 +71,19 @@ impl Output {
 
     pub fn new(globals: &Globals, choice: ColorChoice) -> Self {
         let format = if globals.json { Format::Json } else { Format::Text };
-        let terminal = io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let color = match choice {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        };
-        Self { format, quiet: globals.quiet, verbose: globals.verbose > 0, color: color && format == Format::Text }
+        Self { format, quiet: globals.quiet, verbose: globals.verbose > 0, choice, lost: Arc::default() }
     }
 
-    /// Prints the result of a command: `value` as JSON, or `text`.
+    /// Prints the result of a command: `value` as JSON, or `text`. Whether that worked is told by [`Self::end`].
     pub fn result(&self, value: &Value, text: impl FnOnce() -> String) {
         match self.format {
-            Format::Json => write_line(&mut io::stdout(), &versioned(value).to_string()),
+            Format::Json => self.raw(&format!("{}\n", versioned(value))),
             Format::Text if self.quiet => {}
             Format::Text => {
                 let text = text();
                 if !text.is_empty() {
-                    write_line(&mut io::stdout(), text.trim_end_matches('\n'));
+                    let shown = self.on(&io::stdout(), text.trim_end_matches('\n'));
+                    self.raw(&format!("{shown}\n"));
                 }
             }
         }
@@ -79,15 +91,40 @@ impl Output {
 
     /// Prints a result that is a text by itself (a zone file, a script), whatever the verbosity.
     pub fn raw(&self, text: &str) {
-        let mut stdout = io::stdout().lock();
-        // A closed pipe (`| head`) is the reader's wish and no failure.
-        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        let lost = match stdio::print(text) {
+            Ok(Written::Whole) => return,
+            Ok(Written::ReaderGone) => Lost::ReaderGone,
+            Err(error) => Lost::Failed(error),
+        };
+        // The first reason counts.
+        let _ = self.lost.set(lost);
+    }
+
+    /// Whether results still arrive somewhere: if not, a command that only prints may end.
+    pub fn arrives(&self) -> bool {
+        self.lost.get().is_none()
+    }
+
+    /// Ends a command that has done its work: with success, unless its result could not be written.
+    pub fn end(&self) -> ExitCode {
+        match self.lost.get() {
+            None | Some(Lost::ReaderGone) => ExitCode::SUCCESS,
+            Some(Lost::Failed(error)) => {
+                let failure = io_failure("the result could not be written: standard output", error)
+                    .why("what the command did is done, only its result is lost");
+                match self.format {
+                    Format::Json => stdio::complain(&json_of(&failure).to_string()),
+                    Format::Text => stdio::complain(&self.on(&io::stderr(), &self.text_of(&failure))),
+                }
+                ExitCode::from(failure.exit as u8)
+            }
+        }
     }
 
     /// A remark to people.
     pub fn note(&self, text: &str) {
         if !self.quiet && self.format == Format::Text {
-            write_line(&mut io::stderr(), text);
+            stdio::complain(&self.on(&io::stderr(), text));
         }
     }
 
@@ -101,7 +138,10 @@ impl Output {
     /// A warning: shown to people even if they asked for quiet.
     pub fn warn(&self, text: &str) {
         match self.format {
-            Format::Text => write_line(&mut io::stderr(), &format!("{} {text}", self.paint(Style::Warn, "warning:"))),
+            Format::Text => {
+                let line = format!("{} {text}", self.paint(Style::Warn, "warning:"));
+                stdio::complain(&self.on(&io::stderr(), &line));
+            }
             Format::Json => self.event(&json!({ "event": "warning", "message": text })),
         }
     }
@@ -109,36 +149,35 @@ impl Output {
     /// One line of progress for programs.
     pub fn event(&self, value: &Value) {
         if self.format == Format::Json {
-            write_line(&mut io::stderr(), &versioned(value).to_string());
+            stdio::complain(&versioned(value).to_string());
         }
     }
 
     /// Prints a failure and gives its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
-        let Failure { exit, code, message, why, fix } = failure;
-        if code == SILENT {
-            return ExitCode::from(*exit as u8);
+        let exit = ExitCode::from(failure.exit as u8);
+        if failure.code == SILENT {
+            return exit;
         }
         match self.format {
-            Format::Json => {
-                let error = json!({ "code": code, "exit": *exit as u8, "message": message, "why": why, "fix": fix });
-                write_line(&mut io::stdout(), &json!({ "v": 1, "error": error }).to_string());
-            }
-            Format::Text => {
-                let mut text = format!("{} {message}", self.paint(Style::Bad, "error:"));
-                if !why.is_empty() {
-                    text.push_str(&format!("\n  why: {}", why.replace('\n', "\n       ")));
-                }
-                for line in fix {
-                    text.push_str(&format!("\n  fix: {}", self.paint(Style::Bold, line)));
-                }
-                write_line(&mut io::stderr(), &text);
-            }
+            Format::Json => self.raw(&format!("{}\n", json_of(failure))),
+            Format::Text => stdio::complain(&self.on(&io::stderr(), &self.text_of(failure))),
         }
-        ExitCode::from(*exit as u8)
+        exit
     }
 
-    /// Colours a text, if colours are on.
+    fn text_of(&self, failure: &Failure) -> String {
+        let mut text = format!("{} {}", self.paint(Style::Bad, "error:"), failure.message);
+        if !failure.why.is_empty() {
+            text.push_str(&format!("\n  why: {}", failure.why.replace('\n', "\n       ")));
+        }
+        for line in &failure.fix {
+            text.push_str(&format!("\n  fix: {}", self.paint(Style::Bold, line)));
+        }
+        text
+    }
+
+    /// Marks a text with a colour. Whether the mark is seen is decided where it is printed.
     pub fn paint(&self, style: Style, text: &str) -> String {
         let code = match style {
             Style::Good => "32",
@@ -147,13 +186,39 @@ impl Output {
             Style::Dim => "2",
             Style::Bold => "1",
         };
-        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        let is_marked = self.format == Format::Text && self.choice != ColorChoice::Never && !text.is_empty();
+        if is_marked { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A text as this stream shall get it: with its colours, or without.
+    fn on<'a>(&self, stream: &impl IsTerminal, text: &'a str) -> Cow<'a, str> {
+        let is_coloured = match self.choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => stream.is_terminal() && wants_colours(),
+        };
+        if is_coloured { text.into() } else { without_colours(text) }
+    }
+
+    /// A text as the controlling terminal shall get it.
+    pub fn on_terminal<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.choice {
+            ColorChoice::Always => text.into(),
+            ColorChoice::Auto if wants_colours() => text.into(),
+            ColorChoice::Never | ColorChoice::Auto => without_colours(text),
+        }
     }
 
     /// Whether a live line can be drawn.
     pub fn is_live(&self) -> bool {
         self.format == Format::Text && !self.quiet && io::stderr().is_terminal()
     }
+}
+
+fn json_of(failure: &Failure) -> Value {
+    let Failure { exit, code, message, why, fix } = failure;
+    let error = json!({ "code": code, "exit": *exit as u8, "message": message, "why": why, "fix": fix });
+    json!({ "v": 1, "error": error })
 }
 
 fn versioned(value: &Value) -> Value {
@@ -167,9 +232,30 @@ fn versioned(value: &Value) -> Value {
     Value::Object(object)
 }
 
-fn write_line(to: &mut dyn io::Write, text: &str) {
-    // A closed pipe is the reader's wish and no failure.
-    let _ = writeln!(to, "{text}").and_then(|()| to.flush());
+/// Whether the user wants colours on terminals, and theirs knows them.
+fn wants_colours() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A text without the marks of [`Output::paint`].
+fn without_colours(text: &str) -> Cow<'_, str> {
+    if !text.contains('\x1b') {
+        return text.into();
+    }
+    let mut parts = text.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('m') {
+            Some((code, rest)) if code.bytes().all(|byte| byte.is_ascii_digit()) => plain.push_str(rest),
+            // Some other sequence is somebody else's business.
+            Some(_) | None => {
+                plain.push_str("\x1b[");
+                plain.push_str(part);
+            }
+        }
+    }
+    plain.into()
 }
 
 /// `182431` as `182 431`.
@@ -248,6 +334,23 @@ mod tests {
         assert_eq!(table(&rows), "a     b\nlong  c");
         let coloured = [vec!["\x1b[1ma\x1b[0m".into(), "b".into()], vec!["long".into(), "c".into()]];
         assert_eq!(table(&coloured), "\x1b[1ma\x1b[0m     b\nlong  c");
+    }
+
+    #[test]
+    fn colours_come_off() {
+        let out = Output::new(&Globals::default(), ColorChoice::Auto);
+        let marked = format!("{} and {}", out.paint(Style::Bold, "bold"), out.paint(Style::Bad, "bad"));
+        assert_eq!(marked, "\x1b[1mbold\x1b[0m and \x1b[31mbad\x1b[0m");
+        assert_eq!(without_colours(&marked), "bold and bad");
+        assert_eq!(without_colours("plain"), "plain");
+        assert_eq!(without_colours("\x1b[2J\x1b[Hm"), "\x1b[2J\x1b[Hm");
+        assert_eq!(out.paint(Style::Dim, ""), "");
+        for (globals, choice) in [
+            (Globals { json: true, ..Globals::default() }, ColorChoice::Always),
+            (Globals::default(), ColorChoice::Never),
+        ] {
+            assert_eq!(Output::new(&globals, choice).paint(Style::Bad, "x"), "x");
+        }
     }
 
     #[test]

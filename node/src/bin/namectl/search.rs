@@ -22,12 +22,20 @@ pub fn run(context: &Context, args: &SearchArgs) -> Result<(), Failure> {
         limit: Some(args.limit.min(1_000)),
         ..NameQuery::default()
     };
-    let list = context.wait(context.client.names(&query))?;
-    context.out.result(&json!({ "names": list.names, "next": list.next }), || {
-        if list.names.is_empty() {
+    let list = context.names(&query)?;
+    let value = json!({
+        "names": list.names, "locked": list.locked, "next": list.next,
+        "height": list.height, "tip_age_seconds": list.tip_age_seconds, "sync_state": list.sync_state,
+    });
+    context.out.result(&value, || {
+        if list.names.is_empty() && list.locked.is_empty() {
             return format!("no name begins with {}", args.prefix);
         }
-        table(&list.names.iter().map(|item| row(context, item)).collect::<Vec<_>>())
+        let locked = list.locked.iter().map(|item| {
+            let name = Name::new(&item.name).map_or_else(|_| item.name.clone(), |name| context.full(&name));
+            vec![name, format!("locked to {}", item.locked_to)]
+        });
+        table(&list.names.iter().map(|item| row(context, item)).chain(locked).collect::<Vec<_>>())
     });
     Ok(())
 }
@@ -37,7 +45,9 @@ pub fn row(context: &Context, item: &NameListItem) -> Vec<String> {
     let date = item.expires_time.split('T').next().unwrap_or_default().to_owned();
     let status = format!("{:?}", item.status).to_lowercase();
     let name = Name::new(&item.name).map_or_else(|_| item.name.clone(), |name| context.full(&name));
-    vec![name, status, format!("until {date}"), format!("{} records", item.record_count)]
+    let mut row = vec![name, status, format!("until {date}"), format!("{} records", item.record_count)];
+    row.extend(item.locked_to.iter().map(|domain| format!("locked to {domain}")));
+    row
 }
 
 /// Registered names that look like `name`; empty if the node does not answer.

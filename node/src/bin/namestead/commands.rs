@@ -1,17 +1,18 @@
 //! What the commands do.
 
-use std::{fmt, process::ExitCode, time::Duration};
+use std::{fmt, io, process::ExitCode, time::Duration};
 
 use node::{
     chain,
     config::{self, Config, ConfigError},
     node::{Node, NodeError},
-    shutdown::{DEADLINE, StopSignals, notify},
+    shutdown::{DEADLINE, Signals, Wish, notify},
+    stdio,
     store::Store,
-    telemetry,
+    telemetry::{self, Level},
 };
 use tokio::time::timeout;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     cli::{Cli, Command, DbCommand, Options},
@@ -21,6 +22,9 @@ use crate::{
 /// How long reads of the database that were under way may take to notice that nobody wants them.
 const READS_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Exit code for what the caller got wrong: the command line or the configuration.
+pub const USAGE: u8 = 2;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
@@ -28,6 +32,8 @@ pub enum Failure {
     Config(ConfigError),
     /// The node did not start.
     Start(NodeError),
+    /// The result could not be written.
+    Output(io::Error),
     /// Everything else.
     Other(String),
 }
@@ -37,6 +43,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Start(error) => error.fmt(f),
+            Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
             Self::Other(message) => f.write_str(message),
         }
     }
@@ -46,61 +53,65 @@ impl Failure {
     /// 2 for what the caller got wrong, 1 for the rest.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(2),
-            Self::Start(_) | Self::Other(_) => ExitCode::FAILURE,
+            Self::Config(_) => ExitCode::from(USAGE),
+            Self::Start(_) | Self::Output(_) | Self::Other(_) => ExitCode::FAILURE,
         }
     }
 }
 
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Run => run_node(load(&cli.options)?),
-        Command::CheckConfig => load(&cli.options).map(|_| println!("OK")),
-        Command::ExampleConfig => {
-            print!("{}", config::EXAMPLE);
-            Ok(())
-        }
+        Command::Run => run_node(load(&cli.options)?, &cli.options),
+        Command::CheckConfig => load(&cli.options).and_then(|_| print("OK\n")),
+        Command::ExampleConfig => print(config::EXAMPLE),
         Command::Db { command: DbCommand::Verify } => verify(&load(&cli.options)?),
         Command::TrustAnchor { format } => trust_anchor::print(&load(&cli.options)?, format),
-        Command::Version => {
-            println!("namestead {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Command::Version => print(concat!("namestead ", env!("CARGO_PKG_VERSION"), "\n")),
     }
+}
+
+/// Prints the result of a command. A reader that has gone needs no more of it.
+pub fn print(text: &str) -> Result<(), Failure> {
+    stdio::print(text).map(|_| ()).map_err(Failure::Output)
 }
 
 fn load(options: &Options) -> Result<Config, Failure> {
     Config::load(options.config.as_deref(), options.overrides()).map_err(Failure::Config)
 }
 
-fn run_node(config: Config) -> Result<(), Failure> {
-    telemetry::init(&config.log).map_err(Failure::Other)?;
+fn run_node(config: Config, options: &Options) -> Result<(), Failure> {
+    let level = telemetry::init(&config.log).map_err(Failure::Other)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Other(format!("cannot start threads: {error}")))?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(config, options, &level));
     // Reads of the database that nobody waits for any more may go on for a moment. While they do, the database must not be
     // torn down by the end of the process.
     runtime.shutdown_timeout(READS_DEADLINE);
     result
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
-    let mut signals = StopSignals::install().map_err(|error| Failure::Other(error.to_string()))?;
+async fn serve(config: Config, options: &Options, level: &Level) -> Result<(), Failure> {
+    let mut signals = Signals::install().map_err(|error| Failure::Other(error.to_string()))?;
     let mut node = tokio::select! {
         started = Node::start(config) => started.map_err(Failure::Start)?,
-        signal = signals.next() => return Err(Failure::Other(format!("{signal} while starting"))),
+        signal = signals.next_stop() => return Err(Failure::Other(format!("{signal} while starting"))),
     };
     notify("READY=1");
-    let result = tokio::select! {
-        signal = signals.next() => {
-            info!(signal, "stopping");
-            Ok(())
-        }
-        reason = node.failed() => {
-            error!(reason, "stopping");
-            Err(Failure::Other(reason))
+    let result = loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Reload => reload(&mut node, options, level).await,
+                Wish::Stop(signal) => {
+                    info!(signal, "stopping");
+                    break Ok(());
+                }
+            },
+            reason = node.failed() => {
+                error!(reason, "stopping");
+                break Err(Failure::Other(reason));
+            }
         }
     };
     notify("STOPPING=1");
@@ -109,8 +120,28 @@ async fn serve(config: Config) -> Result<(), Failure> {
             Ok(()) => result,
             Err(_) => Err(Failure::Other("stopping took too long; what was acknowledged is on disk".to_owned())),
         },
-        signal = signals.next() => Err(Failure::Other(format!("{signal} again: ended at once"))),
+        signal = signals.next_stop() => Err(Failure::Other(format!("{signal} again: ended at once"))),
     }
+}
+
+/// Takes over what can be taken over from the configuration as it is now. A wrong one changes nothing.
+async fn reload(node: &mut Node, options: &Options, level: &Level) {
+    notify("RELOADING=1");
+    match Config::load(options.config.as_deref(), options.overrides()) {
+        Err(error) => error!(%error, "configuration not read again; the one before holds"),
+        Ok(config) => {
+            let log_level = config.log.level.clone();
+            let reloaded = node.reload(config).await;
+            if let Err(error) = level.set(&log_level) {
+                error!(error, "the log level stays as it was");
+            }
+            info!(changed = reloaded.changed.join(" "), "configuration read again");
+            if !reloaded.needs_restart.is_empty() {
+                warn!(keys = reloaded.needs_restart.join(" "), "changed in the configuration, but needs a restart");
+            }
+        }
+    }
+    notify("READY=1");
 }
 
 fn verify(config: &Config) -> Result<(), Failure> {
@@ -123,11 +154,10 @@ fn verify(config: &Config) -> Result<(), Failure> {
     let store = Store::open(&path, params).map_err(|error| failure(&error))?;
     let report = chain::verify(&store, params).map_err(|error| failure(&error))?;
     let root = state_root(&store).map_err(|error| failure(&error))?;
-    println!("height {}", report.height);
-    println!("state_root {root}");
-    println!("headers {} blocks {} entries {} pages {}", report.headers, report.blocks, report.entries, report.pages);
-    println!("OK");
-    Ok(())
+    let chain::VerifyReport { height, headers, blocks, entries, pages } = report;
+    print(&format!(
+        "height {height}\nstate_root {root}\nheaders {headers} blocks {blocks} entries {entries} pages {pages}\nOK\n"
+    ))
 }
 
 fn state_root(store: &Store) -> Result<String, node::store::StoreError> {

@@ -20,8 +20,7 @@ pub fn print(config: &Config, validator: Validator) -> Result<(), Failure> {
     let other = |error: &dyn std::fmt::Display| Failure::Other(error.to_string());
     let zones = config.dns.zones().map_err(|error| other(&error))?;
     let key = load_or_create(&config.dnssec_key_file()).map_err(|error| other(&error))?;
-    print!("{}", anchor::export(format(validator), &key, &zones));
-    Ok(())
+    crate::commands::print(&anchor::export(format(validator), &key, &zones))
 }
 
 fn format(validator: Validator) -> Format {

@@ -1,9 +1,9 @@
-//! Whom to connect to: configured peers always, then the address book until enough outbound peers are connected.
+//! Whom to connect to: configured peers always, then the address book until enough outbound peers are connected, and now
+//! and then a feeler, so that the book knows who is there.
 
 use std::{
     collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use libp2p::{
@@ -16,15 +16,21 @@ use crate::{
     p2p::{
         Config,
         address_book::AddressBook,
+        configured::{Attempt, Configured, ConfiguredState, Notice},
+        dial_failure::DialFailure,
+        handle::Surroundings,
         message::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, Request, Response},
         netgroup::{Netgroup, peer_of, without_peer},
+        places::Secret,
+        standing::Standing,
         stats::{count, set},
     },
-    sync::{Direction, Input},
+    sync::Direction,
 };
 
 use super::{
-    Asked, Connected, DialId, Service,
+    Asked, DialId, Service,
+    entry::{Ended, Purpose},
     jobs::{Done, Pending},
     unix_now,
 };
@@ -34,52 +40,62 @@ const FILE: &str = "peers.txt";
 const MAX_DIALS: usize = 4;
 /// The book is written every five minutes (in half seconds) and at the end.
 const SAVE_EVERY: u64 = 600;
-/// A configured address without peer id is tried again after this, doubling up to a minute.
-const FIRST_RETRY_S: u64 = 1;
-const LONGEST_RETRY_S: u64 = 60;
+/// Time between feelers, in half seconds: a full book is tried through in three days.
+const FEELER_EVERY: u64 = 240;
+/// When the first one goes out: the outbound places come first.
+const FIRST_FEELER: u64 = 20;
 
 /// Dialling state.
 pub struct Dialing {
     pub book: AddressBook,
+    pub configured: Configured,
     file: PathBuf,
-    /// Configured addresses that do not say whom they lead to.
-    nameless: Vec<Nameless>,
     dials: HashMap<DialId, Target>,
     rounds: u64,
 }
 
-struct Nameless {
-    address: Multiaddr,
-    peer: Option<PeerId>,
-    next_try: u64,
-    failures: u32,
-}
-
-enum Target {
-    Peer(PeerId),
-    Nameless(usize),
+/// What a dial is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A peer of the book, to keep, in this address group.
+    Book(PeerId, Netgroup),
+    /// A peer of the book, to see whether it is there.
+    Feeler(PeerId),
+    /// An address of the configuration, by its number.
+    Configured(usize),
+    /// An operator's wish.
     Once,
 }
 
+impl Target {
+    pub fn purpose(self) -> Purpose {
+        match self {
+            Self::Book(..) | Self::Configured(_) | Self::Once => Purpose::Chosen,
+            Self::Feeler(_) => Purpose::Feeler,
+        }
+    }
+
+    fn book_peer(self) -> Option<PeerId> {
+        match self {
+            Self::Book(peer, _) | Self::Feeler(peer) => Some(peer),
+            Self::Configured(_) | Self::Once => None,
+        }
+    }
+}
+
 impl Dialing {
-    pub fn new(config: &Config, data_dir: &Path, local: &PeerId) -> Self {
+    /// Reads the book, or begins one with this secret.
+    pub fn new(config: &Config, data_dir: &Path, secret: Secret) -> Self {
         let file = data_dir.join(FILE);
         // No file yet, or an unreadable one: the book fills again by itself.
-        let mut book = std::fs::read_to_string(&file).map(|text| AddressBook::from_text(&text)).unwrap_or_default();
-        let mut nameless = Vec::new();
-        for address in &config.peers {
-            match peer_of(address) {
-                Some(peer) if peer == *local => {}
-                Some(peer) => book.configure(peer, address),
-                None => nameless.push(Nameless { address: address.clone(), peer: None, next_try: 0, failures: 0 }),
-            }
-        }
-        Self { book, file, nameless, dials: HashMap::new(), rounds: 0 }
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let (book, configured) = (AddressBook::from_text(&text, secret), Configured::new(&config.peers));
+        Self { book, configured, file, dials: HashMap::new(), rounds: 0 }
     }
 
     /// Writes the book, remembering whom to dial first after a restart.
-    pub async fn save(&mut self, outbound: BTreeSet<PeerId>) {
-        self.book.set_anchors(outbound);
+    pub async fn save(&mut self, anchors: Vec<PeerId>) {
+        self.book.set_anchors(anchors);
         let (file, text) = (self.file.clone(), self.book.to_text());
         // The book is a convenience: if it cannot be written, the node goes on and says so.
         if let Ok(Err(error)) = spawn_blocking(move || write_atomically(&file, &text)).await {
@@ -94,6 +110,7 @@ fn write_atomically(file: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(temporary, file)
 }
 
+/// Whom to dial.
 impl Service {
     /// Called twice a second.
     pub(super) fn dial_more(&mut self) {
@@ -101,48 +118,67 @@ impl Service {
         if self.dialing.rounds.is_multiple_of(SAVE_EVERY) {
             self.save_book();
         }
-        self.dial_nameless();
+        self.dial_configured();
         self.dial_from_book();
+        if self.dialing.rounds % FEELER_EVERY == FIRST_FEELER {
+            self.dial_feeler();
+        }
     }
 
-    fn dial_nameless(&mut self) {
-        let now = unix_now();
-        for index in 0..self.dialing.nameless.len() {
-            let entry = &self.dialing.nameless[index];
-            let connected = entry.peer.is_some_and(|peer| self.connected.contains_key(&peer));
-            let dialling = self.dialing.dials.values().any(|t| matches!(t, Target::Nameless(i) if *i == index));
-            if !connected && !dialling && entry.next_try <= now {
-                let options = DialOpts::unknown_peer_id().address(entry.address.clone()).build();
-                self.dial(options, Target::Nameless(index));
-            }
+    fn dial_configured(&mut self) {
+        let now = self.now();
+        let connected = &self.connected;
+        for attempt in self.dialing.configured.due(now, MAX_DIALS, |peer| connected.contains_key(peer)) {
+            self.dial_attempt(attempt);
         }
+    }
+
+    fn dial_attempt(&mut self, attempt: Attempt) {
+        let target = Target::Configured(attempt.index);
+        if self.is_own(&attempt.address) {
+            return self.configured_failed(attempt.index, DialFailure::OwnAddress);
+        }
+        // Who expects himself is told what answers there.
+        let expected = attempt.expected.filter(|peer| peer != self.swarm.local_peer_id());
+        // From the port that this node listens on, a dial to itself would connect the socket with itself, and end in noise.
+        let options = match expected {
+            Some(peer) => DialOpts::peer_id(peer).addresses(vec![attempt.address]).allocate_new_port().build(),
+            None => DialOpts::unknown_peer_id().address(attempt.address).allocate_new_port().build(),
+        };
+        self.dial(options, target);
     }
 
     fn dial_from_book(&mut self) {
-        let now = unix_now();
-        let mut taken: BTreeSet<_> = self.outbound_groups().collect();
-        let mut busy: BTreeSet<_> = self.connected.keys().copied().chain([*self.swarm.local_peer_id()]).collect();
-        busy.extend(self.dialing.dials.values().filter_map(|target| match target {
-            Target::Peer(peer) => Some(*peer),
-            Target::Nameless(_) | Target::Once => None,
+        let now = self.now();
+        let mut taken: BTreeSet<_> = self.chosen().map(|(_, entry)| Netgroup::of(&entry.address)).collect();
+        taken.extend(self.dialing.dials.values().filter_map(|target| match target {
+            Target::Book(_, group) => Some(*group),
+            Target::Feeler(_) | Target::Configured(_) | Target::Once => None,
         }));
-        let enough = self.outbound_peers().count() >= self.config.outbound as usize;
-        while self.dialing.dials.len() < MAX_DIALS {
+        let mut busy = self.busy();
+        let wanted = (self.config.outbound as usize).saturating_sub(self.chosen().count());
+        for _ in self.dialing.dials.len()..MAX_DIALS.min(wanted) {
             let next = self.dialing.book.next_to_dial(now, &mut self.rng, &busy, &taken);
             let Some((peer, addresses)) = next else { return };
-            // Configured peers come first, so once another one comes up there is none left.
-            if enough && !self.dialing.book.is_configured(&peer) {
-                return;
-            }
             busy.insert(peer);
-            taken.extend(addresses.first().map(Netgroup::of));
-            self.dial(DialOpts::peer_id(peer).addresses(addresses).build(), Target::Peer(peer));
+            let group = addresses.first().map_or(Netgroup::Unknown, Netgroup::of);
+            taken.insert(group);
+            self.dial(DialOpts::peer_id(peer).addresses(addresses).build(), Target::Book(peer, group));
         }
     }
 
-    fn outbound_groups(&self) -> impl Iterator<Item = Netgroup> {
-        let outbound = self.connected.values().filter(|entry| entry.direction == Direction::Outbound);
-        outbound.map(|entry| Netgroup::of(&entry.address))
+    fn dial_feeler(&mut self) {
+        let (now, busy) = (self.now(), self.busy());
+        if let Some((peer, addresses)) = self.dialing.book.next_feeler(now, &mut self.rng, &busy) {
+            count(&self.stats.feelers_total);
+            self.dial(DialOpts::peer_id(peer).addresses(addresses).build(), Target::Feeler(peer));
+        }
+    }
+
+    /// Peers that are connected or being dialled, and this node itself.
+    fn busy(&self) -> BTreeSet<PeerId> {
+        let dialled = self.dialing.dials.values().filter_map(|target| target.book_peer());
+        self.connected.keys().copied().chain([*self.swarm.local_peer_id()]).chain(dialled).collect()
     }
 
     /// Dials on an operator's wish.
@@ -162,16 +198,27 @@ impl Service {
         }
     }
 
-    /// A connection that this node opened is up.
-    pub(super) fn dial_succeeded(&mut self, id: DialId, peer: PeerId, address: &Multiaddr) {
-        match self.dialing.dials.remove(&id) {
-            Some(Target::Nameless(index)) => {
-                let entry = &mut self.dialing.nameless[index];
-                (entry.peer, entry.failures, entry.next_try) = (Some(peer), 0, 0);
+    /// Whether this node listens at the address, or others reach it there.
+    pub(super) fn is_own(&self, address: &Multiaddr) -> bool {
+        let address = without_peer(address);
+        let mut own = self.swarm.listeners().chain(self.swarm.external_addresses());
+        own.any(|other| without_peer(other) == address)
+    }
+}
+
+/// What became of dials.
+impl Service {
+    /// A connection that this node opened is up. Returns what it is for: none of ours, if libp2p opened it by itself.
+    pub(super) fn dial_succeeded(&mut self, id: DialId, peer: PeerId) -> Option<Target> {
+        let target = self.dialing.dials.remove(&id)?;
+        if let Target::Configured(index) = target {
+            self.dialing.configured.opened(index, peer);
+            if self.is_node(&peer) {
+                let notices = self.dialing.configured.accepted(&peer);
+                notices.into_iter().for_each(tell);
             }
-            Some(Target::Peer(_) | Target::Once) | None => {}
         }
-        self.dialing.book.reached(unix_now(), peer, address);
+        Some(target)
     }
 
     pub(super) fn dial_failed(&mut self, id: DialId, error: &DialError) {
@@ -182,30 +229,86 @@ impl Service {
     }
 
     fn target_failed(&mut self, target: Target, error: &DialError) {
-        let now = unix_now();
-        match target {
-            Target::Peer(peer) => self.dialing.book.failed(now, &peer, &mut self.rng),
-            Target::Nameless(index) => {
-                let entry = &mut self.dialing.nameless[index];
-                entry.failures += 1;
-                let wait = (FIRST_RETRY_S << entry.failures.min(10)).min(LONGEST_RETRY_S);
-                let is_self = matches!(error, DialError::LocalPeerId { .. });
-                entry.next_try = if is_self { u64::MAX } else { now + wait };
+        let now = self.now();
+        let failure = DialFailure::of(error, |address| self.is_own(address));
+        if let DialError::LocalPeerId { address } = error {
+            match failure {
+                DialFailure::OwnAddress => self.clones.dialled_own(now, address),
+                _ => self.clones.dialled(now, address),
             }
-            Target::Once => tracing::info!(%error, "could not connect"),
+        }
+        // Somebody else dials the peer at this moment, or it has just connected.
+        let is_done_already = matches!(error, DialError::DialPeerConditionFalse(_));
+        match target {
+            Target::Configured(index) if is_done_already => self.dialing.configured.postponed(now, index),
+            Target::Configured(index) => self.configured_failed(index, failure),
+            Target::Book(..) | Target::Feeler(_) if is_done_already => {}
+            Target::Book(peer, _) | Target::Feeler(peer) => {
+                tracing::debug!(%peer, why = failure.code(), "dial failed");
+                self.dialing.book.failed(now, &peer, &mut self.rng);
+            }
+            Target::Once => tracing::info!(%error, why = %failure, "could not connect"),
         }
     }
 
-    /// The last connection to a peer ended: come back to it if it was ours.
-    pub(super) fn connection_lost(&mut self, peer: &PeerId, direction: Direction) {
-        if direction == Direction::Outbound {
-            self.dialing.book.failed(unix_now(), peer, &mut self.rng);
+    fn configured_failed(&mut self, index: usize, failure: DialFailure) {
+        let now = self.now();
+        let notice = self.dialing.configured.failed(now, &mut self.rng, index, failure);
+        notice.into_iter().for_each(tell);
+    }
+
+    /// A peer that this node was connected to for `lasted_ms` has gone.
+    pub(super) fn connection_ended(&mut self, peer: &PeerId, ended: &Ended, lasted_ms: u64) {
+        let now = self.now();
+        let notices = self.dialing.configured.ended(now, &mut self.rng, peer, &ended.why, lasted_ms);
+        notices.into_iter().for_each(tell);
+        let book = &mut self.dialing.book;
+        if ended.direction == Direction::Inbound {
+            return;
         }
-        for entry in self.dialing.nameless.iter_mut().filter(|entry| entry.peer == Some(*peer)) {
-            entry.next_try = unix_now() + FIRST_RETRY_S;
+        match (ended.standing, &ended.why) {
+            // It belongs elsewhere: of no use to this node or to those it would tell.
+            (_, DialFailure::NotHere { .. }) => book.forget(peer),
+            (Standing::Node, _) if ended.purpose == Purpose::Feeler => book.stayed(peer),
+            (Standing::Node, _) => {
+                if lasted_ms >= STAYED_MS {
+                    book.stayed(peer);
+                }
+                book.failed(now, peer, &mut self.rng);
+            }
+            (Standing::New | Standing::Client, _) => book.failed(now, peer, &mut self.rng),
         }
     }
 
+    /// A peer has answered for this network: only now is it reached.
+    pub(super) fn dial_was_worth_it(&mut self, peer: PeerId) {
+        let notices = self.dialing.configured.accepted(&peer);
+        notices.into_iter().for_each(tell);
+        if let Some(entry) = self.connected.get(&peer).filter(|entry| entry.direction == Direction::Outbound) {
+            self.dialing.book.reached(unix_now(), peer, &entry.address);
+        }
+    }
+
+    pub(super) fn surroundings(&self) -> Surroundings {
+        Surroundings { configured: self.dialing.configured.report(), identity_copy: self.clones.copy().cloned() }
+    }
+}
+
+/// A connection that lasted this long was of use.
+const STAYED_MS: u64 = 60_000;
+
+/// Says in the log what an operator should know of a configured peer.
+fn tell(notice: Notice) {
+    match notice {
+        Notice::Failing { address, failure, failures } => {
+            tracing::warn!(%address, code = failure.code(), why = %failure, failures, "a configured peer is not reached");
+        }
+        Notice::Reached { address } => tracing::info!(%address, "a configured peer is reached now"),
+    }
+}
+
+/// Addresses.
+impl Service {
     /// Asks a peer that we chose ourselves for others.
     pub(super) fn ask_for_addresses(&mut self, peer: PeerId) {
         self.ask(peer, Asked::Addresses, Request::Addresses);
@@ -231,15 +334,14 @@ impl Service {
         Response::Addresses(bytes.filter(|bytes| bytes.len() <= MAX_ADDRESS_BYTES).collect())
     }
 
-    pub(super) fn lift_bans(&mut self) {
-        let now = self.now();
-        for peer in self.bans.lift(now) {
-            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
-        }
-    }
-
     fn save_book(&mut self) {
-        self.dialing.book.set_anchors(self.outbound_peers().collect::<Vec<_>>());
+        let now = unix_now();
+        // Who is connected is there now, however long ago the connection began.
+        let here: Vec<_> = self.chosen().filter(|(_, entry)| entry.standing == Standing::Node).collect();
+        let here: Vec<_> = here.into_iter().map(|(peer, entry)| (*peer, entry.address.clone())).collect();
+        here.into_iter().for_each(|(peer, address)| self.dialing.book.reached(now, peer, &address));
+        let anchors = self.anchors();
+        self.dialing.book.set_anchors(anchors);
         let (file, text) = (self.dialing.file.clone(), self.dialing.book.to_text());
         self.spawn_job(Pending::Save, async move {
             if let Ok(Err(error)) = spawn_blocking(move || write_atomically(&file, &text)).await {
@@ -250,25 +352,20 @@ impl Service {
     }
 
     pub(super) fn update_levels(&mut self) {
-        let outbound = self.outbound_peers().count();
-        set(&self.stats.peers_outbound, outbound);
-        set(&self.stats.peers_inbound, self.connected.len() - outbound);
+        let nodes = |direction: Direction| {
+            let nodes = self.connected.values().filter(|entry| entry.standing == Standing::Node);
+            nodes.filter(|entry| entry.direction == direction).count()
+        };
+        set(&self.stats.peers_outbound, nodes(Direction::Outbound));
+        set(&self.stats.peers_inbound, nodes(Direction::Inbound));
+        let clients = self.connected.values().filter(|entry| entry.standing == Standing::Client).count();
+        set(&self.stats.clients, clients);
+        let report = self.dialing.configured.report();
+        let failing = report.iter().filter(|peer| peer.state == ConfiguredState::Failing).count();
+        set(&self.stats.configured_failing, failing);
+        set(&self.stats.identity_copied, usize::from(self.clones.copy().is_some()));
         set(&self.stats.known_peers, self.dialing.book.len());
         set(&self.stats.banned_peers, self.bans.len());
         set(&self.stats.jobs, self.pending.len());
-    }
-
-    /// Notes a new peer; a second connection to the same one changes nothing.
-    pub(super) fn peer_came(&mut self, peer: PeerId, direction: Direction, address: Multiaddr) {
-        let group = Netgroup::of(&address);
-        let (agent, since) = (String::new(), Instant::now());
-        let entry = Connected { direction, address, since, agent, ping: None, pool_seen: false };
-        self.connected.insert(peer, entry);
-        let now = self.now();
-        self.limits.add(now, peer, group);
-        self.feed(Input::Connected { peer, direction });
-        if direction == Direction::Outbound {
-            self.ask_for_addresses(peer);
-        }
     }
 }

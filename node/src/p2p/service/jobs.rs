@@ -222,6 +222,11 @@ impl Service {
             }
             Done::Block { source, block, judged, ticket } => {
                 self.settle(ticket, judged);
+                if judged == Judged::Accepted
+                    && let Some(number) = self.bringers.brought(block.hash(), source.peer())
+                {
+                    self.brought_block(source.peer(), number);
+                }
                 self.feed(Input::BlockJudged { source, block, judged });
             }
             Done::View(Some(view)) => self.feed(Input::View(view)),

@@ -43,6 +43,9 @@ impl Service {
                     if connected.arrival == Arrival::Live {
                         self.publish(Kind::Block, Announcement::bytes_of(&connected.block));
                     }
+                    if let Some((peer, number)) = self.bringers.connected(connected.block.hash()) {
+                        self.brought_block(peer, number);
+                    }
                     self.feed(Input::ChainMoved);
                 }
                 ChainEvent::TransactionAdded(tx) => self.publish(Kind::Transaction, tx.to_bytes()),

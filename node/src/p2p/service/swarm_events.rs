@@ -1,51 +1,50 @@
 //! What libp2p reports, turned into what the rest understands.
 
 use libp2p::{
-    Multiaddr, PeerId,
-    core::ConnectedPoint,
-    gossipsub, identify, kad, mdns, ping,
+    Multiaddr, PeerId, gossipsub, kad, mdns, ping,
     request_response::{self, OutboundFailure, OutboundRequestId, ResponseChannel},
-    swarm::SwarmEvent,
+    swarm::{ListenError, SwarmEvent},
 };
 
 use crate::{
     p2p::{
-        behaviour::{BehaviourEvent, kad_protocol},
+        behaviour::BehaviourEvent,
         limits::Admission,
         message::{Refusal, Request, Response, Status},
         netgroup::{Netgroup, is_dialable},
         stats::count,
     },
-    sync::{Claim, Direction, Failure, Input, Offence, Question, Relay},
+    sync::{Claim, Failure, Input, Offence, Question, Relay},
 };
 use ledger::params::Network;
 
-use super::{Asked, DialId, Event, Service, jobs::Ticket, unix_now};
-
-/// Addresses taken from one peer's description of itself.
-const MAX_IDENTIFY_ADDRESSES: usize = 8;
-/// Longest agent string kept.
-const MAX_AGENT: usize = 64;
+use super::{Asked, Event, Service, jobs::Ticket, unix_now};
 
 impl Service {
     pub(super) fn swarm_event(&mut self, event: Event) {
         match event {
             SwarmEvent::Behaviour(event) => self.behaviour_event(event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
-                self.connection_opened(peer_id, connection_id, &endpoint, num_established.get());
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.connection_opened(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.peer_left(peer_id),
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.dial_failed(connection_id, &error);
             }
-            SwarmEvent::IncomingConnectionError { error, .. } => {
-                count(&self.stats.inbound_failures_total);
-                tracing::debug!(%error, "an inbound connection failed");
+            SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
+                self.inbound_failed(&error, &send_back_addr);
             }
-            SwarmEvent::NewListenAddr { address, .. } => self.listening(address),
-            SwarmEvent::ListenerClosed { reason: Err(error), .. } | SwarmEvent::ListenerError { error, .. } => {
-                tracing::warn!(%error, "a listener has a problem");
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                self.listeners.settled(listener_id);
+                self.listening(address);
             }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                self.listeners.settled(listener_id);
+                if let Err(error) = reason {
+                    tracing::warn!(%error, "a listener closed");
+                }
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has a problem"),
             // libp2p may add events in any release; the others carry nothing that we act upon.
             _ => {}
         }
@@ -73,28 +72,14 @@ impl Service {
         }
     }
 
-    fn connection_opened(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint, count_now: u32) {
-        count(&self.stats.connections_opened_total);
-        let address = endpoint.get_remote_address().clone();
-        let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        if direction == Direction::Outbound {
-            self.dial_succeeded(id, peer, &address);
-        } else if self.bans.refuse(&address, self.connected.values().map(|entry| &entry.address)) {
-            self.disconnect(peer);
-            return;
-        }
-        if count_now == 1 {
-            self.peer_came(peer, direction, address);
-        }
-    }
-
-    fn peer_left(&mut self, peer: PeerId) {
-        count(&self.stats.connections_closed_total);
+    fn inbound_failed(&mut self, error: &ListenError, from: &Multiaddr) {
+        count(&self.stats.inbound_failures_total);
+        tracing::debug!(%error, "an inbound connection failed");
         let now = self.now();
-        self.limits.remove(now, &peer);
-        if let Some(entry) = self.connected.remove(&peer) {
-            self.connection_lost(&peer, entry.direction);
-            self.feed(Input::Disconnected { peer });
+        match error {
+            ListenError::LocalPeerId { .. } => self.clones.came(now, from),
+            ListenError::Transport(_) | ListenError::Aborted => self.clones.came_unclear(now),
+            ListenError::WrongPeerId { .. } | ListenError::Denied { .. } => {}
         }
     }
 
@@ -106,23 +91,8 @@ impl Service {
         }
     }
 
-    fn identified(&mut self, event: identify::Event) {
-        let identify::Event::Received { peer_id, info, .. } = event else { return };
-        if let Some(entry) = self.connected.get_mut(&peer_id) {
-            entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
-        }
-        let speaks_kad = info.protocols.contains(&kad_protocol(self.params));
-        let source = self.group_of(&peer_id);
-        for address in info.listen_addrs.iter().filter(|a| is_dialable(a)).take(MAX_IDENTIFY_ADDRESSES) {
-            self.hear_of(peer_id, address, source);
-            if speaks_kad && self.is_plausible(address) {
-                self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
-            }
-        }
-    }
-
     /// On the public network a private address says nothing to anybody else.
-    fn is_plausible(&self, address: &Multiaddr) -> bool {
+    pub(super) fn is_plausible(&self, address: &Multiaddr) -> bool {
         is_dialable(address) && (self.params.network != Network::Main || !Netgroup::of(address).is_exempt())
     }
 
@@ -198,7 +168,10 @@ impl Service {
             Request::Status(status) => {
                 let answer = Response::Status(self.own_status());
                 self.respond(peer, channel, answer);
-                self.status_told(peer, status);
+                // A client tells what it asks about, and follows nothing: only what a node says counts.
+                if self.is_node(&peer) || status.chain_id != self.params.chain_id() {
+                    self.status_told(peer, status);
+                }
             }
             Request::Addresses => {
                 let answer = self.addresses_to_share();
@@ -229,7 +202,12 @@ impl Service {
     fn answered(&mut self, id: OutboundRequestId, response: Response) {
         let Some((peer, asked)) = self.asked.remove(&id) else { return };
         match (asked, response) {
-            (Asked::Sync(Question::Status), Response::Status(status)) => self.status_told(peer, status),
+            (Asked::Sync(Question::Status), Response::Status(status)) => {
+                if status.chain_id == self.params.chain_id() {
+                    self.peer_accepted(peer);
+                }
+                self.status_told(peer, status);
+            }
             (Asked::Sync(Question::Headers), Response::Headers(batch)) => {
                 self.feed(Input::Headers { peer, headers: batch.0 });
             }
@@ -262,6 +240,9 @@ impl Service {
             OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Failure::Malformed,
             OutboundFailure::Io(_) => Failure::Closed,
         };
+        if why == Failure::Unsupported {
+            self.peer_serves_nothing(peer);
+        }
         match asked {
             Asked::Sync(question) => self.feed(Input::Failed { peer, question, why }),
             Asked::Addresses | Asked::Pool => {}

@@ -1,0 +1,89 @@
+//! What a running node takes over from a configuration that has changed: what is cheap and safe, and nothing that would
+//! need sockets, threads or the database made anew.
+//!
+//! HOSTS files and the certificate of encrypted DNS need no signal: they are noticed when they change.
+
+use super::Node;
+use crate::config::Config;
+
+/// What a new configuration meant for a running node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reloaded {
+    /// Keys whose new values hold from now on.
+    pub changed: Vec<String>,
+    /// Keys whose new values will hold after a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// Whether a key can be changed while the node runs.
+fn is_reloadable(key: &str) -> bool {
+    const KEYS: [&str; 8] = [
+        // The program applies this one: the node does not own the log.
+        "log.level",
+        "mining.mode",
+        "mining.duty",
+        "dns.guard.allow",
+        "dns.guard.deny",
+        "dns.guard.forward_allow",
+        "dns.guard.forward_deny",
+        "dns.guard.exempt",
+    ];
+    KEYS.contains(&key)
+}
+
+/// The configuration that holds: `new` where that is possible, else `old`.
+fn merged(old: &Config, new: &Config) -> Config {
+    let mut config = old.clone();
+    config.log.level.clone_from(&new.log.level);
+    (config.mining.mode, config.mining.duty) = (new.mining.mode, new.mining.duty);
+    let (guard, wanted) = (&mut config.dns.guard, &new.dns.guard);
+    guard.allow.clone_from(&wanted.allow);
+    guard.deny.clone_from(&wanted.deny);
+    guard.forward_allow.clone_from(&wanted.forward_allow);
+    guard.forward_deny.clone_from(&wanted.forward_deny);
+    guard.exempt.clone_from(&wanted.exempt);
+    config
+}
+
+impl Node {
+    /// Takes over what can be taken over, and says what had changed.
+    pub async fn reload(&mut self, new: Config) -> Reloaded {
+        let (changed, needs_restart) =
+            self.config.differences(&new).into_iter().partition(|key: &String| is_reloadable(key));
+        self.config = merged(&self.config, &new);
+        self.miner.configure(&self.config.mining).await;
+        if let Some(dns) = &self.running.dns {
+            dns.set_access(&self.config.dns);
+        }
+        Reloaded { changed, needs_restart }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Overrides;
+
+    fn parse(text: &str) -> Config {
+        let overrides = Overrides { data_dir: Some("/data".into()), ..Overrides::default() };
+        Config::parse(text, Path::new("n.toml"), overrides).expect(text)
+    }
+
+    /// What is called reloadable is taken over, and nothing else is.
+    #[test]
+    fn what_is_taken_over_is_what_is_said() {
+        let old = parse("");
+        let new = parse(
+            "role = 'archive'\n[mining]\nmode = 'off'\nduty = 7\nthreads = 3\n[log]\nlevel = 'debug'\nformat = 'json'\n\
+             [dns]\nsuffixes = ['other']\n[dns.guard]\nallow = ['192.0.2.0/24']\ndeny = ['192.0.2.1']\nslip = 5\n\
+             forward_allow = ['192.0.2.2']\nforward_deny = ['192.0.2.3']\nexempt = ['192.0.2.4']",
+        );
+        let (left, taken) = (merged(&old, &new).differences(&new), old.differences(&merged(&old, &new)));
+        assert_eq!(left, ["dns.guard.slip", "dns.suffixes", "log.format", "mining.threads", "role"]);
+        assert_eq!(taken.len(), 8);
+        assert!(taken.iter().all(|key| is_reloadable(key)), "{taken:?}");
+        assert!(!left.iter().any(|key| is_reloadable(key)), "{left:?}");
+    }
+}

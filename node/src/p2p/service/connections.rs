@@ -1,0 +1,219 @@
+//! Who is connected: from the first connection to a peer to the last, what it turns out to be, and who has to go.
+//!
+//! A connection makes no peer. A peer counts once it has answered for this network; what turns out to belong elsewhere is
+//! let go, with the reason in the debug log and a counter.
+
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, identify};
+
+use crate::{
+    p2p::{
+        behaviour::kad_protocol,
+        dial_failure::DialFailure,
+        netgroup::{Netgroup, is_dialable},
+        places::{self, Inbound},
+        standing::{Home, Standing},
+        stats::count,
+    },
+    sync::{Direction, Input},
+};
+
+use super::{
+    DialId, Service,
+    dialing::Target,
+    entry::{Connected, Ended, Purpose},
+};
+
+/// Addresses taken from one peer's description of itself.
+const MAX_IDENTIFY_ADDRESSES: usize = 8;
+/// Longest agent string kept.
+const MAX_AGENT: usize = 64;
+/// How long an outbound peer may take to tell its status before its place goes to another one.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+
+impl Service {
+    pub(super) fn connection_opened(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint) {
+        count(&self.stats.connections_opened_total);
+        let address = endpoint.get_remote_address().clone();
+        let (direction, purpose) = match endpoint {
+            ConnectedPoint::Dialer { .. } => {
+                let target = self.dial_succeeded(id, peer);
+                (Direction::Outbound, target.map_or(Purpose::Shared, Target::purpose))
+            }
+            // A configured peer keeps its place, whoever dialled.
+            ConnectedPoint::Listener { .. } if self.dialing.configured.names(&peer) => {
+                (Direction::Inbound, Purpose::Chosen)
+            }
+            ConnectedPoint::Listener { .. } => (Direction::Inbound, Purpose::Shared),
+        };
+        let is_refused = purpose == Purpose::Shared
+            && direction == Direction::Inbound
+            && self.bans.refuse(&address, self.connected.values().map(|entry| &entry.address));
+        match self.connected.get_mut(&peer) {
+            Some(first) => {
+                if purpose == Purpose::Chosen {
+                    first.purpose = Purpose::Chosen;
+                }
+                // If both connections are this node's own, the other side will not close the first one meanwhile; if both
+                // sides dialled at once, closing either could close both.
+                if first.direction == Direction::Outbound && direction == Direction::Outbound {
+                    self.swarm.close_connection(id);
+                }
+            }
+            None if is_refused => drop(self.swarm.close_connection(id)),
+            None => self.peer_came(peer, direction, purpose, address),
+        }
+    }
+
+    fn peer_came(&mut self, peer: PeerId, direction: Direction, purpose: Purpose, address: Multiaddr) {
+        self.arrivals += 1;
+        let entry = Connected {
+            direction,
+            purpose,
+            standing: Standing::New,
+            since: Instant::now(),
+            serial: self.arrivals,
+            agent: String::new(),
+            ping: None,
+            last_block: None,
+            pool_seen: false,
+            let_go: None,
+            address,
+        };
+        let (now, group) = (self.now(), Netgroup::of(&entry.address));
+        self.connected.insert(peer, entry);
+        self.limits.add(now, peer, group);
+        // Peers that others led this node to are no more its own choice than those that came by themselves.
+        let direction = if purpose == Purpose::Chosen { Direction::Outbound } else { Direction::Inbound };
+        self.feed(Input::Connected { peer, direction });
+        self.make_place();
+    }
+
+    /// If more peers share places than there are, one gives way.
+    fn make_place(&mut self) {
+        let sharing = self.connected.iter().filter(|(_, entry)| entry.purpose == Purpose::Shared);
+        let here: Vec<_> = sharing
+            .filter(|(_, entry)| entry.let_go.is_none())
+            .map(|(peer, entry)| Inbound {
+                peer: *peer,
+                group: Netgroup::of(&entry.address),
+                serial: entry.serial,
+                last_block: entry.last_block,
+            })
+            .collect();
+        if here.len() > self.config.max_peers as usize
+            && let Some(peer) = places::gives_way(self.dialing.book.secret(), &here)
+        {
+            count(&self.stats.inbound_evicted_total);
+            self.let_go(peer, DialFailure::FullHere);
+        }
+    }
+
+    /// A peer was the first to bring a block that has connected: it is worth its place.
+    pub(super) fn brought_block(&mut self, peer: PeerId, number: u64) {
+        if let Some(entry) = self.connected.get_mut(&peer) {
+            entry.last_block = Some(number);
+        }
+    }
+
+    /// Closes the connections to a peer, for a reason.
+    pub(super) fn let_go(&mut self, peer: PeerId, why: DialFailure) {
+        tracing::debug!(%peer, code = why.code(), %why, "a peer is let go");
+        if let Some(entry) = self.connected.get_mut(&peer) {
+            entry.let_go.get_or_insert(why);
+        }
+        // An error means that it is not connected, which is what we want.
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+
+    pub(super) fn peer_left(&mut self, peer: PeerId) {
+        count(&self.stats.connections_closed_total);
+        let now = self.now();
+        self.limits.remove(now, &peer);
+        let Some(entry) = self.connected.remove(&peer) else { return };
+        let lasted = entry.since.elapsed();
+        let why = entry.let_go.unwrap_or(match entry.standing {
+            Standing::Node => DialFailure::Lost,
+            Standing::New | Standing::Client if lasted < ANSWER_DEADLINE => DialFailure::ClosedAtOnce,
+            Standing::New | Standing::Client => DialFailure::Silent,
+        });
+        let ended = Ended { direction: entry.direction, purpose: entry.purpose, standing: entry.standing, why };
+        self.connection_ended(&peer, &ended, lasted.as_millis() as u64);
+        self.feed(Input::Disconnected { peer });
+    }
+}
+
+/// What a peer turns out to be.
+impl Service {
+    /// It answered for this network's chain.
+    pub(super) fn peer_accepted(&mut self, peer: PeerId) {
+        let Some(entry) = self.connected.get_mut(&peer) else { return };
+        if entry.standing == Standing::Node || entry.let_go.is_some() {
+            return;
+        }
+        entry.standing = Standing::Node;
+        let purpose = entry.purpose;
+        self.dial_was_worth_it(peer);
+        match purpose {
+            Purpose::Chosen => self.ask_for_addresses(peer),
+            Purpose::Feeler => self.let_go(peer, DialFailure::FullHere),
+            Purpose::Shared => {}
+        }
+    }
+
+    /// Whether it has answered for this network.
+    pub(super) fn is_node(&self, peer: &PeerId) -> bool {
+        self.connected.get(peer).is_some_and(|entry| entry.standing == Standing::Node)
+    }
+
+    /// It does not serve this network's questions: a light client, or somebody who will say so when identify speaks.
+    pub(super) fn peer_serves_nothing(&mut self, peer: PeerId) {
+        let Some(entry) = self.connected.get_mut(&peer) else { return };
+        if entry.direction == Direction::Inbound && entry.standing == Standing::New {
+            entry.standing = Standing::Client;
+        }
+    }
+
+    pub(super) fn identified(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        let Some(entry) = self.connected.get_mut(&peer_id) else { return };
+        entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
+        let home = Home::of(self.params, &info.protocol_version, &info.protocols);
+        if home != Home::Here && entry.standing != Standing::Node {
+            count(&self.stats.foreign_peers_total);
+            return self.let_go(peer_id, DialFailure::NotHere { home, ours: self.params.network });
+        }
+        let speaks_kad = info.protocols.contains(&kad_protocol(self.params));
+        let source = self.group_of(&peer_id);
+        for address in info.listen_addrs.iter().filter(|a| is_dialable(a)).take(MAX_IDENTIFY_ADDRESSES) {
+            self.hear_of(peer_id, address, source);
+            if speaks_kad && self.is_plausible(address) {
+                self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
+            }
+        }
+    }
+
+    /// Outbound peers that do not answer give up their places.
+    pub(super) fn let_go_of_silent_peers(&mut self) {
+        let is_silent = |entry: &Connected| {
+            let is_own_dial = entry.direction == Direction::Outbound;
+            is_own_dial && entry.standing == Standing::New && entry.since.elapsed() > ANSWER_DEADLINE
+        };
+        let silent = self.connected.iter().filter(|(_, entry)| is_silent(entry) && entry.let_go.is_none());
+        let silent: Vec<_> = silent.map(|(peer, _)| *peer).collect();
+        silent.into_iter().for_each(|peer| self.let_go(peer, DialFailure::Silent));
+    }
+
+    /// Peers that hold one of the outbound places.
+    pub(super) fn chosen(&self) -> impl Iterator<Item = (&PeerId, &Connected)> {
+        self.connected.iter().filter(|(_, entry)| entry.purpose == Purpose::Chosen && entry.let_go.is_none())
+    }
+
+    /// Whom to come back to first after a restart: the chosen peers, those that have been here longest first.
+    pub(super) fn anchors(&self) -> Vec<PeerId> {
+        let mut nodes: Vec<_> = self.chosen().filter(|(_, entry)| entry.standing == Standing::Node).collect();
+        nodes.sort_by_key(|(_, entry)| entry.serial);
+        nodes.into_iter().map(|(peer, _)| *peer).collect()
+    }
+}
