@@ -7,7 +7,7 @@
 //! on; anything else stops the thread, because after a failed write nothing more may be written.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     ops::ControlFlow,
     sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
@@ -16,7 +16,7 @@ use std::{
 
 use ledger::{
     block::{Block, Header},
-    hash::{BlockHash, TxId},
+    hash::{BlockHash, Key, TxId},
     params::Params,
     rules::transaction::CheckedTransaction,
     transaction::Transaction,
@@ -158,6 +158,7 @@ impl ChainService {
             revision: 0,
             own: VecDeque::new(),
             own_under_way: 0,
+            rivals_rechecked: (BlockHash::ZERO, BTreeSet::new()),
             retry_is_set: false,
         };
         let thread = thread::Builder::new().name("chain".into()).spawn(move || chain.run(messages));
@@ -197,6 +198,9 @@ pub(super) struct Chain {
     /// Transactions that the node itself puts back into the mempool.
     pub(super) own: VecDeque<Transaction>,
     pub(super) own_under_way: usize,
+    /// Keys whose transactions in the mempool were judged again at this tip, because they stood in another's way. At
+    /// most as many as the mempool has transactions, twice.
+    pub(super) rivals_rechecked: (BlockHash, BTreeSet<Key>),
     retry_is_set: bool,
 }
 
