@@ -50,6 +50,7 @@ use super::{
     listeners::Listeners,
     message::{Request, Status},
     places::BlockBringers,
+    reachability::Reachability,
     standing::Standing,
     stats::{Stats, count},
 };
@@ -198,6 +199,7 @@ pub(super) struct Service {
     bringers: BlockBringers<PeerId>,
     listeners: Listeners,
     clones: CloneWatch,
+    reachability: Reachability,
     /// At most as many as [`crate::sync`] and `dialing` have open questions.
     asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
     bans: Bans,
@@ -237,6 +239,7 @@ impl Service {
             bringers: BlockBringers::default(),
             listeners: Listeners::default(),
             clones: CloneWatch::default(),
+            reachability: Reachability::default(),
             asked: HashMap::new(),
             bans: Bans::default(),
             jobs: JoinSet::new(),
