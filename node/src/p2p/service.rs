@@ -51,6 +51,7 @@ use super::{
     message::{Request, Status},
     netgroup::Netgroup,
     places::BlockBringers,
+    reachability::Reachability,
     standing::Standing,
     stats::{Stats, count},
 };
@@ -199,6 +200,7 @@ pub(super) struct Service {
     bringers: BlockBringers<PeerId>,
     listeners: Listeners,
     clones: CloneWatch,
+    reachability: Reachability,
     /// At most as many as [`crate::sync`] and `dialing` have open questions.
     asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
     bans: Bans,
@@ -238,6 +240,7 @@ impl Service {
             bringers: BlockBringers::default(),
             listeners: Listeners::default(),
             clones: CloneWatch::default(),
+            reachability: Reachability::default(),
             asked: HashMap::new(),
             bans: Bans::default(),
             jobs: JoinSet::new(),
