@@ -28,7 +28,7 @@ pub struct Budget {
     pub dns: usize,
     /// Connections of each listener of the API.
     pub api: usize,
-    /// Peers.
+    /// Peers, in both directions.
     pub peers: u32,
     /// Files that the database holds open.
     pub database: u32,

@@ -254,8 +254,9 @@ impl Node {
 
 /// Raises the limit of file descriptors, and lowers those of the configuration that would not fit into it.
 fn fit_to_descriptors(config: &mut Config) -> Budget {
-    let (connections, peers) = (&mut config.dns.connections.max, &mut config.p2p.max_peers);
-    let wanted = Budget { dns: *connections, api: API_CONNECTIONS, peers: *peers, database: OPEN_FILES };
+    let (dns, p2p) = (&mut config.dns.connections.max, &mut config.p2p);
+    let peers = p2p.max_peers.saturating_add(p2p.outbound);
+    let wanted = Budget { dns: *dns, api: API_CONNECTIONS, peers, database: OPEN_FILES };
     let limit = match descriptors::raise_limit() {
         Ok(limit) => limit,
         Err(error) => {
@@ -265,7 +266,12 @@ fn fit_to_descriptors(config: &mut Config) -> Budget {
     };
     let budget = wanted.within(limit);
     budget.announce(&wanted, limit);
-    (*connections, *peers) = (budget.dns, budget.peers);
+    *dns = budget.dns;
+    if budget.peers < peers {
+        // Connections of its own come first: they are what keeps a node in the network.
+        p2p.outbound = p2p.outbound.min(budget.peers / 2);
+        p2p.max_peers = budget.peers - p2p.outbound;
+    }
     budget
 }
 
