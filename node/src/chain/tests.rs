@@ -1,6 +1,7 @@
 //! Tests of the chain: against [`TestChain`], the shortest correct node, on the simulated network.
 
 mod core;
+mod fork;
 mod service;
 mod world;
 

@@ -191,6 +191,11 @@ impl AddressBook {
         }
     }
 
+    /// Whether a peer is an anchor or named by the operator.
+    pub fn is_kept(&self, peer: &PeerId) -> bool {
+        self.entries.get(peer).is_some_and(|entry| entry.anchor || entry.origin == Origin::Configured)
+    }
+
     /// Whom to dial next: configured peers, then anchors, then at random among those whose address group is not `taken`.
     pub fn next_to_dial(
         &self,

@@ -206,7 +206,7 @@ impl Service {
         verdict: watch::Sender<Verdict>,
         stats: Arc<Stats>,
     ) -> Result<Self, P2pError> {
-        let sync_config = sync::Config::for_interval(deps.params.block_interval, deps.company);
+        let sync_config = sync::Config::of(deps.params, deps.company);
         Ok(Self {
             dialing: Dialing::new(&config, &deps.data_dir, swarm.local_peer_id()),
             params: deps.params,
@@ -277,8 +277,9 @@ impl Service {
             }
             Output::SubmitHeaders { source, headers } => self.submit_headers(source, headers, None),
             Output::SubmitBlock { source, block } => self.submit_block(source, block),
-            Output::RefreshView => self.refresh_view(),
+            Output::RefreshView { claims } => self.refresh_view(claims),
             Output::Disconnect { peer } => self.disconnect(peer),
+            Output::Replace { peer } => self.replace(peer),
             Output::Ban { peer, for_ms, offence } => self.ban(peer, for_ms, offence.code()),
             Output::ClockAlarm(offset) => match offset {
                 Some(offset_s) => tracing::warn!(offset_s, "our clock differs from that of most peers"),
@@ -324,6 +325,7 @@ impl Service {
             hash: tip.hash,
             work: tip.total_work,
             time: unix_now(),
+            lowest_body: tip.lowest_body,
         }
     }
 
@@ -336,6 +338,13 @@ impl Service {
     fn disconnect(&mut self, peer: PeerId) {
         // An error means that it is not connected, which is what we want.
         let _ = self.swarm.disconnect_peer_id(peer);
+    }
+
+    /// Gives the place of an outbound peer to another, unless it is one that is kept whatever it lacks.
+    fn replace(&mut self, peer: PeerId) {
+        if !self.dialing.book.is_kept(&peer) {
+            self.disconnect(peer);
+        }
     }
 
     fn ban(&mut self, peer: PeerId, for_ms: u64, why: &'static str) {
