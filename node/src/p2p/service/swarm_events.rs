@@ -210,7 +210,7 @@ impl Service {
         }
         let claim = Claim { height: status.height, hash: status.hash, work: status.work };
         let clock_offset_s = (status.time.min(i64::MAX as u64) as i64).saturating_sub(unix_now() as i64);
-        self.feed(Input::Status { peer, claim, clock_offset_s });
+        self.feed(Input::Status { peer, claim, lowest_body: status.lowest_body, clock_offset_s });
         if self.connected.get(&peer).is_some_and(|entry| !entry.pool_seen) {
             self.ask_for_pool(peer);
         }
