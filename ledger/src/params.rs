@@ -181,6 +181,8 @@ pub struct Params {
     pub free_reorg: u32,
     /// Lead, in average blocks of work, that a deeper reorganisation needs.
     pub deep_lead: u32,
+    /// Blocks in which that lead fades to nothing while the other chain stays the heavier one.
+    pub lead_fades: u32,
     /// Oldest anchor of a transaction, in blocks: work cannot be stockpiled for longer.
     pub anchor_window: u32,
     /// Policy, not consensus: how far below the tip wallets anchor.
@@ -263,6 +265,7 @@ impl Params {
             delete_after: 720,
             free_reorg: 720,
             deep_lead: 2_160,
+            lead_fades: 5_040,
             anchor_window: 180,
             anchor_depth: 12,
             locked: locked::list(),
@@ -390,7 +393,7 @@ fn put_target(w: &mut Writer, target: U256) {
 
 /// The canonical form that genesis commits to: every consensus constant in declaration order, then RESERVED, LOCKED and
 /// the root anchors. Left out are `claim_height` and `charter_height`, so that claims can be activated on a running
-/// network, and `free_reorg` and `deep_lead`, which choose between valid chains and make none invalid.
+/// network, and `free_reorg`, `deep_lead` and `lead_fades`, which choose between valid chains and make none invalid.
 impl Encode for Params {
     fn encode(&self, w: &mut Writer) {
         w.b8(self.network.as_str().as_bytes()).u8(self.algorithm.id());

@@ -15,11 +15,14 @@ mod handle;
 mod headers;
 mod index;
 mod known;
+mod lead;
 mod open;
 mod pooling;
 mod precheck;
+mod presync;
 mod reader;
 mod service;
+mod sight;
 mod state;
 mod stats;
 mod template;
@@ -33,6 +36,7 @@ pub use handle::ChainHandle;
 pub use precheck::{Anchors, Prechecked};
 pub use reader::{ChainReader, ChainView, PastNames};
 pub use service::{ChainService, ServiceOptions};
+pub use sight::{Point, Sight, View, WantedBranch};
 pub use stats::{ChainStats, StatsSnapshot};
 pub use types::{
     Arrival, BlockOutcome, BlockReport, ChainError, HeadersOutcome, HeadersReport, HistoryCause, HistoryEntry,

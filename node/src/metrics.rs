@@ -156,6 +156,8 @@ metrics! {
     p2p_configured_failing: IntGauge,
     /// Whether another node with this node's identity was noticed.
     p2p_identity_copied: IntGauge,
+    /// Whether others can reach this node: 1 for the state that holds.
+    p2p_reachable: IntGaugeVec ["state"],
     /// Peers in the address book.
     p2p_known_addresses: IntGauge,
     /// Peers banned now.

@@ -7,36 +7,43 @@
 //! Guarantees: every queue is bounded; the same inputs with the same random numbers give the same outputs; a peer is
 //! punished only for what no honest peer could have done, and slowness is never such a thing.
 //!
-//! Reading order: [`event`] (what goes in and out), `peers`, `headers`, `bodies`, `penalty`, `verdict`.
+//! Reading order: [`event`] (what goes in and out), `peers`, `trust`, `headers`, `bodies`, `archive`, `penalty`, `verdict`.
 
 pub mod event;
 pub mod penalty;
 
+mod archive;
 mod bodies;
+mod deferred;
 mod headers;
 mod judged;
 mod peers;
+mod trust;
 mod verdict;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 
+use ledger::{hash::BlockHash, params::Params};
 use rand::RngCore;
 
 pub use event::{
-    Claim, Direction, Failure, Input, Judged, Millis, Output, PeerKey, Point, Question, Relay, Source, Submission,
-    View, relay_of,
+    Claim, Direction, Failure, Input, Judged, Millis, Output, PeerKey, Point, Question, Relay, Sight, Source,
+    Submission, View, WantedBranch, relay_of,
 };
 pub use penalty::{Offence, Penalties};
 pub use verdict::Verdict;
 
 pub use bodies::WINDOW;
 
+use archive::Archive;
 use bodies::Bodies;
+use deferred::Deferred;
 use peers::{Peer, Peers};
-use verdict::ClockWatch;
+use trust::Trust;
+use verdict::{ClockWatch, SleepWatch};
 
 /// Times of one network.
 #[derive(Clone, Copy, Debug)]
@@ -57,17 +64,21 @@ pub enum Company {
 }
 
 impl Config {
-    /// Fitting times for a network with this mean time between blocks.
-    pub fn for_interval(block_interval_s: u32, company: Company) -> Self {
-        let half = u64::from(block_interval_s) * 500;
+    /// Fitting times for a network.
+    pub fn of(params: &Params, company: Company) -> Self {
+        let half = u64::from(params.block_interval) * 500;
         Self { status_interval_ms: half.clamp(1_000, 30_000), company }
+    }
+
+    /// For how long a peer's status is its word about now: some intervals, for an answer may be lost, and the way.
+    pub fn told_for_ms(&self) -> u64 {
+        self.status_interval_ms * TOLD_INTERVALS + TOLD_GRACE_MS
     }
 }
 
-/// Intervals between two questions for which a peer's status is its word about now: one answer may be lost.
-pub const WORD_HOLDS_INTERVALS: u64 = 3;
-/// Most blocks and headers kept until their time comes: an honest clock is ahead by seconds, so a handful is plenty.
-const MAX_DEFERRED: usize = 16;
+/// See [`Config::told_for_ms`].
+const TOLD_INTERVALS: u64 = 3;
+const TOLD_GRACE_MS: u64 = 10_000;
 
 /// The synchronisation of one node.
 #[derive(Debug)]
@@ -75,14 +86,22 @@ pub struct Sync<P> {
     config: Config,
     peers: Peers<P>,
     bodies: Bodies<P>,
+    archive: Archive<P>,
+    trust: Trust<P>,
     penalties: Penalties<P>,
     clock: ClockWatch,
+    sleep: SleepWatch,
     view: View,
+    /// What claimed blocks came to when they were last looked up.
+    sights: BTreeMap<BlockHash, Sight>,
     refresh: Refresh,
     /// The view is older than the chain, and the next tick will ask for another.
     view_is_stale: bool,
-    deferred: VecDeque<Deferred<P>>,
+    deferred: Deferred<P>,
     was_synced: bool,
+    now: Millis,
+    /// The wall clock at the last tick, in seconds.
+    unix_now: u64,
 }
 
 /// Whether the shell owes us a [`View`].
@@ -94,14 +113,6 @@ enum Refresh {
     AskedAndStale,
 }
 
-/// Something whose time lies ahead of our clock.
-#[derive(Debug)]
-struct Deferred<P> {
-    until_unix: u64,
-    source: Source<P>,
-    what: Submission,
-}
-
 impl<P: PeerKey> Sync<P> {
     /// A node that knows nothing of others yet. The first output of [`handle`](Self::handle) asks for its own chain.
     pub fn new(config: Config) -> Self {
@@ -109,23 +120,32 @@ impl<P: PeerKey> Sync<P> {
             config,
             peers: Peers::default(),
             bodies: Bodies::default(),
+            archive: Archive::default(),
+            trust: Trust::default(),
             penalties: Penalties::default(),
             clock: ClockWatch::default(),
+            sleep: SleepWatch::default(),
             view: View::default(),
+            sights: BTreeMap::new(),
             refresh: Refresh::Idle,
             view_is_stale: false,
-            deferred: VecDeque::new(),
+            deferred: Deferred::default(),
             was_synced: false,
+            now: Millis(0),
+            unix_now: 0,
         }
     }
 
     /// Takes one event and says what to do.
     pub fn handle(&mut self, now: Millis, rng: &mut dyn RngCore, input: Input<P>) -> Vec<Output<P>> {
+        self.now = now;
         let mut out = Vec::new();
         match input {
             Input::Connected { peer, direction } => self.connected(now, peer, direction, &mut out),
-            Input::Disconnected { peer } => self.disconnected(peer),
-            Input::Status { peer, claim, clock_offset_s } => self.status(now, peer, claim, clock_offset_s, &mut out),
+            Input::Disconnected { peer } => self.disconnected(now, peer),
+            Input::Status { peer, claim, lowest_body, clock_offset_s } => {
+                self.status(now, peer, (claim, lowest_body), clock_offset_s, &mut out);
+            }
             Input::Headers { peer, headers } => self.headers(peer, headers, &mut out),
             Input::Bodies { peer, batch, bodies } => self.bodies_came(now, peer, batch, bodies, &mut out),
             Input::Failed { peer, question, why } => self.failed(now, peer, question, why, &mut out),
@@ -142,21 +162,6 @@ impl<P: PeerKey> Sync<P> {
         self.ask_for_bodies(now, rng, &mut out);
         self.was_synced = self.verdict().synced;
         out
-    }
-
-    /// Whether the chain here is the one the others have.
-    pub fn verdict(&self) -> Verdict {
-        verdict::judge(self.config, &self.view, &self.peers, &self.clock, self.was_synced)
-    }
-
-    /// Peers that have told their status lately, and claim no more work than the best header here has.
-    pub fn agreeing(&self, now: Millis) -> impl Iterator<Item = &P> {
-        let holds_ms = self.config.status_interval_ms * WORD_HOLDS_INTERVALS;
-        let agrees = move |peer: &Peer| {
-            let is_lately = peer.told_at.is_some_and(|at| now.since(at) <= holds_ms);
-            is_lately && peer.claim.is_some_and(|claim| claim.work <= self.view.best_header.work)
-        };
-        self.peers.iter().filter(move |(_, peer)| agrees(peer)).map(|(peer, _)| peer)
     }
 
     /// Peers that are connected.
@@ -190,19 +195,32 @@ impl<P: PeerKey> Sync<P> {
         let mut entry = Peer::new(direction);
         entry.status_due = now.after(self.config.status_interval_ms);
         self.peers.insert(peer, entry);
+        if direction == Direction::Outbound {
+            self.archive.joined(now, peer);
+        }
         out.push(Output::AskStatus { peer });
     }
 
-    fn disconnected(&mut self, peer: P) {
+    fn disconnected(&mut self, now: Millis, peer: P) {
+        self.headers_failed(now, peer);
         self.peers.remove(&peer);
         self.bodies.forget_peer(&peer);
+        self.archive.forget_peer(&peer);
     }
 
-    fn status(&mut self, now: Millis, peer: P, claim: Claim, clock_offset_s: i64, out: &mut Vec<Output<P>>) {
+    fn status(
+        &mut self,
+        now: Millis,
+        peer: P,
+        (claim, lowest_body): (Claim, u32),
+        clock_offset_s: i64,
+        out: &mut Vec<Output<P>>,
+    ) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         entry.claim = Some(claim);
-        entry.clock_offset_s = Some(clock_offset_s);
+        entry.lowest_body = lowest_body;
         entry.told_at = Some(now);
+        entry.clock_offset_s = Some(clock_offset_s);
         if entry.failures > 0 && entry.stalls == 0 {
             // It was out of reach, not unwilling.
             entry.rest_until = now;
@@ -211,6 +229,9 @@ impl<P: PeerKey> Sync<P> {
         entry.status_due = now.after(self.config.status_interval_ms);
         if let Some(alarm) = self.clock.update(&self.peers) {
             out.push(Output::ClockAlarm(alarm));
+        }
+        if claim.work > self.view.tip.work && self.sight(&claim.hash).is_none() {
+            self.refresh_view(out);
         }
     }
 
@@ -237,8 +258,10 @@ impl<P: PeerKey> Sync<P> {
     }
 
     fn view_came(&mut self, now: Millis, view: View, out: &mut Vec<Output<P>>) {
-        self.bodies.set_wanted(&view.wanted);
+        self.bodies.set_wanted(&view.branches);
+        self.sights = view.claims.iter().copied().collect();
         self.view = view;
+        self.forget_settled();
         self.settle_talks(now, out);
         let stale = self.refresh == Refresh::AskedAndStale;
         self.refresh = Refresh::Idle;
@@ -247,12 +270,37 @@ impl<P: PeerKey> Sync<P> {
         }
     }
 
+    /// What a claimed block is to us; `None` if that has not been looked up.
+    fn sight(&self, hash: &BlockHash) -> Option<Sight> {
+        self.sights.get(hash).copied()
+    }
+
+    /// What a peer has shown is of interest only while it is more than we have.
+    fn forget_settled(&mut self) {
+        let sights = &self.sights;
+        for (_, peer) in self.peers.iter_mut() {
+            let is_settled = |hash: &BlockHash| sights.get(hash).is_some_and(|s| !matches!(s, Sight::Wanted { .. }));
+            if peer.shown.as_ref().is_some_and(is_settled) {
+                peer.shown = None;
+            }
+        }
+    }
+
+    /// The blocks to be looked up: those claimed with more work than ours, and those shown.
+    fn claims(&self) -> Vec<BlockHash> {
+        let tip = self.view.tip.work;
+        let claimed = self.peers.iter().filter(|(_, peer)| peer.claimed_work() > tip);
+        let claimed = claimed.filter_map(|(_, peer)| Some(peer.claim?.hash));
+        let shown = self.peers.iter().filter_map(|(_, peer)| peer.shown);
+        claimed.chain(shown).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Asks for a fresh [`View`]; at most one question is open at any time.
     fn refresh_view(&mut self, out: &mut Vec<Output<P>>) {
         self.view_is_stale = false;
         self.refresh = match self.refresh {
             Refresh::Idle => {
-                out.push(Output::RefreshView);
+                out.push(Output::RefreshView { claims: self.claims() });
                 Refresh::Asked
             }
             Refresh::Asked | Refresh::AskedAndStale => Refresh::AskedAndStale,
@@ -274,31 +322,36 @@ impl<P: PeerKey> Sync<P> {
         }
     }
 
-    fn defer(&mut self, until_unix: u64, source: Source<P>, what: Submission) {
-        if self.deferred.len() == MAX_DEFERRED {
-            self.deferred.pop_front();
-        }
-        self.deferred.push_back(Deferred { until_unix, source, what });
-    }
-
     fn tick(&mut self, now: Millis, unix_now: u64, out: &mut Vec<Output<P>>) {
+        self.unix_now = unix_now;
         self.retry_deferred(unix_now, out);
         if self.view_is_stale {
             self.refresh_view(out);
+        }
+        if self.sleep.slept(now, unix_now) {
+            self.forget_answers();
         }
         for (peer, entry) in self.peers.iter_mut().filter(|(_, entry)| entry.status_due <= now) {
             entry.status_due = now.after(self.config.status_interval_ms);
             out.push(Output::AskStatus { peer: *peer });
         }
         self.drop_stallers(now, out);
+        self.drop_header_stallers(now);
+        self.retry_withheld(now);
+        self.look_for_archive(now, out);
+        self.trust.forget_old(now);
         self.penalties.forget_old(now);
     }
 
+    /// What peers said before this machine slept says nothing of now.
+    fn forget_answers(&mut self) {
+        for (_, entry) in self.peers.iter_mut().filter(|(_, entry)| entry.status_due < Millis(u64::MAX)) {
+            (entry.told_at, entry.status_due) = (None, Millis(0));
+        }
+    }
+
     fn retry_deferred(&mut self, unix_now: u64, out: &mut Vec<Output<P>>) {
-        let (due, later): (VecDeque<_>, VecDeque<_>) =
-            self.deferred.drain(..).partition(|entry| entry.until_unix <= unix_now);
-        self.deferred = later;
-        for Deferred { source, what, .. } in due {
+        for deferred::Entry { source, what, .. } in self.deferred.due(unix_now) {
             out.push(match what {
                 Submission::Headers(headers) => Output::SubmitHeaders { source, headers },
                 Submission::Block(block) => Output::SubmitBlock { source, block },

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use harness::{TestNode, in_time, wallet};
 use node::api::{
     client::{Client, ClientError, Endpoint, EventStream, NameQuery},
-    types::{Event, NameStatus, Operation, OperationState, SyncState, TransactionPlace},
+    types::{CommitQuery, Event, NameStatus, NewOperation, Operation, OperationState, SyncState, TransactionPlace},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -36,6 +36,15 @@ async fn a_name_is_registered_changed_and_released_over_http() {
         let done = harness::finish(&client, &mut events, &started.id).await;
         assert_eq!(done.state, OperationState::Done, "{done:?}");
 
+        let NewOperation::Register { commit, .. } = &request else { panic!("{request:?}") };
+        let commit_hashes = vec!["0".repeat(64), commit.commit_hash.clone()];
+        let asked = CommitQuery { class: commit.class, commit_hashes };
+        let standing = client.commits(&asked).await.expect("an answer").commits;
+        assert_eq!(standing.len(), 1, "{standing:?}");
+        assert_eq!((&standing[0].commit_hash, standing[0].spent), (&commit.commit_hash, true));
+        let many = CommitQuery { commit_hashes: vec!["0".repeat(64); 513], ..asked };
+        harness::refused(client.commits(&many).await, 400, "bad_request");
+
         let answer = client.name("greenhouse").await.expect("there");
         let entry = answer.state.expect("an entry");
         assert_eq!((answer.status, &entry.owner), (NameStatus::Active, &wallet.address()));
@@ -52,19 +61,22 @@ async fn a_name_is_registered_changed_and_released_over_http() {
         let history = client.history("greenhouse").await.expect("kept");
         assert_eq!((history.entries.len(), history.entries[0].action.as_str()), (1, "reveal"));
 
-        let update = wallet.update(&client, "greenhouse", entry.seq + 1, "bye").await;
+        let update = wallet.update(&client, "greenhouse", entry.seq + 256, "bye").await;
         let started = client.start_operation(&update).await.expect("accepted");
         let done = harness::finish(&client, &mut events, &started.id).await;
         assert_eq!((done.state, done.action.as_str()), (OperationState::Done, "update"));
         let entry = client.name("greenhouse").await.expect("there").state.expect("an entry");
-        assert_eq!((entry.records[0].text.as_str(), entry.seq), ("\"bye\"", 2));
+        assert_eq!((entry.records[0].text.as_str(), entry.seq), ("\"bye\"", 257));
 
         let taken = wallet::Wallet::new(8).register(&client, "greenhouse", "mine").await;
         harness::refused(client.start_operation(&taken).await, 409, "name_taken");
         let stale = wallet.update(&client, "greenhouse", 2, "again").await;
         harness::refused(client.start_operation(&stale).await, 409, "sequence");
-        let foreign = wallet::Wallet::new(8).update(&client, "greenhouse", 3, "stolen").await;
+        let foreign = wallet::Wallet::new(8).update(&client, "greenhouse", 258, "stolen").await;
         harness::refused(client.start_operation(&foreign).await, 409, "not_authorised");
+        let renew = |name: &str| NewOperation::Renew { name: name.to_owned() };
+        harness::refused(client.start_operation(&renew("greenhouse")).await, 409, "too_early");
+        harness::refused(client.start_operation(&renew("nobodys")).await, 409, "name_not_found");
         node.stop().await;
     })
     .await;

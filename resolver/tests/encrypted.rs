@@ -740,8 +740,8 @@ async fn what_has_come_before_a_quic_connection_is_evicted_is_answered() {
     let config = quinn::ClientConfig::new(Arc::new(crypto));
     let (server, plain) = (secure.quic(), secure.running.addr());
     let (ready, is_ready) = tokio::sync::oneshot::channel();
-    let (go, is_told) = std::sync::mpsc::channel::<()>();
-    let (sent, is_sent) = std::sync::mpsc::channel();
+    let (go, is_told) = std::sync::mpsc::sync_channel::<()>(1);
+    let (sent, is_sent) = std::sync::mpsc::sync_channel(1);
     let client = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {

@@ -9,7 +9,7 @@ use std::{
 use ledger::{
     block::{Block, Header},
     codec::encode,
-    fork::{self, Choice, Fork},
+    fork::{self, AVERAGE_OVER, Choice, Fork},
     hash::{BlockHash, Hash, Key, PolicyHash},
     name::Name,
     rules::apply::{apply, touched_keys},
@@ -41,9 +41,6 @@ const WATCHED_NAMES: usize = 100_000;
 
 /// Heights whose bodies and undo data are deleted with one block at most, so that no batch gets large.
 const PRUNED_AT_ONCE: u32 = 64;
-
-/// The average block of the current chain is taken over this many (protocol §7).
-const AVERAGE_OVER: u32 = 720;
 
 /// What a step did to an entry, and to the tree.
 struct Staged {
@@ -79,14 +76,30 @@ impl ChainCore {
     /// break a rule on the way.
     pub(super) fn follow_best(&mut self) -> Result<(u32, Vec<(Id, Violation)>), StoreError> {
         let (mut depth, mut broken) = (0, Vec::new());
-        while let Some(candidate) = self.index.candidate() {
-            if !self.may_switch(candidate)? {
-                self.index.drop_candidate(candidate);
-                continue;
+        loop {
+            while let Some(candidate) = self.index.candidate() {
+                if !self.may_switch(candidate)? {
+                    self.index.refuse(candidate);
+                    self.keep_bodies(candidate)?;
+                    continue;
+                }
+                depth += self.switch_to(candidate, &mut broken)?;
             }
-            depth += self.switch_to(candidate, &mut broken)?;
+            // The tip has moved on, and with it what a branch that was refused needs.
+            let Some(ripe) = self.ripe_refused()? else { return Ok((depth, broken)) };
+            self.index.offer_again(ripe);
         }
-        Ok((depth, broken))
+    }
+
+    /// A candidate that was refused, and would not be now.
+    fn ripe_refused(&self) -> Result<Option<Id>, StoreError> {
+        let refused: Vec<_> = self.index.refused_above(self.index.work(self.index.tip())).collect();
+        for candidate in refused {
+            if self.refusal(candidate)?.is_none() {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
     }
 
     /// Switches to the chain that ends in `hash` whatever its depth, if it has more work: an operator's decision.
@@ -98,49 +111,10 @@ impl ChainCore {
         if !complete || !heavier || !self.can_go_back_to(fork)? {
             return Ok(None);
         }
-        self.index.follow(id);
-        let switched = self.switch_to(id, &mut Vec::new());
-        self.settle_best()?;
-        let depth = switched?;
+        let depth = self.switch_to(id, &mut Vec::new())?;
         // What stands on it may be heavier still; and if a block of it broke a rule, another chain may be.
         self.follow_best()?;
         Ok(self.index.ancestor(self.index.tip(), self.index.height(id)).is_some_and(|at| at == id).then_some(depth))
-    }
-
-    /// Makes the heaviest header that fork choice does not refuse the best one.
-    pub(super) fn settle_best(&mut self) -> Result<(), StoreError> {
-        self.index.find_best();
-        self.recheck_best()
-    }
-
-    /// Makes a header the best one if it has the most work and fork choice does not refuse to follow it: what it
-    /// refuses must not keep this node from working on its own chain.
-    pub(super) fn consider(&mut self, id: Id) -> Result<(), StoreError> {
-        if !self.index.may_be_best(id) {
-            return Ok(());
-        }
-        match self.refusal(id)? {
-            None => self.index.follow(id),
-            // The operator was told of the branch already.
-            Some(_) if self.index.is_refused(id) => {}
-            Some(alarm) => self.refuse_branch(id, alarm)?,
-        }
-        Ok(())
-    }
-
-    fn refuse_branch(&mut self, id: Id, alarm: Alarm) -> Result<(), StoreError> {
-        add(&self.stats.deep_fork_alarms, 1);
-        self.alarm(alarm);
-        self.index.refuse_branch(id);
-        self.recheck_best()
-    }
-
-    /// After the best header was found again among all: a fork that was never looked at must not have come in its place.
-    pub(super) fn recheck_best(&mut self) -> Result<(), StoreError> {
-        match self.refusal(self.index.best())? {
-            Some(alarm) => self.refuse_branch(self.index.best(), alarm),
-            None => Ok(()),
-        }
     }
 
     /// Fork choice (protocol §7), and whether the way back is still known.
@@ -150,13 +124,7 @@ impl ChainCore {
             return Ok(true);
         }
         if let Some(alarm) = self.refusal(candidate)? {
-            // The best header may be further up on the same branch, where its lead is great enough: then this is only
-            // not the time yet, or a side branch of it. And of a branch that is refused already, the operator knows.
-            let best = self.index.best();
-            let is_led = self.index.shares_branch(candidate, best) && self.refusal(best)?.is_none();
-            if !is_led && !self.index.is_refused(candidate) {
-                self.refuse_branch(candidate, alarm)?;
-            }
+            self.tell_of_branch(candidate, alarm);
             return Ok(false);
         }
         let fork_height = self.index.height(fork);
@@ -190,15 +158,47 @@ impl ChainCore {
 
     fn fork(&self, candidate: Id, fork_height: u32) -> Fork {
         let tip = self.index.tip();
-        let height = self.index.height(tip);
-        let live = (fork_height + 1..=height).filter_map(|at| self.index.active_at(at));
-        let span = height.clamp(1, AVERAGE_OVER);
-        let start = self.index.active_at(height - span.min(height)).map_or(0, |id| self.index.work(id));
+        let live = (fork_height + 1..=self.index.height(tip)).filter_map(|at| self.index.active_at(at));
         Fork {
             current_work: self.index.work(tip),
             candidate_work: self.index.work(candidate),
             live_depth: live.filter(|id| self.index.is_live(*id)).count() as u32,
-            average_work: (self.index.work(tip) - start) / u128::from(span),
+            average_work: self.average_work(),
+            outweighed: self.leads.of(&self.index, candidate),
+        }
+    }
+
+    /// Mean work of the last blocks of the active chain.
+    fn average_work(&self) -> u128 {
+        let tip = self.index.tip();
+        let height = self.index.height(tip);
+        let span = height.clamp(1, AVERAGE_OVER);
+        let start = self.index.active_at(height - span.min(height)).map_or(0, |id| self.index.work(id));
+        (self.index.work(tip) - start) / u128::from(span)
+    }
+
+    /// The least work of a chain that lies behind the tip by at most so many average blocks.
+    pub(super) fn work_near_tip(&self, blocks: u32) -> u128 {
+        fork::work_near_tip(self.index.work(self.index.tip()), self.average_work(), blocks)
+    }
+
+    /// Whether a branch that is heavier than the tip could be switched to if fork choice allows it. If not, its bodies
+    /// are of no use, and the operator is told.
+    pub(super) fn is_in_reach(&mut self, id: Id) -> Result<bool, StoreError> {
+        let fork = self.index.fork_point(id);
+        if self.can_go_back_to(fork)? {
+            return Ok(true);
+        }
+        let alarm = Alarm::BelowUndo { fork_height: self.index.height(fork), candidate: self.index.hash(id) };
+        self.tell_of_branch(id, alarm);
+        Ok(false)
+    }
+
+    fn tell_of_branch(&mut self, id: Id, alarm: Alarm) {
+        let root = self.index.branch_root(id).unwrap_or(id);
+        if self.leads.is_news(root) {
+            add(&self.stats.deep_fork_alarms, 1);
+            self.alarm(alarm);
         }
     }
 
@@ -208,6 +208,7 @@ impl ChainCore {
         Ok(lowest > tip || lowest >= self.kept_from && self.store.get(Table::Undo, &lowest.to_be_bytes())?.is_some())
     }
 
+    /// Writes an alarm to the log and tells everybody.
     pub(super) fn alarm(&mut self, alarm: Alarm) {
         alarm.log();
         if matches!(alarm, Alarm::Corruption { .. }) {
@@ -313,6 +314,7 @@ impl ChainCore {
         let height = header.core.height;
         let mut peaks = self.peaks_before(id)?;
         let nodes = peaks.append(&mmr_leaf(header, hash)).map_err(StoreError::corrupt)?;
+        let heavier = self.heavier_than(id);
         let mut batch = self.store.batch();
         stage_changes(&mut batch, self.params, &staged.delta.changes);
         stage_pages(&mut batch, &staged.tree);
@@ -328,11 +330,21 @@ impl ChainCore {
         batch.put(Table::Heights, height.to_be_bytes(), hash);
         stage_tip(&mut batch, header, hash);
         let kept_from = self.stage_pruning(&mut batch, height)?;
+        self.leads.stage(&mut batch, &self.index, &heavier, height, self.params.lead_fades);
         let durability = self.durability(id);
         let written = write_step(batch, durability, &self.stats)?;
+        self.leads.note(&self.index, &heavier, height, self.params.lead_fades);
         self.kept_from = kept_from;
         self.note_written(written);
         Ok(())
+    }
+
+    /// The lowest blocks of refused branches that will be heavier than the tip once `id` is it.
+    fn heavier_than(&self, id: Id) -> BTreeSet<Id> {
+        let (work, height) = (self.index.work(id), self.index.height(id));
+        let refused = self.index.refused_above(work);
+        let beside = refused.filter(|branch| self.index.ancestor(*branch, height) != Some(id));
+        beside.filter_map(|branch| self.index.lowest_above(branch, work)).collect()
     }
 
     fn note_written(&mut self, durability: Durability) {
@@ -440,18 +452,9 @@ impl ChainCore {
         let mut batch = self.store.batch();
         stage_changes(&mut batch, self.params, changes);
         stage_pages(&mut batch, tree);
-        for name in changes.iter().filter_map(changed_name) {
-            batch.delete(Table::History, history_key(name, height));
-        }
-        for transaction in block.iter().flat_map(|block| &block.transactions) {
-            let txid = transaction.txid();
-            let mut places = self.store.transaction_places(&txid)?;
-            places.retain(|(at, _)| *at != height);
-            if places.is_empty() {
-                batch.delete(Table::Transactions, txid);
-            } else {
-                batch.put(Table::Transactions, txid, places_row(&places));
-            }
+        stage_history_back(&mut batch, height, changes);
+        if let Some(block) = block {
+            stage_transactions_back(&self.store, &mut batch, height, block)?;
         }
         batch.delete(Table::Undo, height.to_be_bytes());
         batch.delete(Table::Heights, height.to_be_bytes());
@@ -542,6 +545,33 @@ fn stage_index(
         if let Some(name) = body.name() {
             let cause = [&[body.type_id()][..], txid.as_ref(), checked.wtxid().as_ref()].concat();
             batch.put(Table::History, history_key(name, height), cause);
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what changed each name in the block at `height`.
+pub(super) fn stage_history_back(batch: &mut Batch<'_>, height: u32, changes: &[Change]) {
+    for name in changes.iter().filter_map(changed_name) {
+        batch.delete(Table::History, history_key(name, height));
+    }
+}
+
+/// Takes back where the transactions of a block are.
+pub(super) fn stage_transactions_back(
+    store: &Store,
+    batch: &mut Batch<'_>,
+    height: u32,
+    block: &Block,
+) -> Result<(), StoreError> {
+    for transaction in &block.transactions {
+        let txid = transaction.txid();
+        let mut places = store.transaction_places(&txid)?;
+        places.retain(|(at, _)| *at != height);
+        if places.is_empty() {
+            batch.delete(Table::Transactions, txid);
+        } else {
+            batch.put(Table::Transactions, txid, places_row(&places));
         }
     }
     Ok(())

@@ -28,11 +28,14 @@ use ledger::{
 use crate::store::{BodyKey, Durability, HeaderRow, Rows, Store, StoreError, Table};
 
 use super::{
-    Arrival, BlockOutcome, BlockReport, ChainEvent, ChainStats, HeadersOutcome, Prechecked, Tip,
+    Arrival, BlockOutcome, BlockReport, ChainEvent, ChainStats, HeadersOutcome, Point, Prechecked, Sight, Tip, View,
+    WantedBranch,
     cache::Cache,
     index::{Id, Index},
     known::Known,
+    lead::Leads,
     precheck::{Anchors, BodyFault, PrecheckContext, precheck},
+    presync::Presync,
     state::{Branch, State},
     stats::add,
 };
@@ -91,6 +94,8 @@ const SYNC_EVERY: u32 = 500;
 /// Bodies that wait for an ancestor's body stay checked in memory up to this many bytes; more are checked again when
 /// their turn comes. A sync window of 1,024 ordinary blocks fits.
 const WAITING_BYTES: usize = 32 << 20;
+/// The least number of missing bodies that one of many branches is looked at for.
+const LEAST_SHARE: usize = 16;
 /// Header contexts remembered: each some 1 KiB, for the parents of new headers.
 const CONTEXTS: usize = 512;
 
@@ -139,8 +144,12 @@ pub struct ChainCore {
     pub(super) known: Arc<Known>,
     /// The tip's header.
     pub(super) tip_header: Header,
+    /// Chains of headers that are not stored yet.
+    pub(super) presync: Presync,
     /// Checked blocks that are not connected.
     pub(super) waiting: Waiting,
+    /// For how long branches that fork choice refuses have been the heavier ones.
+    pub(super) leads: Leads,
     pub(super) events: Vec<ChainEvent>,
     /// Below this height, all bodies and undo data but genesis are gone; from it on, none of the active chain's is.
     pub(super) kept_from: u32,
@@ -213,7 +222,7 @@ impl ChainCore {
         now: u64,
         arrival: Arrival,
     ) -> Result<BlockOutcome, StoreError> {
-        let id = match self.admit_header(&input.block().header, hash, now)? {
+        let id = match self.admit_header(&input.block().header, hash, now, arrival)? {
             Ok(id) => id,
             Err(outcome) => return Ok(outcome),
         };
@@ -225,8 +234,13 @@ impl ChainCore {
 
     /// Looks at a block before its dear checks: takes its header in, and returns the anchors to check it against.
     /// `Err` if nothing is left to be checked.
-    pub fn admit(&mut self, block: &Block, now: u64) -> Result<Result<Anchors, BlockOutcome>, StoreError> {
-        let admitted = self.admit_header(&block.header, block.hash(), now)?;
+    pub fn admit(
+        &mut self,
+        block: &Block,
+        now: u64,
+        arrival: Arrival,
+    ) -> Result<Result<Anchors, BlockOutcome>, StoreError> {
+        let admitted = self.admit_header(&block.header, block.hash(), now, arrival)?;
         Ok(admitted.map(|id| self.anchors(block, id)))
     }
 
@@ -254,7 +268,11 @@ impl ChainCore {
         header: &Header,
         hash: BlockHash,
         now: u64,
+        arrival: Arrival,
     ) -> Result<Result<Id, BlockOutcome>, StoreError> {
+        if arrival == Arrival::Announced && self.is_far_from_tip(header) {
+            return Ok(Err(BlockOutcome::FarFromTip));
+        }
         let id = match self.header_of(header, hash, now)? {
             Ok(id) => id,
             Err(outcome) => return Ok(Err(outcome)),
@@ -287,6 +305,10 @@ impl ChainCore {
             HeadersOutcome::Deferred { until } => Err(BlockOutcome::Deferred { until }),
             HeadersOutcome::Invalid(violation) => Err(BlockOutcome::Invalid(violation)),
             HeadersOutcome::InvalidParent(parent) => Err(BlockOutcome::InvalidParent(parent)),
+            HeadersOutcome::FarFromTip => Err(BlockOutcome::FarFromTip),
+            HeadersOutcome::LowWork | HeadersOutcome::Walked | HeadersOutcome::WalkedEnough => {
+                Err(BlockOutcome::LowWork)
+            }
         })
     }
 
@@ -299,7 +321,7 @@ impl ChainCore {
         arrival: Arrival,
     ) -> Result<BlockOutcome, StoreError> {
         let age = now.saturating_sub(prechecked.block.header.core.time);
-        if arrival == Arrival::Live && age <= LIVE_WITHIN_SECONDS {
+        if arrival.is_news() && age <= LIVE_WITHIN_SECONDS {
             self.index.set_live(id);
         }
         self.hold(id, prechecked, arrival)?;
@@ -316,6 +338,16 @@ impl ChainCore {
     pub(super) fn hold(&mut self, id: Id, prechecked: Prechecked, arrival: Arrival) -> Result<(), StoreError> {
         for (other, evicted) in self.waiting.put(id, prechecked, arrival) {
             self.store_body(other, &evicted)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the bodies of a complete branch that is not followed: it may be for weeks, and over restarts.
+    pub(super) fn keep_bodies(&mut self, end: Id) -> Result<(), StoreError> {
+        for id in self.index.branch(end) {
+            if let Some((prechecked, _)) = self.waiting.take(id) {
+                self.store_body(id, &prechecked)?;
+            }
         }
         Ok(())
     }
@@ -401,7 +433,7 @@ impl ChainCore {
         for doomed in self.index.mark_invalid(id) {
             self.waiting.take(doomed);
         }
-        self.recheck_best()
+        Ok(())
     }
 
     /// The tip.
@@ -417,8 +449,7 @@ impl ChainCore {
             name_count: header.ext.name_count,
             state_root: header.ext.state_root,
             best_header: self.index.height(best),
-            refused_work: self.index.refused_work(),
-            synced_hint: self.index.work(best) <= self.index.work(id),
+            lowest_body: self.kept_from,
         }
     }
 
@@ -427,23 +458,65 @@ impl ChainCore {
         std::mem::take(&mut self.events)
     }
 
-    /// Up to `max` blocks of the best header chain without a body, lowest first.
-    pub fn wanted_bodies(&mut self, max: usize) -> Vec<(u32, BlockHash)> {
-        let wanted = self.index.wanted(max);
-        wanted.into_iter().map(|id| (self.index.height(id), self.index.hash(id))).collect()
+    /// The chain as synchronisation looks at it, with what `claims` come to: the hashes of blocks that others say they
+    /// have. Of all branches together some `window` missing bodies are named, of each a fair share.
+    pub fn view(&mut self, claims: &[BlockHash], window: usize) -> Result<View, StoreError> {
+        let tip = self.index.tip();
+        let mut wanted = Vec::new();
+        for hash in claims {
+            let Some(id) = self.index.find(hash) else { continue };
+            let heavier = !self.index.is_invalid(id) && self.index.work(id) > self.index.work(tip);
+            if heavier && !self.index.is_complete(id) && self.is_in_reach(id)? {
+                wanted.push(id);
+            }
+        }
+        wanted.sort_by_key(|id| (std::cmp::Reverse(self.index.work(*id)), *id));
+        let mut ends: Vec<Id> = Vec::new();
+        let mut places = HashMap::new();
+        for id in wanted {
+            let leads_to = |end: &Id| self.index.ancestor(*end, self.index.height(id)) == Some(id);
+            let branch = ends.iter().position(leads_to).unwrap_or(ends.len());
+            if branch == ends.len() {
+                ends.push(id);
+            }
+            places.insert(id, Sight::Wanted { branch, height: self.index.height(id) });
+        }
+        let share = (window / ends.len().max(1)).max(LEAST_SHARE);
+        let sight = |hash: &BlockHash| match self.index.find(hash) {
+            None => Sight::Unknown,
+            Some(id) if self.index.is_invalid(id) => Sight::Invalid,
+            Some(id) => places.get(&id).copied().unwrap_or(Sight::Settled),
+        };
+        Ok(View {
+            tip: self.point(tip),
+            header_height: self.index.height(self.index.best()),
+            is_refusing: self.index.refused_above(self.index.work(tip)).next().is_some(),
+            locator: self.index.locator(),
+            branches: ends.iter().map(|end| self.wanted_branch(*end, share)).collect(),
+            claims: claims.iter().map(|hash| (*hash, sight(hash))).collect(),
+        })
     }
 
-    /// Hashes of the best header chain, newest first, ever further apart, genesis last.
+    fn wanted_branch(&self, end: Id, share: usize) -> WantedBranch {
+        let (base, missing) = self.index.missing(end, share);
+        let missing = missing.into_iter().map(|id| (self.index.height(id), self.index.hash(id))).collect();
+        WantedBranch { end: self.point(end), base: self.index.hash(base), missing }
+    }
+
+    fn point(&self, id: Id) -> Point {
+        Point { height: self.index.height(id), hash: self.index.hash(id), work: self.index.work(id) }
+    }
+
+    /// Hashes that show where another chain leaves ours, highest first, genesis last.
     pub fn locator(&self) -> Vec<BlockHash> {
         self.index.locator()
     }
 
-    /// Up to `max` headers of the best header chain that follow the first known block of `locator`.
+    /// Up to `max` headers of the active chain that follow the first block of `locator` that is on it.
     pub fn headers_after(&self, locator: &[BlockHash], max: usize) -> Result<Vec<Header>, StoreError> {
-        let on_best = |id: &Id| self.index.best_at(self.index.height(*id)) == Some(*id);
-        let known = locator.iter().filter_map(|hash| self.index.find(hash)).find(on_best);
+        let known = locator.iter().filter_map(|hash| self.index.find(hash)).find(|id| self.index.is_active(*id));
         let from = known.map_or(0, |id| self.index.height(id)) + 1;
-        (from..).take(max).map_while(|height| self.index.best_at(height)).map(|id| self.header(id)).collect()
+        (from..).take(max).map_while(|height| self.index.active_at(height)).map(|id| self.header(id)).collect()
     }
 
     /// The bytes of a stored block.
@@ -498,10 +571,10 @@ impl ChainCore {
         batch.write(Durability::Synced)
     }
 
-    /// How durable the next block has to be: at the tip, at once.
+    /// How durable the next block has to be: at the tip, at once. Headers that may have no bodies must not put it off.
     pub(super) fn durability(&self, id: Id) -> Durability {
-        let is_best = self.index.work(id) >= self.index.work(self.index.best());
-        if is_best || self.unsynced + 1 >= SYNC_EVERY { Durability::Synced } else { Durability::Buffered }
+        let is_at_tip = self.index.is_live(id) || self.index.work(id) >= self.index.work(self.index.best());
+        if is_at_tip || self.unsynced + 1 >= SYNC_EVERY { Durability::Synced } else { Durability::Buffered }
     }
 }
 

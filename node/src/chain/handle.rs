@@ -19,7 +19,7 @@ use crate::{mempool::MempoolView, store::StoreError};
 
 use super::{
     Arrival, BlockReport, ChainError, ChainEvent, ChainReader, ChainStats, HeadersReport, StatsSnapshot, Template, Tip,
-    TxOrigin, TxRejection,
+    TxOrigin, TxRejection, View,
 };
 
 /// Header batches under way: each is up to 2,000 headers, and they are judged one after the other anyway.
@@ -39,11 +39,11 @@ pub(super) type Permit = OwnedSemaphorePermit;
 /// What the chain thread is asked to do.
 pub(super) enum Request {
     Headers(Vec<Header>, oneshot::Sender<Result<HeadersReport, ChainError>>),
+    AnnouncedHeader(Box<Header>, oneshot::Sender<Result<HeadersReport, ChainError>>),
     Block(Arc<Block>, Arrival, oneshot::Sender<Result<BlockReport, ChainError>>),
     Transaction(Box<Transaction>, TxOrigin, oneshot::Sender<Result<TxId, TxRejection>>),
     Template(Hash, oneshot::Sender<Result<Template, ChainError>>),
-    Locator(oneshot::Sender<Vec<BlockHash>>),
-    WantedBodies(usize, oneshot::Sender<Vec<(u32, BlockHash)>>),
+    View(Vec<BlockHash>, usize, oneshot::Sender<Result<View, ChainError>>),
     AdoptFork(BlockHash, oneshot::Sender<Result<BlockReport, ChainError>>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -85,14 +85,10 @@ impl Permits {
 
     fn of(&self, request: &Request) -> &Arc<Semaphore> {
         match request {
-            Request::Headers(..) => &self.headers,
+            Request::Headers(..) | Request::AnnouncedHeader(..) => &self.headers,
             Request::Block(..) => &self.blocks,
             Request::Transaction(..) => &self.transactions,
-            Request::Template(..)
-            | Request::Locator(_)
-            | Request::WantedBodies(..)
-            | Request::AdoptFork(..)
-            | Request::Shutdown(_) => &self.others,
+            Request::Template(..) | Request::View(..) | Request::AdoptFork(..) | Request::Shutdown(_) => &self.others,
         }
     }
 }
@@ -109,9 +105,14 @@ impl ChainHandle {
         Self { shared: Arc::new(Shared { queue, permits: Permits::new(), tip, events, reader, stats, fatal }) }
     }
 
-    /// Judges a run of headers, each the parent of the next, and keeps the valid ones.
+    /// Judges a run of headers that was asked for, each the parent of the next, and keeps the valid ones.
     pub async fn submit_headers(&self, headers: Vec<Header>) -> Result<HeadersReport, ChainError> {
         self.ask(|reply| Request::Headers(headers, reply)).await?
+    }
+
+    /// Judges a header that a peer announced, if it is near the tip, and keeps it if it is valid.
+    pub async fn submit_announced_header(&self, header: Header) -> Result<HeadersReport, ChainError> {
+        self.ask(|reply| Request::AnnouncedHeader(Box::new(header), reply)).await?
     }
 
     /// Judges a block and keeps or connects it. Its header need not have been submitted before.
@@ -129,14 +130,9 @@ impl ChainHandle {
         self.ask(|reply| Request::Template(share_commit, reply)).await?
     }
 
-    /// Hashes of the best header chain, newest first, ever further apart, genesis last.
-    pub async fn locator(&self) -> Result<Vec<BlockHash>, ChainError> {
-        self.ask(Request::Locator).await
-    }
-
-    /// Up to `max` blocks of the best header chain whose bodies are not stored, lowest first.
-    pub async fn wanted_bodies(&self, max: usize) -> Result<Vec<(u32, BlockHash)>, ChainError> {
-        self.ask(|reply| Request::WantedBodies(max, reply)).await
+    /// The chain as synchronisation looks at it: see [`ChainCore::view`](super::ChainCore::view).
+    pub async fn view(&self, claims: Vec<BlockHash>, window: usize) -> Result<View, ChainError> {
+        self.ask(|reply| Request::View(claims, window, reply)).await?
     }
 
     /// An operator's decision to switch to the chain that ends in `tip` whatever its depth. Its work must still be

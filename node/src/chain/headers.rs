@@ -1,13 +1,14 @@
 //! Taking headers in: link each to its parent, prove their work on all cores, keep them.
 
 use ledger::{
-    block::Header,
+    block::{Header, HeaderBatch},
+    fork::{RELAY_BLOCKS, STORE_BLOCKS},
     hash::BlockHash,
     history::{self, Leaf, Peaks},
     price::Prices,
     rules::{
         Violation,
-        header::{HeaderContext, HeaderError, Linked, claimed_work, link},
+        header::{HeaderContext, HeaderError, Linked, check, claimed_work, link},
     },
 };
 
@@ -27,19 +28,40 @@ const BATCHES: [usize; 4] = [1, 16, 64, 256];
 /// Peaks of unconnected headers are remembered at every so many heights: a bound on the walk to the next known ones.
 const PEAKS_EVERY: u32 = 64;
 
-/// Headers linked but not proved yet, and how far a run has come.
+/// A run of as many headers as an answer can hold may have more behind it.
+const FULL_BATCH: usize = HeaderBatch::MAX_HEADERS;
+
+/// How far ahead of the clock a header may be and still have its work proved before it is put off. What is put off is
+/// kept somewhere until its time comes, so it must have cost its maker something; and a clock that is off by more than
+/// this is no clock to wait for.
+const WORTH_WAITING_SECONDS: u64 = 600;
+
+/// How far a run of headers has come.
 struct Run {
+    /// Linked and not proved yet.
     linked: Vec<Linked>,
+    /// Proved, and not stored before their chain is seen to have enough work.
+    proved: Vec<HeaderContext>,
+    /// The work that is enough.
+    enough: u128,
     batch: usize,
     last: Option<HeaderContext>,
+    /// Its first parent is not stored, so nothing of it can be.
+    is_walk: bool,
     report: HeadersReport,
 }
 
 impl ChainCore {
-    /// Judges a run of headers, each the parent of the next, at time `now`, and keeps the valid ones.
+    /// Judges a run of headers that was asked for, each the parent of the next, at time `now`, and keeps the valid
+    /// ones, if their chain has enough work to be stored (`STORE_BLOCKS`).
     pub fn accept_headers(&mut self, headers: &[Header], now: u64) -> Result<HeadersReport, StoreError> {
         let report = HeadersReport { accepted: 0, known: 0, best: self.best_header(), outcome: HeadersOutcome::Ok };
-        let mut run = Run { linked: Vec::new(), batch: 0, last: None, report };
+        // What was walked before, and had enough work in the end, is stored now.
+        let is_walked = headers.last().is_some_and(|last| self.presync.vouches_for(&last.hash()));
+        let threshold = self.work_near_tip(STORE_BLOCKS);
+        let enough = if is_walked { 0 } else { threshold };
+        let (linked, proved) = (Vec::new(), Vec::new());
+        let mut run = Run { linked, proved, enough, batch: 0, last: None, is_walk: false, report };
         for header in headers {
             if let Some(end) = self.take_header(header, now, &mut run)? {
                 self.prove(&mut run)?;
@@ -56,10 +78,50 @@ impl ChainCore {
             }
         }
         self.prove(&mut run)?;
+        if let Some(last) = run.proved.pop().filter(|_| run.report.outcome == HeadersOutcome::Ok) {
+            run.report.outcome = self.walk(headers, last, threshold);
+        }
+        if run.report.accepted > 0 {
+            let index = &self.index;
+            self.presync.forget(|hash| index.find(hash).is_some());
+        }
         run.report.best = self.best_header();
         add(&self.stats.headers_accepted, run.report.accepted as u64);
         add(&self.stats.headers_invalid, u64::from(matches!(run.report.outcome, HeadersOutcome::Invalid(_))));
         Ok(run.report)
+    }
+
+    /// Notes the end of a run that is not stored, if there may be more of it.
+    fn walk(&mut self, headers: &[Header], last: HeaderContext, enough: u128) -> HeadersOutcome {
+        let Some(first) = headers.first() else { return HeadersOutcome::LowWork };
+        // The end of a chain counts whatever its length, if it is the end of what was walked.
+        let goes_on = headers.len() >= FULL_BATCH || self.presync.context(&first.core.prev).is_some();
+        if !goes_on {
+            HeadersOutcome::LowWork
+        } else if self.presync.go_on(first.core.prev, last, enough) {
+            HeadersOutcome::WalkedEnough
+        } else if headers.len() >= FULL_BATCH {
+            HeadersOutcome::Walked
+        } else {
+            HeadersOutcome::LowWork
+        }
+    }
+
+    /// The same for one header that a peer announced: it is looked at only if it is near the tip (protocol §7).
+    pub fn accept_announced(&mut self, header: &Header, now: u64) -> Result<HeadersReport, StoreError> {
+        if self.is_far_from_tip(header) {
+            let (best, outcome) = (self.best_header(), HeadersOutcome::FarFromTip);
+            return Ok(HeadersReport { accepted: 0, known: 0, best, outcome });
+        }
+        self.accept_headers(std::slice::from_ref(header), now)
+    }
+
+    /// Whether a header whose parent is known is none to be relayed or taken unasked: too little work by what its bits
+    /// claim, or a fork below what is kept. What its bits claim is judged afterwards.
+    pub(super) fn is_far_from_tip(&self, header: &Header) -> bool {
+        let Some(parent) = self.index.find(&header.core.prev) else { return false };
+        let work = self.index.work(parent).saturating_add(claimed_work(&header.core));
+        work < self.work_near_tip(RELAY_BLOCKS) || self.index.height(self.index.fork_point(parent)) + 1 < self.kept_from
     }
 
     /// Height, hash and work of the best header.
@@ -81,7 +143,13 @@ impl ChainCore {
         let parent = match run.last.take().filter(|last| last.hash() == header.core.prev) {
             Some(parent) => parent,
             None => match self.index.find(&header.core.prev) {
-                None => return Ok(Some(HeadersOutcome::UnknownParent(header.core.prev))),
+                None => match self.presync.context(&header.core.prev) {
+                    None => return Ok(Some(HeadersOutcome::UnknownParent(header.core.prev))),
+                    Some(last) => {
+                        run.is_walk = true;
+                        last.clone()
+                    }
+                },
                 Some(id) if self.index.is_invalid(id) => {
                     return Ok(Some(HeadersOutcome::InvalidParent(header.core.prev)));
                 }
@@ -94,19 +162,30 @@ impl ChainCore {
                 run.linked.push(linked);
                 Ok(None)
             }
-            Err(HeaderError::Deferred { until }) => Ok(Some(HeadersOutcome::Deferred { until })),
+            Err(HeaderError::Deferred { until }) => Ok(Some(self.put_off(header, &parent, until, now))),
             Err(HeaderError::Violation(violation)) => Ok(Some(HeadersOutcome::Invalid(violation))),
         }
     }
 
-    /// Proves the work of what is linked so far and keeps what has it, up to the first that has not.
+    /// A header of the future, which somebody will keep until its time comes: only if it is a header at all.
+    fn put_off(&self, header: &Header, parent: &HeaderContext, until: u64, now: u64) -> HeadersOutcome {
+        if until.saturating_sub(now) > WORTH_WAITING_SECONDS {
+            return HeadersOutcome::Deferred { until };
+        }
+        let then = header.core.time;
+        match with_scratch(|scratch| check(self.params, &self.chain_id, header, parent, then, scratch)) {
+            Ok(_) | Err(HeaderError::Deferred { .. }) => HeadersOutcome::Deferred { until },
+            Err(HeaderError::Violation(violation)) => HeadersOutcome::Invalid(violation),
+        }
+    }
+
+    /// Proves the work of what is linked so far, up to the first that has not, and keeps it once there is enough.
     fn prove(&mut self, run: &mut Run) -> Result<(), StoreError> {
         let linked = std::mem::take(&mut run.linked);
         run.batch = (run.batch + 1).min(BATCHES.len() - 1);
-        let mut proved = Vec::with_capacity(linked.len());
         for result in self.prove_all(linked) {
             match result {
-                Ok(context) => proved.push(context),
+                Ok(context) => run.proved.push(context),
                 Err(violation) => {
                     run.report.outcome = HeadersOutcome::Invalid(violation);
                     run.last = None;
@@ -114,8 +193,11 @@ impl ChainCore {
                 }
             }
         }
-        run.report.accepted += proved.len();
-        self.keep(proved)
+        if run.is_walk || run.proved.last().is_none_or(|last| last.total_work() < run.enough) {
+            return Ok(());
+        }
+        run.report.accepted += run.proved.len();
+        self.keep(std::mem::take(&mut run.proved))
     }
 
     fn prove_all(&self, linked: Vec<Linked>) -> Vec<Result<HeaderContext, Violation>> {
@@ -160,7 +242,7 @@ impl ChainCore {
                 self.peaks.insert(id, context.peaks().clone());
             }
             self.contexts.put(id, context, 1);
-            self.consider(id)?;
+            self.index.consider(id);
         }
         Ok(())
     }

@@ -36,8 +36,6 @@ impl Status {
     const DOOMED: u8 = 16;
     /// Its body and those of all ancestors are there. Follows from the tree, so it is not kept.
     const LINKED: u8 = 32;
-    /// It is on a branch that fork choice refuses to switch to. Follows from the tip, so it is not kept.
-    const REFUSED: u8 = 64;
     const KEPT: u8 = Self::BODY | Self::VALID | Self::INVALID | Self::LIVE;
 
     /// From a row of the database.
@@ -72,6 +70,8 @@ struct Node {
     next_sibling: Id,
     height: u32,
     prices: Prices,
+    /// When its last missing body came, counted; 0 before. Of equal work, the lower one is preferred.
+    completed: u32,
     status: Status,
 }
 
@@ -127,12 +127,23 @@ pub(super) struct Index {
     active: Vec<Id>,
     /// The chain of the best header, by height.
     best: Vec<Id>,
-    /// Every body of `best` below this height is stored.
-    wanted_from: u32,
-    /// The most work of a header that fork choice refuses; zero if there is none.
-    refused_work: u128,
+    /// Headers that became complete so far.
+    completions: u32,
     /// Headers that could become the tip: all bodies there, no broken rule known, more work than the tip.
-    candidates: BTreeSet<(u128, Reverse<Id>)>,
+    candidates: BTreeSet<Rank>,
+    /// Such headers that fork choice refused when it last looked.
+    refused: BTreeSet<Rank>,
+}
+
+/// Refused candidates that are remembered, the heaviest ones. One is enough for each branch that anybody follows.
+const MAX_REFUSED: usize = 64;
+
+/// The order of candidates: more work first, then whose last body was here first (protocol §7).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Rank {
+    work: u128,
+    completed: Reverse<u32>,
+    id: Id,
 }
 
 /// What the index is told of a header.
@@ -154,9 +165,9 @@ impl Index {
             by_hash: ByHash::default(),
             active: vec![0],
             best: vec![0],
-            wanted_from: 1,
-            refused_work: 0,
+            completions: 0,
             candidates: BTreeSet::new(),
+            refused: BTreeSet::new(),
         };
         index.push(genesis, NONE);
         index.nodes[0].status.set(Status::BODY | Status::VALID | Status::LINKED);
@@ -164,7 +175,7 @@ impl Index {
     }
 
     /// Adds a header whose parent is there; `None` if the parent is not. One that continues the best header becomes it;
-    /// of any other that [`may_be_best`](Self::may_be_best) the caller decides.
+    /// of any other the caller says so with [`consider`](Self::consider), or [`find_best`](Self::find_best) at the end.
     pub(super) fn insert(&mut self, entry: Entry) -> Option<Id> {
         let parent = self.find(&entry.prev)?;
         let id = self.push(entry, parent);
@@ -172,14 +183,11 @@ impl Index {
         if above.has(Status::DOOMED) || above.has(Status::INVALID) {
             self.nodes[id as usize].status.set(Status::DOOMED);
         }
-        if above.has(Status::REFUSED) {
-            self.set_refused(id);
-        }
         if above.has(Status::LINKED) && entry.status.has(Status::BODY) {
             self.link(id);
         }
-        if parent == self.best() && self.may_be_best(id) {
-            self.set_best(id);
+        if parent == self.best() {
+            self.consider(id);
         }
         Some(id)
     }
@@ -187,7 +195,8 @@ impl Index {
     fn push(&mut self, entry: Entry, parent: Id) -> Id {
         let id = self.nodes.len() as Id;
         let Entry { hash, height, work, prices, status, .. } = entry;
-        let mut node = Node { hash, work, parent, first_child: NONE, next_sibling: NONE, height, prices, status };
+        let (first_child, next_sibling) = (NONE, NONE);
+        let mut node = Node { hash, work, parent, first_child, next_sibling, height, prices, completed: 0, status };
         if let Some(above) = self.nodes.get_mut(parent as usize) {
             node.next_sibling = above.first_child;
             above.first_child = id;
@@ -269,11 +278,6 @@ impl Index {
         *self.best.last().expect("genesis is always there")
     }
 
-    /// The best header chain's block at `height`.
-    pub(super) fn best_at(&self, height: u32) -> Option<Id> {
-        self.best.get(height as usize).copied()
-    }
-
     /// The ancestor of `id` at `height`, `id` itself included.
     pub(super) fn ancestor(&self, id: Id, height: u32) -> Option<Id> {
         let mut at = id;
@@ -288,19 +292,37 @@ impl Index {
         (self.height(at) == height).then_some(at)
     }
 
-    /// Whether two headers leave the connected chain by the same block.
-    pub(super) fn shares_branch(&self, id: Id, other: Id) -> bool {
-        let first = |id| self.branch(id).first().copied();
-        first(id).is_some_and(|block| first(other) == Some(block))
+    /// The block by which `id` leaves the connected chain; `None` if it is on it.
+    pub(super) fn branch_root(&self, id: Id) -> Option<Id> {
+        self.ancestor(id, self.height(self.fork_point(id)) + 1)
     }
 
     /// The last block of the connected chain that is an ancestor of `id` or `id` itself.
     pub(super) fn fork_point(&self, id: Id) -> Id {
         let mut at = id;
-        while !self.is_active(at) {
+        loop {
+            if self.is_active(at) {
+                return at;
+            }
+            if self.is_best(at) {
+                return self.active[self.best_fork() as usize];
+            }
             at = self.parent(at).expect("genesis is connected, so the walk ends there at the latest");
         }
-        at
+    }
+
+    fn is_best(&self, id: Id) -> bool {
+        self.best.get(self.height(id) as usize) == Some(&id)
+    }
+
+    /// Height of the last block that the best header chain shares with the connected one.
+    fn best_fork(&self) -> u32 {
+        let (mut shared, mut parted) = (0, self.active.len().min(self.best.len()));
+        while parted - shared > 1 {
+            let middle = (shared + parted) / 2;
+            if self.active[middle] == self.best[middle] { shared = middle } else { parted = middle }
+        }
+        shared as u32
     }
 
     /// Blocks from just above the connected chain up to `id`, lowest first.
@@ -327,10 +349,9 @@ impl Index {
     pub(super) fn lose_body(&mut self, id: Id) {
         self.nodes[id as usize].status.clear(Status::BODY);
         self.for_subtree(id, |index, at| {
+            index.drop_candidate(at);
             index.nodes[at as usize].status.clear(Status::LINKED);
-            index.candidates.remove(&(index.work(at), Reverse(at)));
         });
-        self.wanted_from = self.wanted_from.min(self.height(id));
     }
 
     /// `id` has all bodies below it, and its own: so have those children whose bodies were waiting for it.
@@ -342,6 +363,8 @@ impl Index {
                 continue;
             }
             node.status.set(Status::LINKED);
+            self.completions += 1;
+            node.completed = self.completions;
             self.offer(at);
             stack.extend(self.children(at));
         }
@@ -349,18 +372,61 @@ impl Index {
 
     fn offer(&mut self, id: Id) {
         if !self.is_invalid(id) && self.work(id) > self.work(self.tip()) {
-            self.candidates.insert((self.work(id), Reverse(id)));
+            self.candidates.insert(self.rank(id));
         }
+    }
+
+    fn rank(&self, id: Id) -> Rank {
+        Rank { work: self.work(id), completed: Reverse(self.nodes[id as usize].completed), id }
+    }
+
+    /// Whether its body and those of all ancestors are there.
+    pub(super) fn is_complete(&self, id: Id) -> bool {
+        self.status(id).has(Status::LINKED)
     }
 
     /// The best header that could become the tip.
     pub(super) fn candidate(&self) -> Option<Id> {
-        self.candidates.last().map(|(_, Reverse(id))| *id)
+        self.candidates.last().map(|rank| rank.id)
     }
 
     /// Does not offer `id` any more. Its descendants are offered when they come.
     pub(super) fn drop_candidate(&mut self, id: Id) {
-        self.candidates.remove(&(self.work(id), Reverse(id)));
+        let rank = self.rank(id);
+        self.candidates.remove(&rank);
+        self.refused.remove(&rank);
+    }
+
+    /// Sets a candidate aside that fork choice refuses.
+    pub(super) fn refuse(&mut self, id: Id) {
+        let rank = self.rank(id);
+        self.candidates.remove(&rank);
+        self.refused.insert(rank);
+        if self.refused.len() > MAX_REFUSED {
+            self.refused.pop_first();
+        }
+    }
+
+    /// Offers a refused candidate again.
+    pub(super) fn offer_again(&mut self, id: Id) {
+        self.drop_candidate(id);
+        self.offer(id);
+    }
+
+    /// Refused candidates with more work than `work`, heaviest first.
+    pub(super) fn refused_above(&self, work: u128) -> impl Iterator<Item = Id> {
+        self.refused.iter().rev().take_while(move |rank| rank.work > work).map(|rank| rank.id)
+    }
+
+    /// The lowest ancestor of `id`, or `id`, above the connected chain that has more work than `work`.
+    pub(super) fn lowest_above(&self, id: Id, work: u128) -> Option<Id> {
+        let mut lowest = None;
+        let mut at = id;
+        while self.work(at) > work && !self.is_active(at) {
+            lowest = Some(at);
+            at = self.parent(at)?;
+        }
+        lowest
     }
 
     /// Makes a child of the tip the tip.
@@ -370,8 +436,10 @@ impl Index {
         let node = &mut self.nodes[id as usize];
         node.status.set(Status::BODY | Status::VALID | Status::LINKED);
         let work = node.work;
-        while self.candidates.first().is_some_and(|(other, _)| *other <= work) {
-            self.candidates.pop_first();
+        for set in [&mut self.candidates, &mut self.refused] {
+            while set.first().is_some_and(|rank| rank.work <= work) {
+                set.pop_first();
+            }
         }
     }
 
@@ -389,8 +457,7 @@ impl Index {
             self.link(self.active[at]);
         }
         let work = self.work(self.tip());
-        self.candidates.retain(|(other, _)| *other > work);
-        self.wanted_from = self.wanted_from.min(self.active.len() as u32);
+        self.candidates.retain(|rank| rank.work > work);
     }
 
     /// Notes that the body of `id` breaks a rule. Returns every header that can be used no more.
@@ -399,14 +466,11 @@ impl Index {
         let mut doomed = Vec::new();
         self.for_subtree(id, |index, at| {
             index.nodes[at as usize].status.set(Status::DOOMED);
-            index.candidates.remove(&(index.work(at), Reverse(at)));
+            index.drop_candidate(at);
             doomed.push(at);
         });
         self.nodes[id as usize].status.clear(Status::DOOMED);
-        if self.is_refused(id) {
-            self.recount_refused();
-        }
-        if self.best.get(self.height(id) as usize) == Some(&id) {
+        if self.is_best(id) {
             self.find_best();
         }
         doomed
@@ -426,53 +490,16 @@ impl Index {
         std::iter::successors(first, |at| linked(self.nodes[*at as usize].next_sibling)).collect()
     }
 
-    /// Whether it has more work than the best header and nothing is known against it, but perhaps the branch it is on.
-    pub(super) fn may_be_best(&self, id: Id) -> bool {
-        !self.is_invalid(id) && self.work(id) > self.work(self.best())
-    }
-
-    /// Whether fork choice refuses its branch.
-    pub(super) fn is_refused(&self, id: Id) -> bool {
-        self.status(id).has(Status::REFUSED)
-    }
-
-    /// The most work of a header that fork choice refuses; zero if there is none.
-    pub(super) fn refused_work(&self) -> u128 {
-        self.refused_work
-    }
-
-    /// Notes that fork choice refuses the branch that `id` is on, with all that grows on it.
-    pub(super) fn refuse_branch(&mut self, id: Id) {
-        let Some(first) = self.branch(id).first().copied() else { return };
-        self.for_subtree(first, Self::set_refused);
-        if self.is_refused(self.best()) {
-            self.find_best();
+    /// Makes `id` the best header if it has more work and nothing is known against it.
+    pub(super) fn consider(&mut self, id: Id) {
+        if !self.is_invalid(id) && self.work(id) > self.work(self.best()) {
+            self.set_best(id);
         }
     }
 
-    /// Makes `id` the best header, whatever was said of its branch.
-    pub(super) fn follow(&mut self, id: Id) {
-        if self.is_refused(id) {
-            let first = self.branch(id).first().copied().unwrap_or(id);
-            self.for_subtree(first, |index, at| index.nodes[at as usize].status.clear(Status::REFUSED));
-            self.recount_refused();
-        }
-        self.set_best(id);
-    }
-
-    fn recount_refused(&mut self) {
-        let refused = (0..self.nodes.len() as Id).filter(|id| self.is_refused(*id) && !self.is_invalid(*id));
-        self.refused_work = refused.map(|id| self.work(id)).max().unwrap_or(0);
-    }
-
-    fn set_refused(&mut self, id: Id) {
-        self.nodes[id as usize].status.set(Status::REFUSED);
-        self.refused_work = self.refused_work.max(self.work(id));
-    }
-
-    /// Looks for the best header among all: at the start, and after one was found invalid or refused, which is rare.
+    /// Looks for the best header among all: at the start, and after one was found invalid, which is rare.
     pub(super) fn find_best(&mut self) {
-        let valid = (0..self.nodes.len() as Id).filter(|id| !self.is_invalid(*id) && !self.is_refused(*id));
+        let valid = (0..self.nodes.len() as Id).filter(|id| !self.is_invalid(*id));
         let best = valid.max_by_key(|id| (self.work(*id), Reverse(*id))).expect("genesis is valid");
         // Of two with equal work, the one that is followed already.
         self.set_best(if self.work(best) > self.work(self.tip()) { best } else { self.tip() });
@@ -484,32 +511,60 @@ impl Index {
             path.push(at);
             at = self.parent(at).expect("both chains start at genesis");
         }
-        let shared = self.height(at) + 1;
-        self.best.truncate(shared as usize);
+        self.best.truncate(self.height(at) as usize + 1);
         self.best.extend(path.into_iter().rev());
-        self.wanted_from = self.wanted_from.min(shared);
     }
 
-    /// Up to `max` blocks of the best header chain without a body, lowest first.
-    pub(super) fn wanted(&mut self, max: usize) -> Vec<Id> {
-        while self.best.get(self.wanted_from as usize).is_some_and(|id| self.has_body(*id)) {
-            self.wanted_from += 1;
+    /// The first `max` blocks without a body on the way from the connected chain up to `id`, lowest first, and the
+    /// last block before them.
+    pub(super) fn missing(&self, id: Id, max: usize) -> (Id, Vec<Id>) {
+        let (mut at, mut beside) = (id, Vec::new());
+        while !self.is_active(at) && !self.is_best(at) {
+            beside.push(at);
+            at = self.parent(at).expect("genesis is connected, so the walk ends there at the latest");
         }
-        let above = self.best.get(self.wanted_from as usize..).unwrap_or_default();
-        above.iter().copied().filter(|id| !self.has_body(*id)).take(max).collect()
-    }
-
-    /// Hashes of the best header chain: the last ten, then ever further apart, genesis last.
-    pub(super) fn locator(&self) -> Vec<BlockHash> {
-        let (mut hashes, mut step, mut height) = (Vec::new(), 1, self.best.len() - 1);
-        while height > 0 {
-            hashes.push(self.hash(self.best[height]));
-            if hashes.len() >= 10 {
-                step *= 2;
+        let fork = self.fork_point(at);
+        let (first, last) = (self.height(fork) as usize + 1, self.height(at) as usize);
+        let on_best = self.best.get(first..=last).unwrap_or_default();
+        let (mut base, mut missing) = (fork, Vec::new());
+        for id in on_best.iter().chain(beside.iter().rev()) {
+            if !self.has_body(*id) {
+                missing.push(*id);
+            } else if missing.is_empty() {
+                base = *id;
             }
-            height = height.saturating_sub(step);
+            if missing.len() == max {
+                break;
+            }
         }
-        hashes.push(self.hash(self.best[0]));
-        hashes
+        (base, missing)
     }
+
+    /// Hashes that show where another chain leaves ours: of the connected chain the last ten, then ever further apart,
+    /// genesis last, and in the same way of what the best header chain has above it. Highest first, so that the first
+    /// one that somebody else has on its chain is the best place to go on from, whichever of the two it follows.
+    pub(super) fn locator(&self) -> Vec<BlockHash> {
+        let above = self.best_fork();
+        let ours = thinned(self.active.len() as u32 - 1, 0).map(|height| self.active[height as usize]);
+        let headers = thinned(self.best.len() as u32 - 1, above + 1).map(|height| self.best[height as usize]);
+        let mut ids: Vec<Id> = ours.chain(headers).collect();
+        ids.sort_by_key(|id| Reverse(self.height(*id)));
+        let genesis = ids.pop();
+        ids.truncate(MAX_LOCATOR - 1);
+        ids.into_iter().chain(genesis).map(|id| self.hash(id)).collect()
+    }
+}
+
+/// Most hashes in a locator of ours: a question has room for 64, and one more may go before them.
+const MAX_LOCATOR: usize = 60;
+
+/// Ten heights down from `top`, then ever further apart, none below `lowest`; the last one is `lowest` itself.
+fn thinned(top: u32, lowest: u32) -> impl Iterator<Item = u32> {
+    let mut next = (top >= lowest).then_some((top, 1u32, 0u32));
+    std::iter::from_fn(move || {
+        let (height, step, count) = next?;
+        let step = if count < 9 { step } else { step.saturating_mul(2) };
+        next = (height > lowest).then(|| (height.saturating_sub(step).max(lowest), step, count + 1));
+        Some(height)
+    })
 }

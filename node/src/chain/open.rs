@@ -24,6 +24,8 @@ use super::{
     headers::{entry, mmr_leaf},
     index::{Entry, Id, Index, Status},
     known::Known,
+    lead::Leads,
+    presync::Presync,
     state::{State, tree_error},
 };
 
@@ -49,6 +51,7 @@ impl ChainCore {
         }
         let tip = settle_tip(&store, params)?;
         let index = load_index(&store, params, &tip)?;
+        let leads = Leads::load(&store, &index)?;
         let stats = Arc::new(ChainStats::default());
         let state = State::new(store.clone(), stats.clone(), options.cache_bytes);
         let row = store.header_row(&tip.hash)?;
@@ -64,13 +67,15 @@ impl ChainCore {
             peaks: HashMap::new(),
             state,
             tip_header,
+            presync: Presync::default(),
             waiting: Waiting::default(),
+            leads,
             events: Vec::new(),
             kept_from: kept_from(&store)?,
             unsynced: 0,
             store,
         };
-        core.settle_best()?;
+        core.index.find_best();
         core.follow_best()?;
         tracing::info!(height = core.tip().height, headers = core.index.len(), "chain_open");
         Ok(core)
@@ -146,9 +151,14 @@ fn roll_back(store: &Store, params: &Params, tip: &TipRow) -> Result<TipRow, Sto
     let mut batch = store.batch();
     for (key, after) in undo.0 {
         let change = Change { key, before: store.leaf(&key)?, after };
-        connect::stage_changes(&mut batch, params, &[change]);
+        connect::stage_changes(&mut batch, params, std::slice::from_ref(&change));
+        connect::stage_history_back(&mut batch, tip.height, std::slice::from_ref(&change));
     }
     connect::stage_pages(&mut batch, &tree);
+    let body = store.body(tip.height, &tip.hash)?;
+    if let Some(block) = body.map(|bytes| parse::<Block>("a block", &bytes)).transpose()? {
+        connect::stage_transactions_back(store, &mut batch, tip.height, &block)?;
+    }
     batch.delete(Table::Heights, tip.height.to_be_bytes());
     batch.delete(Table::Undo, tip.height.to_be_bytes());
     connect::stage_tip(&mut batch, &header, parent);

@@ -30,7 +30,7 @@ use super::{
 pub(super) const OWN_CHECKS: usize = 256;
 /// Own checks waiting: two full blocks. Transactions beyond that are dropped; their senders still have them.
 const OWN_QUEUE: usize = 4_096;
-/// Transactions asked about again after each block, those that the block touched first: some 40 ms.
+/// Transactions asked about again after each block, those that the block touched first and all of them: some 40 ms.
 const RECHECK: usize = 2_048;
 
 /// What is known of a transaction before its signatures and its work are checked.
@@ -117,9 +117,18 @@ impl Chain {
         }
     }
 
-    /// Judges again what stands in the way of a transaction: a name has some twenty places.
+    /// Judges again what stands in the way of a transaction: a name has some twenty places. Only a new tip changes what
+    /// they are worth, so once per tip is enough, and a flood for one name costs nothing more.
     fn recheck_rivals(&mut self, transaction: &Transaction) {
-        let keys = touched_keys([transaction], &self.core.chain_id);
+        let tip = self.core.tip().hash;
+        if self.rivals_rechecked.0 != tip {
+            self.rivals_rechecked = (tip, BTreeSet::new());
+        }
+        let mut keys = touched_keys([transaction], &self.core.chain_id);
+        keys.retain(|key| self.rivals_rechecked.1.insert(*key));
+        if keys.is_empty() {
+            return;
+        }
         let most = self.pool.count_at(&keys);
         let removed = self.recheck(&keys, most);
         let left: Vec<_> = removed.iter().map(|(entry, _)| entry.clone()).collect();
@@ -243,7 +252,10 @@ impl Chain {
             gone.extend(self.pool.leave_branch(|height| core.active_anchor(height).map(|anchor| anchor.hash)));
         }
         removed.extend(gone.into_iter().map(|entry| (entry, Removal::AnchorGone)));
-        removed.extend(self.recheck(&touched.keys, RECHECK));
+        let mut keys = touched.keys.clone();
+        keys.extend(self.pool.ripe_at(next));
+        let most = RECHECK.max(self.pool.count_at(&keys));
+        removed.extend(self.recheck(&keys, most));
         let left: Vec<_> = removed.iter().map(|(entry, _)| entry.clone()).collect();
         if !left.is_empty() {
             self.persist(None, &left);

@@ -7,7 +7,7 @@
 //! on; anything else stops the thread, because after a failed write nothing more may be written.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     ops::ControlFlow,
     sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
@@ -16,7 +16,7 @@ use std::{
 
 use ledger::{
     block::{Block, Header},
-    hash::{BlockHash, TxId},
+    hash::{BlockHash, Key, TxId},
     params::Params,
     rules::transaction::CheckedTransaction,
     transaction::Transaction,
@@ -60,10 +60,10 @@ impl Message {
             Self::Request(Request::Transaction(..) | Request::Shutdown(_), _) | Self::TransactionChecked(_) => false,
             Self::Request(
                 Request::Headers(..)
+                | Request::AnnouncedHeader(..)
                 | Request::Block(..)
                 | Request::Template(..)
-                | Request::Locator(_)
-                | Request::WantedBodies(..)
+                | Request::View(..)
                 | Request::AdoptFork(..),
                 _,
             )
@@ -158,7 +158,9 @@ impl ChainService {
             revision: 0,
             own: VecDeque::new(),
             own_under_way: 0,
+            rivals_rechecked: (BlockHash::ZERO, BTreeSet::new()),
             retry_is_set: false,
+            disk_full_told: false,
         };
         let thread = thread::Builder::new().name("chain".into()).spawn(move || chain.run(messages));
         let thread = thread.map_err(|error| StoreError::Io { message: format!("no thread: {error}") })?;
@@ -197,7 +199,12 @@ pub(super) struct Chain {
     /// Transactions that the node itself puts back into the mempool.
     pub(super) own: VecDeque<Transaction>,
     pub(super) own_under_way: usize,
+    /// Keys whose transactions in the mempool were judged again at this tip, because they stood in another's way. At
+    /// most as many as the mempool has transactions, twice.
+    pub(super) rivals_rechecked: (BlockHash, BTreeSet<Key>),
     retry_is_set: bool,
+    /// Whether the operator knows that the disk is full.
+    disk_full_told: bool,
 }
 
 impl Chain {
@@ -242,6 +249,10 @@ impl Chain {
     fn answer(&mut self, request: Request, permit: Permit) -> ControlFlow<()> {
         match request {
             Request::Headers(headers, reply) => drop(reply.send(self.headers(&headers))),
+            Request::AnnouncedHeader(header, reply) => {
+                let report = self.core.accept_announced(&header, (self.clock)());
+                drop(reply.send(self.checked(report)));
+            }
             Request::Block(block, arrival, reply) => self.block(block, arrival, reply, permit),
             Request::Transaction(transaction, origin, reply) => {
                 self.transaction(*transaction, origin, Waiter::Caller(reply, permit));
@@ -251,8 +262,10 @@ impl Chain {
                 let made = self.core.template(&self.pool, self.revision, &mut self.draft, now, share_commit);
                 drop(reply.send(self.checked(made)));
             }
-            Request::Locator(reply) => drop(reply.send(self.core.locator())),
-            Request::WantedBodies(max, reply) => drop(reply.send(self.core.wanted_bodies(max))),
+            Request::View(claims, window, reply) => {
+                let view = self.core.view(&claims, window);
+                drop(reply.send(self.checked(view)));
+            }
             Request::AdoptFork(hash, reply) => {
                 let adopted = self.core.adopt_fork(&hash);
                 let outcome = |depth| match depth {
@@ -309,8 +322,10 @@ impl Chain {
             return;
         }
         self.retry_is_set = true;
-        Alarm::DiskFull.log();
-        self.send_event(ChainEvent::Alarm(Alarm::DiskFull));
+        if !std::mem::replace(&mut self.disk_full_told, true) {
+            Alarm::DiskFull.log();
+            self.send_event(ChainEvent::Alarm(Alarm::DiskFull));
+        }
         let back = self.back.clone();
         thread::spawn(move || {
             thread::sleep(RETRY);
@@ -327,6 +342,7 @@ impl Chain {
         let followed = self.core.probe_disk().and_then(|()| self.core.follow_best());
         if self.checked(followed).is_ok() {
             set(&self.core.stats.disk_full, 0);
+            self.disk_full_told = false;
         }
     }
 
@@ -338,7 +354,7 @@ impl Chain {
     /// Looks at a block and gives it to a worker.
     fn block(&mut self, block: Arc<Block>, arrival: Arrival, reply: BlockReply, permit: Permit) {
         let hash = block.hash();
-        let admitted = self.core.admit(&block, (self.clock)());
+        let admitted = self.core.admit(&block, (self.clock)(), arrival);
         let anchors = match self.checked(admitted) {
             Ok(Ok(anchors)) => anchors,
             Ok(Err(outcome)) => return drop(reply.send(Ok(BlockReport { hash, outcome }))),

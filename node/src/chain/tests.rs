@@ -2,6 +2,7 @@
 
 mod contention;
 mod core;
+mod fork;
 mod reveal;
 mod service;
 mod world;

@@ -32,21 +32,32 @@ pub struct Tip {
     pub name_count: u64,
     /// Root of the state tree after this block.
     pub state_root: Hash,
-    /// Height of the best header known, at least `height` unless that chain is lighter.
+    /// Height of the heaviest header known, at least `height` unless that chain is lighter. Its body may not exist.
     pub best_header: u32,
-    /// Work of the heaviest header chain that fork choice refuses to follow (protocol §7); zero if there is none.
-    pub refused_work: u128,
-    /// Whether no header chain with more work than this block's is known, but refused ones. Says nothing about peers.
-    pub synced_hint: bool,
+    /// Lowest height of the active chain above genesis from which on every body is stored.
+    pub lowest_body: u32,
 }
 
 /// How a block reached this node. Only live blocks count against a later reorg (protocol §7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrival {
-    /// Announced, within the normal course of things. It counts as live if it is also less than two hours old.
+    /// Announced by a peer, unasked. It is taken only near the tip, and counts as live as below.
+    Announced,
+    /// Made here, or asked for within the normal course of things. It counts as live if it is also less than two hours
+    /// old.
     Live,
     /// Asked for while catching up.
     Sync,
+}
+
+impl Arrival {
+    /// Whether others should be told of the block.
+    pub fn is_news(self) -> bool {
+        match self {
+            Self::Announced | Self::Live => true,
+            Self::Sync => false,
+        }
+    }
 }
 
 /// What became of a run of headers.
@@ -78,6 +89,14 @@ pub enum HeadersOutcome {
     Invalid(Violation),
     /// A header builds on a block that is known to be invalid.
     InvalidParent(BlockHash),
+    /// It was announced, and its chain has too little work, or forks off too deep, to be of interest unasked.
+    FarFromTip,
+    /// All were right, and their chain has too little work to be stored. Nothing of it was.
+    LowWork,
+    /// The same, and where they end was noted: what follows will be judged.
+    Walked,
+    /// The same, and with what was walked before there is enough work by now: asked for again, all will be stored.
+    WalkedEnough,
 }
 
 /// What became of a block.
@@ -114,6 +133,10 @@ pub enum BlockOutcome {
     WrongBody(Violation),
     /// It builds on an invalid block.
     InvalidParent(BlockHash),
+    /// It was announced, and its chain has too little work, or forks off too deep, to be of interest unasked.
+    FarFromTip,
+    /// It is right as far as anybody looked, and its chain has too little work to be stored.
+    LowWork,
 }
 
 /// Where a transaction came from.

@@ -41,10 +41,9 @@ pub struct Rules {
 impl Rules {
     /// For a network.
     pub fn of(params: &Params, company: Company) -> Self {
-        let status_interval_ms = crate::sync::Config::for_interval(params.block_interval, company).status_interval_ms;
         Self {
             silence_s: params.relief_start.into(),
-            doubt_ms: status_interval_ms * crate::sync::WORD_HOLDS_INTERVALS,
+            doubt_ms: crate::sync::Config::of(params, company).told_for_ms(),
             company,
         }
     }
@@ -81,9 +80,10 @@ impl Judge {
             tip_time: tip.time,
             peers: verdict.peers,
             witnesses,
+            missing_body: verdict.missing_body,
             clock_offset_s: verdict.clock_offset_s.unwrap_or(0),
         };
-        if tip.refused_work > tip.total_work {
+        if verdict.is_refusing {
             health.state = State::Suspect;
         } else if verdict.is_synced() {
             let is_young = health.tip_age_s(now.unix_ms / 1_000) <= self.rules.silence_s;

@@ -57,6 +57,8 @@ pub struct Health {
     pub peers: usize,
     /// Netgroups of peers that answer and know no more.
     pub witnesses: usize,
+    /// The lowest block that is needed and that no connected peer keeps.
+    pub missing_body: Option<u32>,
     /// What has to be added to this machine's clock, in seconds.
     pub clock_offset_s: i64,
 }
@@ -82,6 +84,10 @@ impl Health {
         let Self { height, target_height, peers, .. } = *self;
         match self.state {
             State::Fresh | State::Quiet => None,
+            State::Syncing | State::Offline if self.missing_body.is_some() => {
+                let missing = self.missing_body.unwrap_or_default();
+                Some(format!("at height {height}, and no connected peer keeps block {missing}: one is looked for"))
+            }
             State::Syncing if peers == 0 => Some("no peer has told its height yet".to_owned()),
             State::Syncing => Some(format!("at height {height} of {}", target_height.max(height))),
             State::Suspect => {

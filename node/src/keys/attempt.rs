@@ -16,8 +16,8 @@ use super::{GAP_LIMIT, seed::Role, wallet::Wallet};
 
 /// How many attempts are tried.
 pub const NEWEST_ATTEMPTS: u32 = 64;
-/// Commits asked about at once.
-const BATCH: usize = 1_024;
+/// Commits asked about at once: as many as a node answers.
+const BATCH: usize = 512;
 
 /// A commit that a wallet may have made, or could make now.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -184,6 +184,8 @@ impl Session {
             hash: tip.hash(),
             work: tip.total_work(),
             time: self.now,
+            // It keeps none.
+            lowest_body: u32::MAX,
         };
         match self.client.ask(&id, Request::Status(own)).await? {
             Response::Status(status) if status.chain_id == own.chain_id => {

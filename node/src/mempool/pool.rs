@@ -15,7 +15,7 @@ use ledger::{
     transaction::{Body, Transaction, commit_hash},
 };
 
-use super::{Kind, MempoolView, PoolRefusal, PoolTransaction, Purpose, Removal, Verdict, entry::Rank};
+use super::{Kind, MempoolView, PoolRefusal, PoolTransaction, Purpose, Removal, Standing, Verdict, entry::Rank};
 use crate::chain::TxOrigin;
 
 /// How much the pool holds.
@@ -109,6 +109,8 @@ pub struct Mempool {
     /// Every key that some transaction touches, and those transactions.
     by_key: HashMap<Key, Vec<TxId>>,
     by_last_height: BTreeSet<(u32, TxId)>,
+    /// REVEALs that wait for their commits, by the height at which those are ripe.
+    by_ripe_height: BTreeSet<(u32, TxId)>,
     by_rank: BTreeMap<Rank, TxId>,
     by_peer: HashMap<u64, (usize, usize)>,
     bytes: usize,
@@ -126,6 +128,7 @@ impl Mempool {
             entries: HashMap::new(),
             by_key: HashMap::new(),
             by_last_height: BTreeSet::new(),
+            by_ripe_height: BTreeSet::new(),
             by_rank: BTreeMap::new(),
             by_peer: HashMap::new(),
             bytes: 0,
@@ -339,6 +342,9 @@ impl Mempool {
             self.by_key.entry(key).or_default().push(txid);
         }
         self.by_last_height.insert((entry.last_height(self.params), txid));
+        if let Standing::WaitsUntil(height) = entry.standing {
+            self.by_ripe_height.insert((height, txid));
+        }
         self.by_rank.insert(entry.rank(), txid);
         if let TxOrigin::Peer(peer) = entry.origin {
             let (count, bytes) = self.by_peer.entry(peer).or_default();
@@ -362,6 +368,9 @@ impl Mempool {
             }
         }
         self.by_last_height.remove(&(entry.last_height(self.params), *txid));
+        if let Standing::WaitsUntil(height) = entry.standing {
+            self.by_ripe_height.remove(&(height, *txid));
+        }
         self.by_rank.remove(&entry.rank());
         if let TxOrigin::Peer(peer) = entry.origin {
             self.release_share(peer, entry.bytes);
@@ -405,6 +414,13 @@ impl Mempool {
             |entry: &PoolTransaction| hash_at(entry.transaction().anchor().height) != Some(entry.checked.anchor());
         let gone: Vec<TxId> = self.entries.values().filter(|entry| is_gone(entry)).map(|entry| entry.txid()).collect();
         gone.iter().filter_map(|txid| self.remove(txid)).collect()
+    }
+
+    /// Keys of the REVEALs that need no longer wait for a block at `next_height`: nothing else tells of them, since no
+    /// block has to touch a commit for it to become ripe.
+    pub fn ripe_at(&self, next_height: u32) -> BTreeSet<Key> {
+        let ripe = self.by_ripe_height.iter().take_while(|(height, _)| *height <= next_height);
+        ripe.filter_map(|(_, txid)| Some(self.entries.get(txid)?.subject)).collect()
     }
 
     /// Asks `judge` about transactions again, and takes out those that are no longer valid: all that touch one of

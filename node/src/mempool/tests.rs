@@ -353,6 +353,25 @@ fn rechecking_drops_restates_and_stays_within_its_bound() {
     assert_eq!(waiting, 2);
 }
 
+/// No block touches a commit for it to become ripe.
+#[test]
+fn reveals_that_become_ripe_are_told_by_height() {
+    let (mut pool, chain) = (pool(Limits::default()), chain());
+    for (text, height) in [("alice", 7), ("bobby", 8)] {
+        let verdict = Verdict { standing: Standing::WaitsUntil(height), purpose: Purpose::Reveal(place(1, 0)) };
+        let admission = Admission { origin: TxOrigin::Local, now: 0, verdict };
+        pool.insert(reveal(&chain, text, 1), admission).expect("room");
+    }
+    assert!(pool.ripe_at(6).is_empty());
+    assert_eq!(pool.ripe_at(7), BTreeSet::from([name("alice").key()]));
+    assert!(
+        pool.recheck(&pool.ripe_at(7), 1, |entry| Ok(Verdict { standing: Standing::Ready, ..entry.verdict() }))
+            .is_empty()
+    );
+    assert!(pool.ripe_at(7).is_empty());
+    assert_eq!((pool.ripe_at(8).len(), chosen(&pool, WHOLE_BLOCK).len()), (1, 1));
+}
+
 #[test]
 fn an_operator_who_became_the_owner_changes_kind_and_keeps_its_age() {
     let (mut pool, chain) = (pool(Limits::default()), chain());

@@ -157,6 +157,10 @@ impl Metrics {
         self.p2p_clients.set(gauge(stats.clients));
         self.p2p_configured_failing.set(gauge(stats.configured_failing));
         self.p2p_identity_copied.set(gauge(stats.identity_copied));
+        let reachable = |state| self.p2p_reachable.with_label_values(&[state]);
+        reachable("unknown").set(gauge(stats.reachable_unknown));
+        reachable("yes").set(gauge(stats.reachable_yes));
+        reachable("no").set(gauge(stats.reachable_no));
         self.p2p_known_addresses.set(gauge(stats.known_peers));
         self.p2p_banned_peers.set(gauge(stats.banned_peers));
         let connection = |event| self.p2p_connections_total.with_label_values(&[event]);

@@ -6,7 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ledger::{block::HeaderCore, hash::BlockHash, params::Params, transaction::Share};
+use ledger::{
+    block::HeaderCore,
+    hash::{BlockHash, Hash},
+    params::Params,
+    transaction::Share,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
@@ -133,10 +138,10 @@ impl Foreman {
         if self.is_posted(&tip.hash, crew, duty) {
             return;
         }
-        let Some(template) = self.template().await else { return self.rest() };
-        let Some(parent) = self.parent_of(&template.header.core) else { return self.rest() };
         let order = self.orders.next().map(|open| (open.order, open.meter.clone()));
-        // Between asking for the template and now nothing else ran here: the order in front is still the same.
+        let share_commit = order.as_ref().map_or(NO_SHARE, |(order, _)| order.share_commit);
+        let Some(template) = self.template(share_commit).await else { return self.rest() };
+        let Some(parent) = self.parent_of(&template.header.core) else { return self.rest() };
         let job = Arc::new(Job { template, parent, order, crew, duty, share_is_found: false.into() });
         self.posted = Some((job.clone(), Instant::now()));
         self.shop.board.post(Some(job));
@@ -159,8 +164,8 @@ impl Foreman {
         }
     }
 
-    async fn template(&self) -> Option<crate::chain::Template> {
-        match self.chain.template(self.orders.share_commit()).await {
+    async fn template(&self, share_commit: Hash) -> Option<crate::chain::Template> {
+        match self.chain.template(share_commit).await {
             Ok(template) => Some(template),
             Err(error) => {
                 debug!(%error, "no block template");

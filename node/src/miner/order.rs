@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ledger::{hash::Hash, transaction::Share};
 use tokio::sync::oneshot;
 
-use super::{NO_SHARE, job::Meter};
+use super::job::Meter;
 
 /// A share wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,12 +54,7 @@ impl OrderBook {
     /// The cheapest order, and of equals the oldest: a change that takes seconds does not wait behind a registration
     /// that takes an hour.
     pub(super) fn next(&self) -> Option<&OpenOrder> {
-        self.open.iter().min_by_key(|open| open.order.required_work)
-    }
-
-    /// What the next template shall commit to.
-    pub(super) fn share_commit(&self) -> Hash {
-        self.next().map_or(NO_SHARE, |open| open.order.share_commit)
+        self.open.iter().filter(|open| !open.found.is_closed()).min_by_key(|open| open.order.required_work)
     }
 
     /// Hands a share to whoever ordered it. An order for more work commits to the same; it is another order.
@@ -86,7 +81,8 @@ mod tests {
     #[test]
     fn the_cheapest_is_next_and_of_equals_the_oldest() {
         let mut book = OrderBook::default();
-        assert_eq!(book.share_commit(), NO_SHARE);
+        let next = |book: &OrderBook| book.next().map(|open| open.order.share_commit);
+        assert_eq!(next(&book), None);
         let waiters: Vec<_> = [order(1, 50), order(2, 9), order(3, 9)]
             .map(|order| {
                 let (found, wait) = oneshot::channel();
@@ -94,10 +90,11 @@ mod tests {
                 wait
             })
             .into();
-        assert_eq!(book.share_commit(), Hash([2; 32]));
+        assert_eq!(next(&book), Some(Hash([2; 32])));
         book.fill(&order(2, 9), share());
-        assert_eq!(book.share_commit(), Hash([3; 32]));
+        assert_eq!(next(&book), Some(Hash([3; 32])));
         drop(waiters);
+        assert_eq!(next(&book), None, "nobody waits any more");
         book.drop_cancelled();
         assert_eq!(book.len(), 0);
     }

@@ -1,13 +1,13 @@
 //! The runner: takes each operation's next step whenever the chain moved, and keeps the promises of the module.
 
 mod active;
+mod cheapest;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ledger::{hash::BlockHash, params::Params, transaction::Transaction};
-use parking_lot::Mutex;
+use ledger::{params::Params, transaction::Transaction};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -25,12 +25,13 @@ use super::{
     step::{Next, Rules, Step, step},
 };
 use crate::{
-    chain::{ChainHandle, ChainView, TxOrigin, TxRejection},
+    chain::{ChainHandle, TxOrigin, TxRejection},
     mempool::PoolRefusal,
     miner::{MinerHandle, WorkOrder},
     store::{Kv, StoreError},
 };
 use active::{Active, Worked, unix_ms, unix_now};
+use cheapest::Cheapest;
 
 /// Shares found and not yet taken: each active operation has one search at most.
 const WORKED: usize = MAX_ACTIVE;
@@ -469,23 +470,6 @@ impl Runner {
                 warn!(operation = %id, %error, "an old operation could not be deleted");
             }
         }
-    }
-}
-
-/// The cheapest anchor, kept for as long as the tip stays: it is the same for every operation.
-#[derive(Default)]
-struct Cheapest(Mutex<Option<(BlockHash, AnchorBlock)>>);
-
-impl Cheapest {
-    fn at(&self, view: &ChainView<'_>, params: &Params) -> Result<AnchorBlock, StoreError> {
-        let tip = view.tip()?.hash;
-        let mut kept = self.0.lock();
-        if let Some((_, anchor)) = kept.filter(|(of, _)| *of == tip) {
-            return Ok(anchor);
-        }
-        let anchor = sight::cheapest_anchor(view, params)?;
-        *kept = Some((tip, anchor));
-        Ok(anchor)
     }
 }
 

@@ -165,6 +165,11 @@ impl AddressBook {
         let anchors: BTreeSet<_> = outbound.into_iter().take(ANCHORS).collect();
         self.entries.iter_mut().for_each(|(peer, entry)| entry.is_anchor = anchors.contains(peer));
     }
+
+    /// Whether a peer is an anchor.
+    pub fn is_anchor(&self, peer: &PeerId) -> bool {
+        self.entries.get(peer).is_some_and(|entry| entry.is_anchor)
+    }
 }
 
 /// What comes out.

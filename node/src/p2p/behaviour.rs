@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use ledger::params::{Network, Params};
 use libp2p::{
-    StreamProtocol, Swarm, SwarmBuilder, allow_block_list, connection_limits, gossipsub, identify,
+    StreamProtocol, Swarm, SwarmBuilder, allow_block_list, autonat, connection_limits, gossipsub, identify,
     identity::Keypair,
     kad, mdns, memory_connection_limits, noise, ping, request_response,
     swarm::{self, NetworkBehaviour, behaviour::toggle::Toggle},
-    tcp, yamux,
+    tcp, upnp, yamux,
 };
 
-use super::{Config, P2pError, gossip, transport};
+use super::{Config, P2pError, dial_back::DialBack, gossip, transport};
 
 /// One question and its whole answer: 2 MiB at 512 kbit/s.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(35);
@@ -34,10 +34,13 @@ pub struct Behaviour {
     pub limits: connection_limits::Behaviour,
     pub memory: memory_connection_limits::Behaviour,
     pub blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    pub dial_back: Toggle<DialBack>,
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
     pub kad: kad::Behaviour<kad::store::MemoryStore>,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
+    pub autonat: Toggle<autonat::v2::client::Behaviour>,
+    pub upnp: Toggle<upnp::tokio::Behaviour>,
     pub gossip: gossipsub::Behaviour,
     pub requests: request_response::Behaviour<transport::Codec>,
 }
@@ -95,17 +98,27 @@ pub fn build<B: NetworkBehaviour>(keypair: Keypair, behaviour: B, idle: Duration
 fn behaviour(keypair: &Keypair, params: &Params, config: &Config) -> Result<Behaviour, P2pError> {
     let peer = keypair.public().to_peer_id();
     let topics = gossip::Topics::of(&params.chain_id());
+    // One machine or one LAN has nothing to find out, and nobody outside to ask.
+    let is_public = params.network != Network::Local;
+    let autonat = (config.autonat && is_public).then(autonat_client);
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(connection_limits(config)),
         memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_limit_mib << 20),
         blocked: allow_block_list::Behaviour::default(),
+        dial_back: autonat.as_ref().map(|_| DialBack::default()).into(),
         identify: identify::Behaviour::new(identify_config(keypair, params)),
         ping: ping::Behaviour::default(),
         kad: kad_behaviour(keypair, params),
         mdns: mdns_behaviour(params, config, peer)?,
+        autonat: autonat.into(),
+        upnp: (config.upnp && is_public).then(upnp::tokio::Behaviour::default).into(),
         gossip: gossip::behaviour(&topics),
         requests: requests(params, request_response::ProtocolSupport::Full),
     })
+}
+
+fn autonat_client() -> autonat::v2::client::Behaviour {
+    autonat::v2::client::Behaviour::default()
 }
 
 fn connection_limits(config: &Config) -> connection_limits::ConnectionLimits {

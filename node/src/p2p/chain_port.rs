@@ -5,29 +5,27 @@ use std::sync::Arc;
 
 use ledger::{
     block::{Block, Header},
-    rules::Fault,
+    hash::BlockHash,
+    rules::{Fault, Violation},
     transaction::Transaction,
 };
 
 use crate::{
     chain::{Arrival, ChainError, ChainHandle, TxOrigin, TxRejection},
-    sync::{Judged, Offence, Point, Relay, View, WINDOW},
+    sync::{Judged, Offence, Relay, View, WINDOW},
 };
 
 /// The chain as [`crate::sync`] wants to see it; `None` once the chain has stopped.
-pub async fn view(chain: &ChainHandle) -> Option<View> {
-    let wanted = chain.wanted_bodies(WINDOW).await.ok()?;
-    let locator = chain.locator().await.ok()?;
-    let tip = chain.tip();
-    let refused_work = tip.refused_work;
-    let tip = Point { height: tip.height, hash: tip.hash, work: tip.total_work };
-    let best_header = locator.first().and_then(|hash| chain.reader().header(hash).ok().flatten());
-    let best_header = best_header.map_or(tip, |placed| Point {
-        height: placed.header.core.height,
-        hash: placed.hash,
-        work: placed.total_work,
-    });
-    Some(View { tip, best_header, refused_work, locator, wanted })
+pub async fn view(chain: &ChainHandle, claims: Vec<BlockHash>) -> Option<View> {
+    chain.view(claims, WINDOW).await.ok()
+}
+
+/// Lets the chain judge a header that a peer announced.
+pub async fn judge_announced_header(chain: &ChainHandle, header: Header) -> Judged {
+    match chain.submit_announced_header(header).await {
+        Ok(report) => Judged::from(&report),
+        Err(ChainError::Stopped | ChainError::Store(_)) => Judged::Unjudged,
+    }
 }
 
 /// Lets the chain judge headers.
@@ -56,6 +54,8 @@ pub async fn judge_transaction(chain: &ChainHandle, tx: Transaction, peer: u64) 
 
 fn relay_of_rejection(rejection: &TxRejection) -> (Relay, Option<Offence>) {
     match rejection {
+        // At the height of activation, whoever is a block ahead of us is right.
+        TxRejection::Violation(Violation::TypeNotActive { .. }) => (Relay::Ignore, None),
         TxRejection::Violation(violation) => match violation.fault() {
             Fault::Relayer => (Relay::Reject, Some(Offence::InvalidData)),
             Fault::Sender | Fault::Nobody => (Relay::Ignore, None),

@@ -23,6 +23,11 @@ pub struct Config {
     pub max_peers: u32,
     /// Connections that this node opens by itself.
     pub outbound: u32,
+    /// Whether to find out, with the help of peers, if others can reach this node, and to help them with the same. Never
+    /// on the `local` network.
+    pub autonat: bool,
+    /// Whether to ask the router to forward the port. Never on the `local` network.
+    pub upnp: bool,
     /// Whether to find peers on the local network by multicast. Default: on the `local` network only.
     pub mdns: Option<bool>,
     /// Resident memory in MiB above which no new connection is accepted.
@@ -37,6 +42,8 @@ impl Default for Config {
             external: Vec::new(),
             max_peers: 64,
             outbound: 10,
+            autonat: true,
+            upnp: false,
             mdns: None,
             memory_limit_mib: 2_048,
         }

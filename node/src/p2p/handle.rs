@@ -13,6 +13,7 @@ use crate::sync::{Direction, Verdict};
 
 use super::{
     configured::ConfiguredPeer,
+    reachability::Reachable,
     stats::{Stats, StatsSnapshot},
 };
 
@@ -45,6 +46,8 @@ pub struct Surroundings {
     pub configured: Vec<ConfiguredPeer>,
     /// Where another node with this node's identity was seen, if it was.
     pub identity_copy: Option<Multiaddr>,
+    /// Whether others can reach this node.
+    pub reachable: Reachable,
 }
 
 /// What the network task is asked to do.

@@ -56,6 +56,8 @@ pub struct Status {
     pub work: u128,
     /// The sender's clock, Unix seconds.
     pub time: u64,
+    /// The lowest height from which on the sender keeps every body (protocol §9).
+    pub lowest_body: u32,
 }
 
 /// A question.
@@ -154,11 +156,12 @@ impl Request {
 impl Encode for Status {
     fn encode(&self, w: &mut Writer) {
         w.raw(self.chain_id.as_ref()).u32(self.height).raw(self.hash.as_ref()).u128(self.work).u64(self.time);
+        w.u32(self.lowest_body);
     }
 }
 
 impl Decode for Status {
-    const MAX_BYTES: usize = 92;
+    const MAX_BYTES: usize = 96;
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
@@ -167,6 +170,7 @@ impl Decode for Status {
             hash: r.hash("hash")?,
             work: r.u128("work")?,
             time: r.u64("time")?,
+            lowest_body: r.u32("lowest_body")?,
         })
     }
 }
@@ -378,7 +382,14 @@ mod tests {
     use super::*;
 
     fn requests() -> Vec<Request> {
-        let status = Status { chain_id: Hash([1; 32]), height: 7, hash: BlockHash([2; 32]), work: 1 << 90, time: 9 };
+        let status = Status {
+            chain_id: Hash([1; 32]),
+            height: 7,
+            hash: BlockHash([2; 32]),
+            work: 1 << 90,
+            time: 9,
+            lowest_body: 3,
+        };
         vec![
             Request::Status(status),
             Request::Headers { locator: vec![BlockHash([3; 32]); MAX_LOCATOR], max: 2_000 },

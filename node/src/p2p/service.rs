@@ -51,6 +51,7 @@ use super::{
     message::{Request, Status},
     netgroup::Netgroup,
     places::BlockBringers,
+    reachability::Reachability,
     standing::Standing,
     stats::{Stats, count},
 };
@@ -199,6 +200,7 @@ pub(super) struct Service {
     bringers: BlockBringers<PeerId>,
     listeners: Listeners,
     clones: CloneWatch,
+    reachability: Reachability,
     /// At most as many as [`crate::sync`] and `dialing` have open questions.
     asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
     bans: Bans,
@@ -216,7 +218,7 @@ impl Service {
         verdict: watch::Sender<Verdict>,
         stats: Arc<Stats>,
     ) -> Result<Self, P2pError> {
-        let sync_config = sync::Config::for_interval(deps.params.block_interval, deps.company);
+        let sync_config = sync::Config::of(deps.params, deps.company);
         let mut rng = seeded()?;
         Ok(Self {
             dialing: Dialing::new(&config, &deps.data_dir, rng.random()),
@@ -238,6 +240,7 @@ impl Service {
             bringers: BlockBringers::default(),
             listeners: Listeners::default(),
             clones: CloneWatch::default(),
+            reachability: Reachability::default(),
             asked: HashMap::new(),
             bans: Bans::default(),
             jobs: JoinSet::new(),
@@ -273,15 +276,15 @@ impl Service {
         let now = self.now();
         let outputs = self.sync.handle(now, &mut self.rng, input);
         outputs.into_iter().for_each(|output| self.carry_out(output));
-        let verdict = Verdict { witnesses: self.witnesses(now), ..self.sync.verdict() };
+        let verdict = Verdict { witnesses: self.witnesses(), ..self.sync.verdict() };
         self.verdict.send_if_modified(|old| std::mem::replace(old, verdict) != verdict);
     }
 
     /// Networks of the peers that agree with our chain. One at home, or one that the operator has named, is worth as much
     /// as two others.
-    fn witnesses(&self, now: Millis) -> usize {
+    fn witnesses(&self) -> usize {
         let mut groups = BTreeSet::new();
-        for peer in self.sync.agreeing(now) {
+        for peer in self.sync.agreeing() {
             let Some(entry) = self.connected.get(peer) else { continue };
             let group = Netgroup::of(&entry.address);
             if group.is_exempt() || self.dialing.configured.names(peer) {
@@ -307,8 +310,9 @@ impl Service {
             }
             Output::SubmitHeaders { source, headers } => self.submit_headers(source, headers, None),
             Output::SubmitBlock { source, block } => self.submit_block(source, block),
-            Output::RefreshView => self.refresh_view(),
+            Output::RefreshView { claims } => self.refresh_view(claims),
             Output::Disconnect { peer } => self.let_go(peer, DialFailure::Silent),
+            Output::Replace { peer } => self.replace(peer),
             Output::Ban { peer, for_ms, offence } => self.ban(peer, for_ms, offence.code()),
             Output::ClockAlarm(offset) => match offset {
                 Some(offset_s) => tracing::warn!(offset_s, "our clock differs from that of most peers"),
@@ -354,6 +358,7 @@ impl Service {
             hash: tip.hash,
             work: tip.total_work,
             time: unix_now(),
+            lowest_body: tip.lowest_body,
         }
     }
 
@@ -361,6 +366,14 @@ impl Service {
         count(&self.stats.offences_total);
         tracing::debug!(%peer, offence = offence.code(), "a peer did wrong");
         self.feed(Input::Misbehaved { peer, offence });
+    }
+
+    /// Gives the place of an outbound peer to another, unless it is one that is kept whatever it lacks.
+    fn replace(&mut self, peer: PeerId) {
+        if !self.dialing.book.is_anchor(&peer) && !self.dialing.configured.names(&peer) {
+            // An error means that it is not connected, which is what we want.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
     }
 
     fn ban(&mut self, peer: PeerId, for_ms: u64, why: &'static str) {

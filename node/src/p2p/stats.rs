@@ -32,6 +32,12 @@ counters! {
     configured_failing,
     /// Whether another node with this node's identity was noticed: 0 or 1.
     identity_copied,
+    /// Whether it is not known if others can reach this node: 0 or 1.
+    reachable_unknown,
+    /// Whether others can reach this node: 0 or 1.
+    reachable_yes,
+    /// Whether others cannot reach this node: 0 or 1.
+    reachable_no,
     /// Peers in the address book now.
     known_peers,
     /// Peers banned now.

@@ -1,14 +1,22 @@
-//! Bodies: a sliding window over the best header chain, filled from several peers at once (protocol §9).
+//! Bodies: along every branch that is heavier than the tip, from those who claim it, several at once (protocol §7, §9).
 //!
-//! Guarantees: at most [`PER_PEER`] blocks in flight per peer and [`IN_FLIGHT`] in all; a block is asked of one peer at
-//! a time; a block that a peer failed to give is asked of another first; a late answer is still used.
+//! Guarantees: at most [`PER_PEER`] blocks in flight per peer and [`IN_FLIGHT`] in all; a block is asked of one peer at a
+//! time, but for the lowest of a branch, which is asked of another as well when the first one takes long; a block that
+//! a peer failed to give is asked of others first; a late answer is still used.
+//!
+//! A branch whose lowest missing block was asked of everybody who claims it, and given by nobody, is *withheld*: nothing
+//! of it is asked for until somebody else claims it, a body of it arrives, or ten minutes have passed. So it takes no
+//! room from other branches, and is not downloaded again and again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ledger::{block::Block, hash::BlockHash};
 use rand::{Rng, RngCore};
 
-use super::{Millis, Offence, Output, Peer, PeerKey, Source, Sync, peers::HeaderTalk};
+use super::{Millis, Offence, Output, Peer, PeerKey, Sight, Source, Sync, WantedBranch};
 
 /// Heights above the tip that are fetched ahead of being applied.
 pub const WINDOW: usize = 1_024;
@@ -18,8 +26,6 @@ pub const PER_PEER: usize = 16;
 const PER_QUESTION: usize = 8;
 /// Blocks asked for or waiting to be judged: at 256 KiB each this is 64 MiB in the worst case.
 const IN_FLIGHT: usize = 256;
-/// Peers that are remembered to have failed with one block; then everybody may try again.
-const MAX_FAILED: usize = 8;
 
 /// First and last patience with a question. It doubles for all when somebody exceeds it, so that a slow line on our
 /// side does not throw out every peer, and shrinks again with each good answer.
@@ -28,20 +34,59 @@ const PATIENCE_MAX_MS: u64 = 64_000;
 /// Stalls in a row after which a peer is dropped.
 const MAX_STALLS: u32 = 3;
 
-#[derive(Debug)]
-enum State {
-    Free,
-    /// Asked for, in this batch.
-    Asked(u64),
-    /// Here, not judged yet.
-    InHand,
-}
+/// The lowest block of a branch is asked of one more peer after each such time, so that those who keep silent cost
+/// seconds and not their whole patience, one after the other.
+const SECOND_ASK_MS: u64 = 2_000;
+/// Peers asked for one block at the same time.
+const MAX_ASKED: usize = 16;
+/// Questions to one peer for one block that come to nothing before it counts as having refused: an answer may get lost.
+const TRIES: u32 = 3;
+/// A withheld branch is asked for again after this.
+const WITHHELD_MS: u64 = 600_000;
+/// A branch whose lowest block arrived longer ago than this is none whose bodies come.
+const COMING_MS: u64 = 60_000;
 
 #[derive(Debug)]
 struct Slot<P> {
     height: u32,
-    state: State,
-    failed: Vec<P>,
+    /// Branches that it is missing on, as indices.
+    branches: Vec<usize>,
+    /// Questions that it is part of, and that are not answered.
+    asked: Vec<u64>,
+    asked_at: Millis,
+    /// Here, not judged yet.
+    in_hand: bool,
+    /// How often each peer was asked in vain.
+    failed: BTreeMap<P, u32>,
+    /// Since when everybody who claims it was asked in vain.
+    refused_since: Option<Millis>,
+}
+
+impl<P: PeerKey> Slot<P> {
+    fn new(height: u32) -> Self {
+        Self {
+            height,
+            branches: Vec::new(),
+            asked: Vec::new(),
+            asked_at: Millis(0),
+            in_hand: false,
+            failed: BTreeMap::new(),
+            refused_since: None,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        !self.in_hand && self.asked.is_empty()
+    }
+
+    fn failures_of(&self, peer: &P) -> u32 {
+        self.failed.get(peer).copied().unwrap_or(0)
+    }
+
+    fn forgive(&mut self) {
+        self.failed.clear();
+        self.refused_since = None;
+    }
 }
 
 #[derive(Debug)]
@@ -51,57 +96,119 @@ struct Batch<P> {
     hashes: Vec<BlockHash>,
 }
 
+/// One branch.
+#[derive(Debug, Default)]
+struct Lane {
+    end_height: u32,
+    base: BlockHash,
+    /// What is missing, lowest first.
+    order: Vec<BlockHash>,
+}
+
 /// Which bodies are missing, and who was asked for them.
 #[derive(Debug)]
 pub struct Bodies<P> {
     slots: BTreeMap<BlockHash, Slot<P>>,
-    /// The slots' hashes, lowest height first.
-    order: Vec<BlockHash>,
+    lanes: Vec<Lane>,
     batches: BTreeMap<u64, Batch<P>>,
     next_batch: u64,
     patience_ms: u64,
+    /// Blocks that arrived when they were missing on a branch, for as long as that is news.
+    arrivals: BTreeMap<BlockHash, Arrival>,
+}
+
+/// A block that arrived.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    at: Millis,
+    /// Where the branch ended that it was fetched for.
+    end_height: u32,
 }
 
 impl<P> Default for Bodies<P> {
     fn default() -> Self {
         Self {
             slots: BTreeMap::new(),
-            order: Vec::new(),
+            lanes: Vec::new(),
             batches: BTreeMap::new(),
             next_batch: 0,
             patience_ms: PATIENCE_MIN_MS,
+            arrivals: BTreeMap::new(),
         }
+    }
+}
+
+/// A peer that claims a branch.
+#[derive(Clone, Copy, Debug)]
+struct Claimant<P> {
+    peer: P,
+    /// Up to this height.
+    up_to: u32,
+    /// From this height on.
+    from: u32,
+}
+
+impl<P: PeerKey> Claimant<P> {
+    fn has(&self, height: u32) -> bool {
+        (self.from..=self.up_to).contains(&height)
     }
 }
 
 impl<P: PeerKey> Bodies<P> {
     /// Takes over what the chain misses; what is in flight for it stays in flight.
-    pub fn set_wanted(&mut self, wanted: &[(u32, BlockHash)]) {
+    pub fn set_wanted(&mut self, branches: &[WantedBranch]) {
         let mut old = std::mem::take(&mut self.slots);
-        self.order.clear();
-        for (height, hash) in wanted.iter().take(WINDOW) {
-            let fresh = || Slot { height: *height, state: State::Free, failed: Vec::new() };
-            self.slots.insert(*hash, old.remove(hash).unwrap_or_else(fresh));
-            self.order.push(*hash);
+        for (index, branch) in branches.iter().enumerate() {
+            for (height, hash) in &branch.missing {
+                let mut kept = || old.remove(hash).map(|slot| Slot { branches: Vec::new(), ..slot });
+                let slot = self.slots.entry(*hash).or_insert_with(|| kept().unwrap_or_else(|| Slot::new(*height)));
+                slot.branches.push(index);
+            }
         }
+        let order = |branch: &WantedBranch| branch.missing.iter().map(|(_, hash)| *hash).collect();
+        let lane =
+            |branch: &WantedBranch| Lane { end_height: branch.end.height, base: branch.base, order: order(branch) };
+        self.lanes = branches.iter().map(lane).collect();
     }
 
     /// The block was judged for good.
     pub fn done(&mut self, hash: BlockHash) {
-        if self.slots.remove(&hash).is_some() {
-            self.order.retain(|other| *other != hash);
+        if let Some(slot) = self.slots.remove(&hash) {
+            for lane in slot.branches {
+                self.lanes[lane].order.retain(|other| *other != hash);
+            }
         }
+    }
+
+    /// The block was judged, and is good: whoever was asked in vain for others of its branches may be asked again.
+    pub fn arrived(&mut self, now: Millis, hash: BlockHash) {
+        let Some(lanes) = self.slots.get(&hash).map(|slot| slot.branches.clone()) else { return };
+        for lane in &lanes {
+            for other in &self.lanes[*lane].order {
+                self.slots.get_mut(other).into_iter().for_each(Slot::forgive);
+            }
+        }
+        self.done(hash);
+        self.arrivals.retain(|_, arrival| now.since(arrival.at) <= COMING_MS);
+        let end_height = lanes.iter().map(|lane| self.lanes[*lane].end_height).max().unwrap_or(0);
+        self.arrivals.insert(hash, Arrival { at: now, end_height });
+    }
+
+    /// The heights at which those branches end whose bodies come: whose last block before the gap was fetched for them,
+    /// lately. Headers that were announced on top of it since then say nothing.
+    pub fn coming(&self, now: Millis) -> impl Iterator<Item = u32> {
+        let fresh = move |arrival: &&Arrival| now.since(arrival.at) <= COMING_MS;
+        let end = move |lane: &Lane| self.arrivals.get(&lane.base).filter(fresh).map(|arrival| arrival.end_height);
+        self.lanes.iter().filter_map(move |lane| Some(end(lane)?.min(lane.end_height)))
     }
 
     /// The block has to come again, rather not from `failed`.
     pub fn release(&mut self, hash: BlockHash, failed: Option<P>) {
         let Some(slot) = self.slots.get_mut(&hash) else { return };
-        slot.state = State::Free;
-        let Some(peer) = failed else { return };
-        if slot.failed.len() == MAX_FAILED {
-            slot.failed.clear();
+        slot.in_hand = false;
+        if let Some(peer) = failed {
+            *slot.failed.entry(peer).or_default() += 1;
         }
-        slot.failed.push(peer);
     }
 
     /// A question came to nothing.
@@ -110,33 +217,37 @@ impl<P: PeerKey> Bodies<P> {
         hashes.into_iter().for_each(|hash| self.release_asked(batch, hash, Some(peer)));
     }
 
-    /// A peer has gone.
+    /// A peer has gone. When it comes back it is another claimant.
     pub fn forget_peer(&mut self, peer: &P) {
         let gone: Vec<_> = self.batches.iter().filter(|(_, b)| b.peer == *peer).map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|batch| self.batch_failed(batch));
+        for slot in self.slots.values_mut() {
+            slot.failed.remove(peer);
+        }
     }
 
     fn release_asked(&mut self, batch: u64, hash: BlockHash, failed: Option<P>) {
-        let asked_here = |slot: &Slot<P>| matches!(slot.state, State::Asked(b) if b == batch);
-        if self.slots.get(&hash).is_some_and(asked_here) {
-            self.release(hash, failed);
+        let Some(slot) = self.slots.get_mut(&hash).filter(|slot| slot.asked.contains(&batch)) else { return };
+        slot.asked.retain(|other| *other != batch);
+        if let Some(peer) = failed {
+            *slot.failed.entry(peer).or_default() += 1;
         }
     }
 
     /// Takes a body in hand if it is wanted and not in hand already.
     fn take_in_hand(&mut self, hash: &BlockHash) -> bool {
         match self.slots.get_mut(hash) {
-            Some(slot) if !matches!(slot.state, State::InHand) => {
-                slot.state = State::InHand;
+            Some(slot) if !slot.in_hand => {
+                slot.in_hand = true;
                 true
             }
             Some(_) | None => false,
         }
     }
 
-    /// Blocks that nobody was asked for yet.
+    /// Blocks that nobody is asked for.
     pub fn free(&self) -> usize {
-        self.slots.values().filter(|slot| matches!(slot.state, State::Free)).count()
+        self.slots.values().filter(|slot| slot.is_free()).count()
     }
 
     /// How many blocks each peer was asked for and has not given.
@@ -148,15 +259,55 @@ impl<P: PeerKey> Bodies<P> {
         asked
     }
 
-    /// The lowest free blocks that `peer` can be asked for.
-    fn free_for(&self, peer: &P, up_to: u32, max: usize, everybody_failed: impl Fn(&[P]) -> bool) -> Vec<BlockHash> {
+    /// The lowest block of a branch that is not here.
+    fn next_of(&self, lane: usize) -> Option<(&BlockHash, &Slot<P>)> {
+        let mut slots = self.lanes.get(lane)?.order.iter().filter_map(|hash| Some((hash, self.slots.get(hash)?)));
+        slots.find(|(_, slot)| !slot.in_hand)
+    }
+
+    /// Whether everybody of `claimants` who could have a block was asked for it, and nobody gave it.
+    fn is_refused(slot: &Slot<P>, claimants: &[Claimant<P>]) -> bool {
+        let gave_nothing = |claimant: &Claimant<P>| slot.failures_of(&claimant.peer) >= TRIES;
+        slot.is_free() && claimants.iter().filter(|claimant| claimant.has(slot.height)).all(gave_nothing)
+    }
+
+    /// The lowest blocks of a branch that one of its claimants is to be asked for.
+    fn next_for(
+        &self,
+        now: Millis,
+        lane: usize,
+        asked: Claimant<P>,
+        claimants: &[Claimant<P>],
+        max: usize,
+    ) -> Vec<BlockHash> {
+        let next = self.next_of(lane).map(|(hash, _)| *hash);
+        let is_withheld = self.next_of(lane).is_some_and(|(_, slot)| Self::is_refused(slot, claimants));
+        if is_withheld {
+            return Vec::new();
+        }
         let fits = |hash: &&BlockHash| {
             self.slots.get(*hash).is_some_and(|slot| {
-                let may_try = !slot.failed.contains(peer) || everybody_failed(&slot.failed);
-                matches!(slot.state, State::Free) && slot.height <= up_to && may_try
+                let is_free = slot.is_free() || Some(**hash) == next && self.may_ask_another(now, slot, &asked.peer);
+                is_free && asked.has(slot.height) && self.is_its_turn(slot, &asked.peer, claimants)
             })
         };
-        self.order.iter().filter(fits).take(max).copied().collect()
+        self.lanes[lane].order.iter().filter(fits).take(max).copied().collect()
+    }
+
+    fn may_ask_another(&self, now: Millis, slot: &Slot<P>, peer: &P) -> bool {
+        let asks_it = |batch: &u64| self.batches.get(batch).is_some_and(|batch| batch.peer == *peer);
+        let waits_long = now.since(slot.asked_at) >= SECOND_ASK_MS;
+        !slot.in_hand && waits_long && slot.asked.len() < MAX_ASKED && !slot.asked.iter().any(asks_it)
+    }
+
+    /// Whether nobody else who claims the block has failed with it less often.
+    fn is_its_turn(&self, slot: &Slot<P>, peer: &P, claimants: &[Claimant<P>]) -> bool {
+        let failures = slot.failures_of(peer);
+        let is_asked = |other: &P| {
+            slot.asked.iter().any(|batch| self.batches.get(batch).is_some_and(|batch| batch.peer == *other))
+        };
+        let mut others = claimants.iter().filter(|other| other.has(slot.height) && !is_asked(&other.peer));
+        failures == 0 || failures < TRIES && others.all(|other| slot.failures_of(&other.peer) >= failures)
     }
 
     fn open_batch(&mut self, now: Millis, peer: P, hashes: &[BlockHash]) -> u64 {
@@ -164,7 +315,8 @@ impl<P: PeerKey> Bodies<P> {
         self.next_batch += 1;
         for hash in hashes {
             if let Some(slot) = self.slots.get_mut(hash) {
-                slot.state = State::Asked(batch);
+                slot.asked.push(batch);
+                slot.asked_at = now;
             }
         }
         let deadline = now.after(self.patience_ms);
@@ -176,17 +328,18 @@ impl<P: PeerKey> Bodies<P> {
 impl<P: PeerKey> Sync<P> {
     /// Spreads the missing bodies over the peers that claim to have them.
     pub(super) fn ask_for_bodies(&mut self, now: Millis, rng: &mut dyn RngCore, out: &mut Vec<Output<P>>) {
-        let free = self.bodies.free();
-        let mut room = IN_FLIGHT.saturating_sub(self.bodies.order.len() - free);
+        let busy = self.bodies.slots.values().filter(|slot| !slot.is_free()).count();
+        let (free, mut room) = (self.bodies.slots.len() - busy, IN_FLIGHT.saturating_sub(busy));
         let share = self.share_per_question();
         // When judging is what takes time, room comes block by block. Asking for each alone would be many small
         // questions, which a peer may refuse as too many at once.
-        if free == 0 || room < share.min(free) {
+        if self.bodies.slots.is_empty() || room < share.min(free) {
             return;
         }
+        let claimants: Vec<_> = (0..self.bodies.lanes.len()).map(|lane| self.claimants(lane)).collect();
         for (peer, mut asked) in self.body_peers(now, rng) {
             while room > 0 && asked < PER_PEER {
-                let hashes = self.next_bodies(peer, (PER_PEER - asked).min(share).min(room));
+                let hashes = self.next_bodies(now, peer, &claimants, (PER_PEER - asked).min(share).min(room));
                 if hashes.is_empty() {
                     break;
                 }
@@ -198,20 +351,67 @@ impl<P: PeerKey> Sync<P> {
         }
     }
 
-    fn next_bodies(&self, peer: P, max: usize) -> Vec<BlockHash> {
-        let up_to = self.peers.get(&peer).map_or(0, Peer::claimed_height);
-        let all_failed = |failed: &[P]| self.peers.iter().all(|(key, _)| failed.contains(key));
-        self.bodies.free_for(&peer, up_to, max, all_failed)
+    /// Who claims a branch, as far as anybody knows.
+    fn claimants(&self, lane: usize) -> Vec<Claimant<P>> {
+        let claimant = |(key, peer): (&P, &Peer)| {
+            let heights = peer.blocks().filter_map(|hash| match self.sight(&hash) {
+                Some(Sight::Wanted { branch, height }) if branch == lane => Some(height),
+                Some(_) | None => None,
+            });
+            Some(Claimant { peer: *key, up_to: heights.max()?, from: peer.lowest_body })
+        };
+        self.peers.iter().filter_map(claimant).collect()
+    }
+
+    fn next_bodies(&self, now: Millis, peer: P, claimants: &[Vec<Claimant<P>>], max: usize) -> Vec<BlockHash> {
+        for (lane, claimants) in claimants.iter().enumerate() {
+            let Some(asked) = claimants.iter().find(|claimant| claimant.peer == peer) else { continue };
+            let hashes = self.bodies.next_for(now, lane, *asked, claimants, max);
+            if !hashes.is_empty() {
+                return hashes;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Whether the lowest missing block of a branch was asked of everybody who claims it, and given by nobody.
+    pub(super) fn is_withheld(&self, lane: usize) -> bool {
+        let next = self.bodies.next_of(lane);
+        next.is_some_and(|(_, slot)| Bodies::is_refused(slot, &self.claimants(lane)))
+    }
+
+    /// The lowest missing height of a branch that is claimed, and by nobody who keeps that body.
+    pub(super) fn out_of_keeping(&self) -> Option<u32> {
+        let lacking = |lane: usize| {
+            let (_, slot) = self.bodies.next_of(lane)?;
+            let claimants = self.claimants(lane);
+            let kept = claimants.iter().any(|claimant| claimant.from <= slot.height);
+            (!claimants.is_empty() && !kept).then_some(slot.height)
+        };
+        (0..self.bodies.lanes.len()).filter_map(lacking).min()
+    }
+
+    /// Notes since when branches are withheld, and has those asked for again that have been for long.
+    pub(super) fn retry_withheld(&mut self, now: Millis) {
+        for lane in 0..self.bodies.lanes.len() {
+            let is_withheld = self.is_withheld(lane);
+            let Some(hash) = self.bodies.next_of(lane).map(|(hash, _)| *hash) else { continue };
+            let Some(slot) = self.bodies.slots.get_mut(&hash) else { continue };
+            slot.refused_since = if is_withheld { slot.refused_since.or(Some(now)) } else { None };
+            if slot.refused_since.is_some_and(|since| now.since(since) >= WITHHELD_MS) {
+                let lane: BTreeSet<_> = self.bodies.lanes[lane].order.iter().copied().collect();
+                self.bodies.slots.iter_mut().filter(|(hash, _)| lane.contains(hash)).for_each(|(_, s)| s.forgive());
+            }
+        }
     }
 
     /// Peers that can be asked, with what they were asked for: the least busy first and otherwise in random order.
     fn body_peers(&self, now: Millis, rng: &mut dyn RngCore) -> Vec<(P, usize)> {
         let asked = self.bodies.asked();
-        let can = |peer: &Peer| peer.claim.is_some() && peer.is_rested(now);
         let mut able: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, peer)| can(peer))
+            .filter(|(_, peer)| peer.is_rested(now))
             .map(|(key, peer)| (peer.stalls, asked.get(key).copied().unwrap_or(0), rng.random::<u32>(), *key))
             .collect();
         able.sort();
@@ -220,7 +420,7 @@ impl<P: PeerKey> Sync<P> {
 
     /// Few missing blocks are spread thin, so that no single peer can hold them up.
     fn share_per_question(&self) -> usize {
-        self.bodies.order.len().div_ceil(self.peers.len().max(1)).clamp(1, PER_QUESTION)
+        self.bodies.slots.len().div_ceil(self.peers.len().max(1)).clamp(1, PER_QUESTION)
     }
 
     pub(super) fn bodies_came(
@@ -282,18 +482,6 @@ impl<P: PeerKey> Sync<P> {
             entry.rest_until = now.after(patience << entry.stalls.min(5));
             if entry.stalls >= MAX_STALLS {
                 out.push(Output::Disconnect { peer });
-            }
-        }
-        self.drop_header_stallers(now);
-    }
-
-    fn drop_header_stallers(&mut self, now: Millis) {
-        let patience = self.bodies.patience_ms;
-        for (_, entry) in self.peers.iter_mut() {
-            let HeaderTalk::Asked { since, question } = entry.header_talk else { continue };
-            if now.since(since) > patience.max(2 * PATIENCE_MIN_MS) {
-                entry.header_talk = HeaderTalk::Overdue(question);
-                entry.rest_until = now.after(2 * patience);
             }
         }
     }

@@ -10,6 +10,8 @@ use ledger::{
 
 use super::Offence;
 
+pub use crate::chain::{Point, Sight, View, WantedBranch};
+
 /// How the shell names a peer: the same peer has the same key when it comes back.
 pub trait PeerKey: Copy + Ord + fmt::Debug {}
 
@@ -40,42 +42,8 @@ pub enum Direction {
     Outbound,
 }
 
-/// A block with its height and the work of its chain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Point {
-    /// Height.
-    pub height: u32,
-    /// Hash.
-    pub hash: BlockHash,
-    /// Work of the chain up to and including it.
-    pub work: u128,
-}
-
 /// What a peer says is its best block.
 pub type Claim = Point;
-
-/// What the chain says of itself; the shell makes it when asked by [`Output::RefreshView`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct View {
-    /// The best block with a body.
-    pub tip: Point,
-    /// The best header.
-    pub best_header: Point,
-    /// Work of the heaviest chain that fork choice refuses to follow; zero if there is none. Whoever claims no more than
-    /// this and brings nothing new follows that chain, and is no liar.
-    pub refused_work: u128,
-    /// Hashes for a header question, newest first.
-    pub locator: Vec<BlockHash>,
-    /// Bodies missing on the best header chain, lowest first, at most [`WINDOW`](super::bodies::WINDOW).
-    pub wanted: Vec<(u32, BlockHash)>,
-}
-
-impl View {
-    /// Work of the heaviest chain of headers known, followed or not.
-    pub fn known_work(&self) -> u128 {
-        self.best_header.work.max(self.refused_work)
-    }
-}
 
 /// An open question to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,7 +76,7 @@ impl Failure {
     pub(super) fn rest_ms(self) -> u64 {
         match self {
             Self::Timeout | Self::Closed => 5_000,
-            Self::Busy => 1_000,
+            Self::Busy => 2_000,
             Self::Unsupported | Self::Malformed => 60_000,
         }
     }
@@ -164,6 +132,16 @@ pub enum Judged {
         /// The broken rule.
         code: &'static str,
     },
+    /// It is known to be invalid, or builds on something that is. Who sends it may not know.
+    OnInvalid,
+    /// It was announced and is too far from the tip to be of interest.
+    FarFromTip,
+    /// Its chain has too little work to be stored.
+    LowWork,
+    /// The same as yet, and what follows these headers will be judged.
+    Walked,
+    /// The same as yet, and asked for again from the beginning they will be stored.
+    WalkedEnough,
     /// The body is not the one that the header commits to; another peer may have that.
     WrongBody {
         /// How that shows.
@@ -189,6 +167,8 @@ pub fn relay_of(judged: Judged) -> Relay {
     match judged {
         Judged::Accepted | Judged::Known => Relay::Accept,
         Judged::UnknownParent(_) | Judged::Deferred { .. } | Judged::Unjudged => Relay::Ignore,
+        Judged::OnInvalid | Judged::FarFromTip | Judged::LowWork => Relay::Ignore,
+        Judged::Walked | Judged::WalkedEnough => Relay::Ignore,
         Judged::WrongBody { .. } => Relay::Reject,
         Judged::Invalid { fault, .. } => match fault {
             Fault::Relayer => Relay::Reject,
@@ -218,6 +198,8 @@ pub enum Input<P> {
         peer: P,
         /// Its best block.
         claim: Claim,
+        /// The lowest height from which on it keeps every body.
+        lowest_body: u32,
         /// Its clock minus ours, in seconds.
         clock_offset_s: i64,
     },
@@ -266,7 +248,7 @@ pub enum Input<P> {
     },
     /// The answer to [`Output::RefreshView`].
     View(View),
-    /// The tip or the best header changed by other means (mining, the operator).
+    /// The tip or a branch changed by other means (mining, announcements, the operator).
     ChainMoved,
     /// The shell caught a peer doing wrong.
     Misbehaved {
@@ -321,9 +303,18 @@ pub enum Output<P> {
         block: Arc<Block>,
     },
     /// Make a new [`View`] and give it in.
-    RefreshView,
+    RefreshView {
+        /// Blocks that peers claim to have, to be looked up.
+        claims: Vec<BlockHash>,
+    },
     /// Close the connections to a peer; it may come back.
     Disconnect {
+        /// Whom.
+        peer: P,
+    },
+    /// Give the place of an outbound peer to another one: it lacks old bodies that this node needs and that no connected
+    /// peer keeps. Anchors stay (protocol §9). At most two such places are open at a time.
+    Replace {
         /// Whom.
         peer: P,
     },

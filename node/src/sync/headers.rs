@@ -1,21 +1,30 @@
-//! Headers: from whoever claims the most work, a batch at a time, until the claim is met or shown to be empty.
+//! Headers: from those who claim a heavier chain than ours, a batch at a time, until the claim is shown or has come to
+//! nothing.
 //!
-//! A claim is empty if the peer, asked for what it claims, brings nothing new, and the headers known afterwards have
-//! less work than was claimed when it was asked. Everything else can befall an honest peer: that another peer was asked
-//! the same and was faster, that it claims more by now, that our clock is behind its own.
+//! A peer is asked while the block that it claims is not known here, whatever other headers are: headers whose bodies
+//! nobody gives must not hide a lighter chain that is heavier than the tip. A question is in vain if it is not answered,
+//! or if the answer brings nothing new and the claimed block is still unknown afterwards; [`super::trust`] counts those.
+//! None of this is an offence: that another peer was asked the same and was faster, that it claims more by now, or just
+//! reorganises, can befall an honest peer.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use ledger::block::{Block, Header, HeaderBatch};
 use rand::{Rng, RngCore};
 
 use super::{
-    Judged, Millis, Offence, Output, Peer, PeerKey, Refresh, Source, Submission, Sync,
+    Direction, Judged, Millis, Offence, Output, Peer, PeerKey, Refresh, Sight, Source, Submission, Sync,
     peers::{HeaderQuestion, HeaderTalk, Mark, Worth},
 };
 
-/// Peers asked for headers at the same time: one may be slow, more would fetch the same bytes again and again.
-const PARALLEL: usize = 2;
+/// Outbound peers asked for headers at the same time: one may be slow, more would fetch the same bytes again and again.
+const PARALLEL_OUTBOUND: usize = 2;
+/// The same for inbound peers, who have a place of their own: however many come and claim, they take none from those
+/// that this node chose itself.
+const PARALLEL_INBOUND: usize = 1;
+
+/// After this, others are asked as well; the answer may still come.
+const OVERDUE_MS: u64 = 5_000;
 
 /// Rest for a peer whose claim came to nothing.
 const DISBELIEF_MS: u64 = 10_000;
@@ -27,34 +36,47 @@ const DEFERRED_MS: u64 = 1_000;
 const CATCH_UP: u32 = HeaderBatch::MAX_HEADERS as u32 / 2;
 
 impl<P: PeerKey> Sync<P> {
-    /// Asks those who claim a better chain than the best header known.
+    /// Asks those who claim a heavier chain than ours and have not shown it.
     pub(super) fn ask_for_headers(&mut self, now: Millis, rng: &mut dyn RngCore, out: &mut Vec<Output<P>>) {
         if self.view.locator.is_empty() {
             return;
         }
-        let mut open = self.peers.iter().filter(|(_, peer)| peer.header_talk.is_open()).count();
-        while open < PARALLEL {
-            let Some(peer) = self.best_header_peer(now, rng) else { return };
-            self.send_header_question(now, peer, out);
-            open += 1;
+        for (direction, places) in [(Direction::Outbound, PARALLEL_OUTBOUND), (Direction::Inbound, PARALLEL_INBOUND)] {
+            let talks = self.peers.iter().filter(|(_, peer)| peer.direction == direction);
+            let mut open = talks.filter(|(_, peer)| peer.header_talk.is_open()).count();
+            while open < places {
+                let Some(peer) = self.next_header_peer(now, direction, rng) else { break };
+                self.send_header_question(now, peer, out);
+                open += 1;
+            }
         }
     }
 
-    fn best_header_peer(&self, now: Millis, rng: &mut dyn RngCore) -> Option<P> {
-        let better = self.view.best_header.work;
-        self.peers
-            .iter()
-            .filter(|(_, peer)| peer.claimed_work() > better && may_be_asked(peer, now))
-            .map(|(key, peer)| (peer.claimed_work(), rng.random::<u32>(), *key))
-            .max()
-            .map(|(_, _, key)| key)
+    /// Of outbound peers one that was asked in vain least often, and of those the one that claims most. Of inbound peers
+    /// any: else whoever claims most, and comes again under another name, would be the only one.
+    fn next_header_peer(&self, now: Millis, direction: Direction, rng: &mut dyn RngCore) -> Option<P> {
+        let asked = |(key, peer): &(&P, &Peer)| {
+            peer.direction == direction && may_be_asked(peer, now) && self.is_unshown(now, key, peer)
+        };
+        let rank = |key: &P, peer: &Peer| match direction {
+            Direction::Outbound => (Reverse(self.trust.strikes(key)), peer.claimed_work()),
+            Direction::Inbound => (Reverse(0), 0),
+        };
+        let ranked = self.peers.iter().filter(asked).map(|(key, peer)| (rank(key, peer), rng.random::<u32>(), *key));
+        ranked.max().map(|(_, _, key)| key)
+    }
+
+    /// Whether a peer claims a heavier chain than ours, which is to be believed, and whose last block is not known here.
+    fn is_unshown(&self, now: Millis, key: &P, peer: &Peer) -> bool {
+        let Some(claim) = peer.claim.filter(|claim| claim.work > self.view.tip.work) else { return false };
+        self.sight(&claim.hash) == Some(Sight::Unknown) && !self.trust.is_dropped(now, key)
     }
 
     fn send_header_question(&mut self, now: Millis, peer: P, out: &mut Vec<Output<P>>) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         let after = entry.headers_after;
-        let best_height = self.view.best_header.height;
-        let question = HeaderQuestion { claimed: entry.claimed_work(), best_height, after };
+        let claimed = entry.claim.filter(|claim| claim.work > self.view.tip.work).map(|claim| claim.hash);
+        let question = HeaderQuestion { claimed, best_height: self.view.header_height, after };
         entry.header_talk = HeaderTalk::Asked { since: now, question };
         let first = after.map(|mark| mark.hash);
         let locator = first.into_iter().chain(self.view.locator.iter().copied()).collect();
@@ -64,6 +86,7 @@ impl<P: PeerKey> Sync<P> {
     /// A peer knows a block whose parent is unknown here: it can tell how it hangs together.
     fn ask_about_unknown_parent(&mut self, now: Millis, peer: P, out: &mut Vec<Output<P>>) {
         let may_ask = self.peers.get(&peer).is_some_and(|entry| may_be_asked(entry, now));
+        let may_ask = may_ask && !self.trust.is_dropped(now, &peer);
         if may_ask && !self.view.locator.is_empty() {
             self.send_header_question(now, peer, out);
         }
@@ -83,10 +106,26 @@ impl<P: PeerKey> Sync<P> {
         }
     }
 
-    /// A question for headers got no answer.
+    /// A question for headers got no answer. One that was overdue has been counted already.
     pub(super) fn headers_failed(&mut self, now: Millis, peer: P) {
-        if let Some(entry) = self.peers.get_mut(&peer) {
-            entry.header_talk = HeaderTalk::Idle(now);
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let talk = std::mem::replace(&mut entry.header_talk, HeaderTalk::Idle(now));
+        if let HeaderTalk::Asked { question: HeaderQuestion { claimed: Some(_), .. }, .. } = talk {
+            self.trust.question_in_vain(now, peer);
+        }
+    }
+
+    /// Gives the places of those who take long to others.
+    pub(super) fn drop_header_stallers(&mut self, now: Millis) {
+        for (peer, entry) in self.peers.iter_mut() {
+            let HeaderTalk::Asked { since, question } = entry.header_talk else { continue };
+            if now.since(since) < OVERDUE_MS {
+                continue;
+            }
+            entry.header_talk = HeaderTalk::Overdue(question);
+            if question.claimed.is_some() {
+                self.trust.question_in_vain(now, *peer);
+            }
         }
     }
 
@@ -101,7 +140,7 @@ impl<P: PeerKey> Sync<P> {
         let peer = source.peer();
         match judged {
             Judged::Accepted => {
-                self.raise_claim(peer, headers.last());
+                self.note_shown(peer, headers.last());
                 self.settle(source, full(&headers).map_or(Worth::Something, Worth::Full), out);
             }
             // Known from another peer, perhaps; but who goes on asking the same gets nowhere.
@@ -115,19 +154,19 @@ impl<P: PeerKey> Sync<P> {
             },
             Judged::Deferred { until } => {
                 self.end_talk(source, now.after(DEFERRED_MS));
-                self.defer(until, Source::Waited(peer), Submission::Headers(headers));
+                self.deferred.add(self.unix_now, until, Source::Waited(peer), Submission::Headers(headers));
                 self.refresh_view(out);
             }
             Judged::Invalid { fault, .. } => {
-                self.end_talk(source, now);
-                self.punish(now, peer, Offence::of_headers(fault), out);
-                self.drop_claim(now, peer);
-                self.refresh_view(out);
+                if let Some(offence) = Offence::of_headers(fault) {
+                    self.punish(now, peer, offence, out);
+                }
+                self.settle(source, Worth::Nothing, out);
             }
-            Judged::WrongBody { .. } | Judged::Unjudged => {
-                self.end_talk(source, now);
-                self.drop_claim(now, peer);
-            }
+            Judged::OnInvalid | Judged::LowWork | Judged::FarFromTip => self.settle(source, Worth::Nothing, out),
+            Judged::Walked => self.settle(source, full(&headers).map_or(Worth::Nothing, Worth::Full), out),
+            Judged::WalkedEnough => self.settle(source, Worth::Something, out),
+            Judged::WrongBody { .. } | Judged::Unjudged => self.end_talk(source, now.after(DISBELIEF_MS)),
         }
     }
 
@@ -163,10 +202,9 @@ impl<P: PeerKey> Sync<P> {
         Some((talk, question))
     }
 
-    /// A view has come: whoever waited for it may be asked again, or is shown to have claimed what it does not have.
+    /// A view has come: whoever waited for it has shown what it claimed, may be asked for more, or was asked in vain.
     pub(super) fn settle_talks(&mut self, now: Millis, out: &mut Vec<Output<P>>) {
-        let (best, known_work) = (self.view.best_header, self.view.known_work());
-        let (mut empty, mut refused) = (Vec::new(), Vec::new());
+        let (best_height, tip_work) = (self.view.header_height, self.view.tip.work);
         for (peer, entry) in self.peers.iter_mut() {
             let HeaderTalk::Settling { views, question, worth } = entry.header_talk else { continue };
             if views > 1 {
@@ -174,29 +212,27 @@ impl<P: PeerKey> Sync<P> {
                 continue;
             }
             entry.header_talk = HeaderTalk::Idle(now);
-            let is_behind = best.height < question.best_height.saturating_add(CATCH_UP);
+            let is_behind = best_height < question.best_height.saturating_add(CATCH_UP);
             entry.headers_after = match worth {
                 Worth::Full(end) if is_behind => Some(end),
                 Worth::Full(_) | Worth::Something | Worth::Nothing => None,
             };
-            match worth {
-                Worth::Nothing if question.claimed > known_work => empty.push(*peer),
-                Worth::Nothing if question.claimed > best.work => refused.push(*peer),
-                Worth::Nothing | Worth::Something | Worth::Full(_) => {}
+            let Some(claimed) = question.claimed else {
+                entry.header_talk = HeaderTalk::Idle(now.after(DEFERRED_MS));
+                continue;
+            };
+            let sight = self.sights.get(&claimed).copied();
+            if sight.is_some_and(|sight| sight != Sight::Unknown) {
+                self.trust.kept_word(peer);
+                continue;
             }
-        }
-        // They follow a fork that is refused here, which is no offence, and have no more than is known of it.
-        refused.into_iter().for_each(|peer| self.drop_claim(now, peer));
-        for peer in empty {
-            self.drop_claim(now, peer);
-            self.punish(now, peer, Offence::EmptyClaim, out);
-        }
-    }
-
-    fn drop_claim(&mut self, now: Millis, peer: P) {
-        if let Some(entry) = self.peers.get_mut(&peer) {
-            entry.claim = None;
-            entry.rest_until = now.after(DISBELIEF_MS);
+            // It may have moved on to another chain since it made the claim, and not have had cause to say so.
+            let still_claims = entry.claim.is_some_and(|claim| claim.hash == claimed && claim.work > tip_work);
+            if worth == Worth::Nothing && still_claims {
+                entry.header_talk = HeaderTalk::Idle(now.after(DISBELIEF_MS));
+                self.trust.question_in_vain(now, *peer);
+                out.push(Output::AskStatus { peer: *peer });
+            }
         }
     }
 
@@ -211,8 +247,9 @@ impl<P: PeerKey> Sync<P> {
         let (peer, hash) = (source.peer(), block.hash());
         match judged {
             Judged::Accepted => {
-                self.bodies.done(hash);
-                self.raise_claim(peer, Some(&block.header));
+                self.bodies.arrived(now, hash);
+                self.archive.delivered(&peer, block.header.core.height);
+                self.note_shown(peer, Some(&block.header));
                 self.view_is_old(out);
             }
             Judged::Known => self.bodies.done(hash),
@@ -222,11 +259,17 @@ impl<P: PeerKey> Sync<P> {
             }
             Judged::Deferred { until } => {
                 self.bodies.release(hash, None);
-                self.defer(until, source, Submission::Block(block));
+                self.deferred.add(self.unix_now, until, source, Submission::Block(block));
             }
             Judged::Invalid { fault, .. } => {
                 self.bodies.done(hash);
-                self.punish(now, peer, Offence::of_block(fault), out);
+                if let Some(offence) = Offence::of_block(fault) {
+                    self.punish(now, peer, offence, out);
+                }
+                self.refresh_view(out);
+            }
+            Judged::OnInvalid | Judged::LowWork | Judged::FarFromTip | Judged::Walked | Judged::WalkedEnough => {
+                self.bodies.done(hash);
                 self.refresh_view(out);
             }
             Judged::WrongBody { .. } => {
@@ -237,11 +280,11 @@ impl<P: PeerKey> Sync<P> {
         }
     }
 
-    /// A peer that hands over a good header or block has at least that block, whatever it last said.
-    fn raise_claim(&mut self, peer: P, header: Option<&Header>) {
-        let claim = self.peers.get_mut(&peer).and_then(|entry| entry.claim.as_mut());
-        if let (Some(claim), Some(header)) = (claim, header) {
-            claim.height = claim.height.max(header.core.height);
+    /// A peer that hands over a good header or block has at least that block, whatever it last said. One that only
+    /// passed a header on will say so when it is asked for the body.
+    fn note_shown(&mut self, peer: P, header: Option<&Header>) {
+        if let (Some(entry), Some(header)) = (self.peers.get_mut(&peer), header) {
+            entry.shown = Some(header.hash());
         }
     }
 }

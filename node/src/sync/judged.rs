@@ -1,7 +1,7 @@
 //! What the chain says, in the words of the synchronisation. Every match is exhaustive, so that a new outcome cannot
 //! slip past a peer's fate.
 
-use ledger::rules::{Fault, Violation};
+use ledger::rules::Violation;
 
 use crate::chain::{BlockOutcome, BlockReport, HeadersOutcome, HeadersReport};
 
@@ -15,7 +15,11 @@ impl From<&HeadersReport> for Judged {
             HeadersOutcome::UnknownParent(parent) => Self::UnknownParent(*parent),
             HeadersOutcome::Deferred { until } => Self::Deferred { until: *until },
             HeadersOutcome::Invalid(violation) => invalid(violation),
-            HeadersOutcome::InvalidParent(_) => on_invalid_parent(),
+            HeadersOutcome::InvalidParent(_) => Self::OnInvalid,
+            HeadersOutcome::FarFromTip => Self::FarFromTip,
+            HeadersOutcome::LowWork => Self::LowWork,
+            HeadersOutcome::Walked => Self::Walked,
+            HeadersOutcome::WalkedEnough => Self::WalkedEnough,
         }
     }
 }
@@ -29,16 +33,18 @@ impl From<&BlockReport> for Judged {
             BlockOutcome::Deferred { until } => Self::Deferred { until: *until },
             BlockOutcome::Invalid(violation) => invalid(violation),
             BlockOutcome::WrongBody(violation) => Self::WrongBody { code: violation.code() },
-            BlockOutcome::InvalidParent(_) => on_invalid_parent(),
+            BlockOutcome::InvalidParent(_) => Self::OnInvalid,
+            BlockOutcome::FarFromTip => Self::FarFromTip,
+            BlockOutcome::LowWork => Self::LowWork,
         }
     }
 }
 
+/// What is invalid for a reason that shows only here, because a body came here and not there, is nobody's fault
+/// (protocol §7).
 fn invalid(violation: &Violation) -> Judged {
-    Judged::Invalid { fault: violation.fault(), code: violation.code() }
-}
-
-/// An honest peer does not build on, and so does not hand over, what it knows to be invalid; it may not know yet.
-fn on_invalid_parent() -> Judged {
-    Judged::Invalid { fault: Fault::Sender, code: "invalid_parent" }
+    match violation {
+        Violation::KnownInvalid { .. } => Judged::OnInvalid,
+        violation => Judged::Invalid { fault: violation.fault(), code: violation.code() },
+    }
 }

@@ -12,8 +12,9 @@ pub const MAX_FAILURES: u32 = 4;
 /// A question for headers, as it was put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HeaderQuestion {
-    /// Work that the peer claimed at that moment: what an honest answer shows, whatever is claimed later.
-    pub claimed: u128,
+    /// The block that the peer claimed at that moment: what an honest answer leads to, whatever is claimed later. `None`
+    /// for a question about something it announced.
+    pub claimed: Option<BlockHash>,
     /// Height of the best header at that moment.
     pub best_height: u32,
     /// Where the answer should go on, if not where the peer's chain leaves the best one.
@@ -79,10 +80,14 @@ impl HeaderTalk {
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     pub direction: Direction,
-    /// Its best block as it says; dropped when it cannot back it up.
+    /// Its best block as it says.
     pub claim: Option<Claim>,
+    /// The last good header or block that it handed over: it has at least that, whatever it last said.
+    pub shown: Option<BlockHash>,
+    /// The lowest height from which on it keeps every body, as it says.
+    pub lowest_body: u32,
     pub clock_offset_s: Option<i64>,
-    /// When it told its status last.
+    /// When it last told its status.
     pub told_at: Option<Millis>,
     /// When to ask for its status next.
     pub status_due: Millis,
@@ -102,6 +107,8 @@ impl Peer {
         Self {
             direction,
             claim: None,
+            shown: None,
+            lowest_body: 0,
             clock_offset_s: None,
             told_at: None,
             status_due: Millis(0),
@@ -123,9 +130,9 @@ impl Peer {
         self.claim.map_or(0, |claim| claim.work)
     }
 
-    /// Height that it claims.
-    pub fn claimed_height(&self) -> u32 {
-        self.claim.map_or(0, |claim| claim.height)
+    /// The blocks that it has, as far as it says or has shown.
+    pub fn blocks(&self) -> impl Iterator<Item = BlockHash> {
+        self.claim.map(|claim| claim.hash).into_iter().chain(self.shown)
     }
 }
 

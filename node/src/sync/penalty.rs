@@ -1,7 +1,8 @@
 //! What a peer's wrongs cost it. A score that fades, and bans that grow with repetition.
 //!
-//! Only what no honest peer does costs anything. Slowness, lost connections, blocks from the future and unknown parents
-//! are free: a network at five per cent loss must never ban an honest peer.
+//! Only what no honest peer does costs anything. Slowness, lost connections, empty claims, blocks from the future, unknown
+//! parents, and whatever breaks a rule that shows only in its place in the chain are free: who sends it may not know, and
+//! a network at five per cent loss must never ban an honest peer.
 
 use std::collections::BTreeMap;
 
@@ -30,14 +31,10 @@ pub enum Offence {
     InvalidHeaders,
     /// A block or transaction that breaks a rule which shows without knowing the chain.
     InvalidData,
-    /// A block that breaks a rule which shows only at its place in the chain.
-    InvalidInContext,
     /// A body that does not belong to its header.
     WrongBody,
     /// Data that was not asked for.
     Unrequested,
-    /// A claim of more work than it can show.
-    EmptyClaim,
     /// Far more requests than anybody needs.
     Flood,
     /// Another chain under our protocol name.
@@ -46,14 +43,12 @@ pub enum Offence {
 
 impl Offence {
     /// Every offence, for counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 7] = [
         Self::Malformed,
         Self::InvalidHeaders,
         Self::InvalidData,
-        Self::InvalidInContext,
         Self::WrongBody,
         Self::Unrequested,
-        Self::EmptyClaim,
         Self::Flood,
         Self::OtherChain,
     ];
@@ -64,28 +59,26 @@ impl Offence {
             Self::Malformed => "malformed",
             Self::InvalidHeaders => "invalid_headers",
             Self::InvalidData => "invalid_data",
-            Self::InvalidInContext => "invalid_in_context",
             Self::WrongBody => "wrong_body",
             Self::Unrequested => "unrequested",
-            Self::EmptyClaim => "empty_claim",
             Self::Flood => "flood",
             Self::OtherChain => "other_chain",
         }
     }
 
-    /// What headers that break a rule say of whoever sent them.
-    pub(super) fn of_headers(fault: Fault) -> Self {
+    /// What headers that break a rule say of whoever sent them: nothing, unless whoever passes them on must have seen it.
+    pub(super) fn of_headers(fault: Fault) -> Option<Self> {
         match fault {
-            Fault::Relayer => Self::InvalidHeaders,
-            Fault::Sender | Fault::Nobody => Self::InvalidInContext,
+            Fault::Relayer => Some(Self::InvalidHeaders),
+            Fault::Sender | Fault::Nobody => None,
         }
     }
 
-    /// What a block that breaks a rule says of whoever sent it.
-    pub(super) fn of_block(fault: Fault) -> Self {
+    /// The same of a block.
+    pub(super) fn of_block(fault: Fault) -> Option<Self> {
         match fault {
-            Fault::Relayer => Self::InvalidData,
-            Fault::Sender | Fault::Nobody => Self::InvalidInContext,
+            Fault::Relayer => Some(Self::InvalidData),
+            Fault::Sender | Fault::Nobody => None,
         }
     }
 
@@ -94,7 +87,6 @@ impl Offence {
             Self::Malformed | Self::InvalidHeaders | Self::InvalidData | Self::WrongBody => 100,
             Self::OtherChain => 100,
             Self::Unrequested => 50,
-            Self::EmptyClaim | Self::InvalidInContext => 20,
             Self::Flood => 10,
         }
     }
@@ -210,10 +202,10 @@ mod tests {
     fn offences_closer_than_a_half_life_fade_too() {
         let mut penalties = Penalties::default();
         for round in 0..100 {
-            assert_eq!(penalties.record(Millis(round * HALF_LIFE_MS * 9 / 10), 1, Offence::EmptyClaim), None);
+            assert_eq!(penalties.record(Millis(round * HALF_LIFE_MS * 9 / 10), 1, Offence::Flood), None);
         }
-        let mut flood = (0..).map(|round| penalties.record(Millis(round * HALF_LIFE_MS / 4), 2, Offence::EmptyClaim));
-        assert_eq!(flood.position(|ban| ban.is_some()), Some(6), "but more often than that adds up");
+        let mut flood = (0..).map(|round| penalties.record(Millis(round * HALF_LIFE_MS / 16), 2, Offence::Flood));
+        assert_eq!(flood.position(|ban| ban.is_some()), Some(9), "but more often than that adds up");
     }
 
     #[test]

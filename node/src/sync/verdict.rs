@@ -1,6 +1,10 @@
-//! Whether the chain here is the one the others have, and whether our clock is right.
+//! Whether the chain here is, as far as peers have shown, the one the others have (protocol §7, "headers are not blocks"),
+//! and whether our clock is right. What that is worth now is for [`health`](crate::health) to say.
+//!
+//! Claims delay the first `synced` only, and only those of peers that this node chose itself. Once synced, no claim and no
+//! header ends it: only a heavier branch whose bodies come.
 
-use super::{Company, Config, Direction, PeerKey, Peers, View};
+use super::{Company, Direction, Millis, Peer, PeerKey, Peers, Sight, Sync};
 
 /// Blocks that a synced node may be behind before it stops calling itself synced: news travel, and a node that answers
 /// questions must not waver with every block.
@@ -10,10 +14,10 @@ const CLOCK_QUORUM: usize = 5;
 /// Median offset that raises the alarm.
 const CLOCK_LIMIT_S: u64 = 60;
 
-/// What [`Sync::verdict`](super::Sync::verdict) says.
+/// What [`Sync::verdict`] says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Verdict {
-    /// Whether the tip is, as far as anybody told, the end of the best chain.
+    /// Whether the tip is, as far as any peer has shown, the end of the best chain.
     pub synced: bool,
     /// Height that this node is trying to reach.
     pub target_height: u32,
@@ -21,9 +25,12 @@ pub struct Verdict {
     pub header_height: u32,
     /// Peers that told their status.
     pub peers: usize,
-    /// How many independent peers agree, see [`Sync::agreeing`](super::Sync::agreeing). Filled in by the shell, which knows
-    /// their networks.
+    /// How many independent peers agree, see [`Sync::agreeing`]. Filled in by the shell, which knows their networks.
     pub witnesses: usize,
+    /// Whether a heavier chain is here that fork choice refuses to follow.
+    pub is_refusing: bool,
+    /// The lowest body that is needed and that no connected peer keeps: one with the whole history is looked for.
+    pub missing_body: Option<u32>,
     /// Median offset of the outbound peers' clocks, in seconds, when enough of them told theirs.
     pub clock_offset_s: Option<i64>,
     /// Whether that offset is too large to mine.
@@ -31,38 +38,66 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether the tip is, as far as anybody told, the end of the best chain.
+    /// Whether the tip is, as far as anybody showed, the end of the best chain.
     pub fn is_synced(&self) -> bool {
         self.synced
     }
 }
 
-pub(super) fn judge<P: PeerKey>(
-    config: Config,
-    view: &View,
-    peers: &Peers<P>,
-    clock: &ClockWatch,
-    was_synced: bool,
-) -> Verdict {
-    let claims: Vec<_> = peers.iter().filter_map(|(_, peer)| peer.claim).collect();
-    let ahead = claims.iter().filter(|claim| claim.work > view.best_header.work).map(|claim| claim.height).max();
-    let header_height = view.best_header.height.max(view.tip.height);
-    let target_height = ahead.unwrap_or(0).max(header_height);
-    let company = config.company == Company::Solo || !claims.is_empty();
-    // A claim costs nothing, so it can keep a node from calling itself synced, but only proven headers can undo it.
-    let synced = if was_synced {
-        header_height - view.tip.height <= SLACK
-    } else {
-        target_height - view.tip.height <= 1 && company && !view.locator.is_empty()
-    };
-    Verdict {
-        synced,
-        target_height,
-        header_height,
-        peers: claims.len(),
-        witnesses: 0,
-        clock_offset_s: clock.offset_s,
-        clock_alarm: clock.alarmed,
+impl<P: PeerKey> Sync<P> {
+    /// Whether the chain here is the one the others have.
+    pub fn verdict(&self) -> Verdict {
+        let tip = self.view.tip;
+        let coming = self.bodies.coming(self.now).filter(|end| *end > tip.height).max().unwrap_or(tip.height);
+        let ahead = self.heights_ahead().max().unwrap_or(tip.height);
+        let goal = if self.was_synced { coming } else { coming.max(ahead) };
+        let peers = self.peers.iter().filter(|(_, peer)| peer.claim.is_some()).count();
+        let slack = if self.was_synced { SLACK } else { 1 };
+        let is_alone = self.config.company == Company::Needed && peers == 0;
+        let has_begun = !self.view.locator.is_empty() && (self.was_synced || !is_alone);
+        Verdict {
+            synced: has_begun && goal.saturating_sub(tip.height) <= slack,
+            target_height: goal.max(tip.height),
+            header_height: self.view.header_height.max(tip.height),
+            peers,
+            witnesses: 0,
+            is_refusing: self.view.is_refusing,
+            missing_body: self.archive.missing(),
+            clock_offset_s: self.clock.offset_s,
+            clock_alarm: self.clock.alarmed,
+        }
+    }
+
+    /// Heights that outbound peers claim beyond the tip, and have not been shown to claim in vain.
+    fn heights_ahead(&self) -> impl Iterator<Item = u32> {
+        let next = self.view.tip.height.saturating_add(1);
+        let chosen = self.peers.iter().filter(|(_, peer)| peer.direction == Direction::Outbound);
+        chosen.filter_map(move |(key, peer)| {
+            let claim = peer.claim.filter(|claim| claim.work > self.view.tip.work)?;
+            match self.sight(&claim.hash) {
+                // Not looked up yet, or not shown yet.
+                None | Some(Sight::Unknown) => (!self.trust.is_dropped(self.now, key)).then_some(claim.height),
+                Some(Sight::Wanted { branch, height }) => (!self.is_withheld(branch)).then_some(height),
+                Some(Sight::Settled | Sight::Invalid) => None,
+            }
+            // Of a heavier chain that is not higher it is not known how far it is; it is not just one block of news.
+            .map(|height| if height == next { height } else { height.max(next + 1) })
+        })
+    }
+
+    /// Peers that say, and said lately, that there is no heavier chain than ours: those that this node chose itself, for
+    /// whoever comes by itself says what it likes. In a network that is too small for that, any peers.
+    pub fn agreeing(&self) -> impl Iterator<Item = &P> {
+        let is_chosen = |peer: &Peer| peer.direction == Direction::Outbound;
+        let chosen = self.peers.iter().filter(|(_, peer)| is_chosen(peer) && peer.claim.is_some()).count();
+        let any = chosen < crate::health::WITNESSES;
+        self.peers.iter().filter(move |(_, peer)| (any || is_chosen(peer)) && self.agrees(peer)).map(|(key, _)| key)
+    }
+
+    fn agrees(&self, peer: &Peer) -> bool {
+        let told_lately = peer.told_at.is_some_and(|at| self.now.since(at) <= self.config.told_for_ms());
+        let Some(claim) = peer.claim.filter(|_| told_lately) else { return false };
+        claim.work <= self.view.tip.work || self.sight(&claim.hash) == Some(Sight::Settled)
     }
 }
 
@@ -84,5 +119,20 @@ impl ClockWatch {
         let changed = alarmed != self.alarmed;
         self.alarmed = alarmed;
         changed.then_some(if alarmed { self.offset_s } else { None })
+    }
+}
+
+/// Notices that the machine slept: the wall clock went on, and the clock for waits did not.
+#[derive(Debug, Default)]
+pub(super) struct SleepWatch(Option<(Millis, u64)>);
+
+/// A jump of the wall clock that is taken for a sleep.
+const SLEPT_S: u64 = 60;
+
+impl SleepWatch {
+    /// Whether more time has passed on the wall than in this process, by a minute or more, since the last look.
+    pub fn slept(&mut self, now: Millis, unix_now: u64) -> bool {
+        let Some((then, unix_then)) = self.0.replace((now, unix_now)) else { return false };
+        unix_now.saturating_sub(unix_then) > now.since(then) / 1_000 + SLEPT_S
     }
 }

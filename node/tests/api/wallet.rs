@@ -42,9 +42,8 @@ impl Wallet {
             operator: PolicyHash::ZERO,
             records: records(text),
         };
-        // A REVEAL is signed once and holds at any time; what it costs is decided by the commit's anchor.
-        let reveal = self.sign(0, &self.params.genesis_hash(), body);
         let (height, _) = self.anchor(client).await;
+        let reveal = self.sign(0, &self.params.genesis_hash(), body);
         let commit_hash = commit_hash(&chain_id, &salt, &self.owner(), &name).to_string();
         let commit = CommitRequest { class, commit_hash, anchor_height: height };
         NewOperation::Register { name: name.to_string(), commit, reveal_hex: to_hex(&encode(&reveal)) }

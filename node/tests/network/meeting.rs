@@ -66,6 +66,7 @@ async fn a_client_is_served_and_is_no_peer() {
         height: 0,
         hash: params.genesis_hash(),
         work: 0,
+        lowest_body: 0,
         time: crate::peer::unix_now(),
     });
     eventually_async("the node knows it for a client", {

@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use ledger::{
     block::{Block, Header, HeaderBatch},
     codec::decode,
-    hash::{BlockHash, TxId},
+    hash::{BlockHash, Hash, TxId},
     params::Params,
+    rules::{
+        block::{Content, assemble},
+        header::HeaderContext,
+    },
     testing::TestChain,
     transaction::Transaction,
 };
@@ -29,6 +33,14 @@ pub enum Role {
     WorthlessHeaders,
     /// Claims endless work and has no headers to show.
     Boaster,
+    /// Claims endless work and is busy when asked for it.
+    BusyBoaster,
+    /// Claims endless work and keeps silent when asked for it.
+    SilentBoaster,
+    /// Shows headers of blocks that it made, and gives nobody the bodies.
+    Withholder,
+    /// Follows the chain, and announces blocks that are invalid for a reason that shows only on connecting them.
+    Poisoner,
 }
 
 /// A question between hosts.
@@ -45,6 +57,7 @@ pub enum Answer {
     Status(Claim, u64),
     Headers(Vec<Header>),
     Bodies(u64, Vec<Option<Arc<Block>>>),
+    Busy,
 }
 
 /// What came of the host's own work, for the world to pass on.
@@ -64,12 +77,15 @@ pub struct Host {
     pub clock_offset_s: i64,
     pub deepest_reorg: u32,
     pub bans: Vec<usize>,
+    /// A withholder's own blocks, above its tip as it was.
+    pub secret: Vec<Block>,
+    pub secret_work: u128,
 }
 
 impl Host {
     pub fn new(role: Role, params: &'static Params) -> Self {
         let store = Store::in_memory(params).expect("memory is there");
-        let config = Config { status_interval_ms: 2_000, company: Company::Needed };
+        let config = Config { status_interval_ms: 2_000, ..Config::of(params, Company::Needed) };
         Self {
             role,
             core: ChainCore::open(store, params, ChainOptions::single_threaded()).expect("a fresh chain opens"),
@@ -79,6 +95,8 @@ impl Host {
             clock_offset_s: 0,
             deepest_reorg: 0,
             bans: Vec::new(),
+            secret: Vec::new(),
+            secret_work: 0,
         }
     }
 
@@ -97,31 +115,37 @@ impl Host {
     pub fn claim(&self) -> Claim {
         let tip = self.tip();
         match self.role {
-            Role::Boaster => Point { height: tip.height + 1_000, hash: BlockHash([7; 32]), work: u128::MAX / 2 },
-            Role::Honest | Role::Staller | Role::WrongBodies | Role::WorthlessHeaders => {
-                Point { height: tip.height, hash: tip.hash, work: tip.total_work }
+            Role::Boaster | Role::BusyBoaster | Role::SilentBoaster => {
+                Point { height: tip.height + 1_000, hash: BlockHash([7; 32]), work: u128::MAX / 2 }
             }
+            Role::Withholder if !self.secret.is_empty() => {
+                let last = self.secret.last().expect("not empty");
+                Point { height: last.header.core.height, hash: last.hash(), work: self.secret_work }
+            }
+            Role::Honest
+            | Role::Staller
+            | Role::WrongBodies
+            | Role::WorthlessHeaders
+            | Role::Withholder
+            | Role::Poisoner => Point { height: tip.height, hash: tip.hash, work: tip.total_work },
         }
     }
 
-    pub fn view(&mut self) -> View {
-        let tip = self.tip();
-        let (height, hash, work) = self.core.best_header();
-        View {
-            tip: Point { height: tip.height, hash: tip.hash, work: tip.total_work },
-            best_header: Point { height, hash, work },
-            refused_work: tip.refused_work,
-            locator: self.core.locator(),
-            wanted: self.core.wanted_bodies(WINDOW),
-        }
+    pub fn view(&mut self, claims: &[BlockHash]) -> View {
+        self.core.view(claims, WINDOW).expect("memory does not fail")
     }
 
     pub fn judge_headers(&mut self, headers: &[Header], unix: u64) -> Judged {
         Judged::from(&self.core.accept_headers(headers, unix).expect("memory does not fail"))
     }
 
+    /// What was asked for, or made here.
     pub fn judge_block(&mut self, block: &Arc<Block>, unix: u64) -> (Judged, Vec<News>) {
         let arrival = if self.is_synced() { Arrival::Live } else { Arrival::Sync };
+        self.judge_arrived(block, unix, arrival)
+    }
+
+    pub fn judge_arrived(&mut self, block: &Arc<Block>, unix: u64, arrival: Arrival) -> (Judged, Vec<News>) {
         let report = self.core.accept_block(block.clone(), unix, arrival).expect("memory does not fail");
         (Judged::from(&report), self.follow_events())
     }
@@ -134,7 +158,7 @@ impl Host {
                 ChainEvent::Connected(connected) => {
                     self.model.connect(&connected.block).expect("the model takes every block the chain takes");
                     connected.block.transactions.iter().for_each(|tx| drop(self.pool.remove(&tx.txid())));
-                    if connected.arrival == Arrival::Live {
+                    if connected.arrival.is_news() {
                         news.push(News::Block(connected.block.clone()));
                     }
                 }
@@ -171,7 +195,16 @@ impl Host {
         match (self.role, question) {
             (_, Question::Status(..)) => Some(Answer::Status(self.claim(), unix)),
             (Role::Staller, Question::Headers(_) | Question::Bodies(..)) => None,
+            (Role::SilentBoaster, Question::Headers(_)) => None,
+            (Role::BusyBoaster, Question::Headers(_)) => Some(Answer::Busy),
             (Role::Boaster, Question::Headers(_)) => Some(Answer::Headers(Vec::new())),
+            (Role::Withholder, Question::Headers(locator)) => {
+                // What lies below its branch is on the honest chain, which everybody has.
+                let fork = self.secret.first().map(|block| block.header.core.prev);
+                let is_above = fork.is_some_and(|fork| locator.contains(&fork));
+                let own: Vec<_> = self.secret.iter().map(|block| block.header).collect();
+                Some(Answer::Headers(if is_above { own } else { self.headers_after(&locator) }))
+            }
             (Role::WorthlessHeaders, Question::Headers(locator)) => {
                 let mut headers = self.headers_after(&locator);
                 headers.iter_mut().for_each(|header| header.core.nonce = u64::MAX);
@@ -184,6 +217,34 @@ impl Host {
                 Some(Answer::Bodies(batch, bodies))
             }
         }
+    }
+
+    /// Makes `count` blocks on the tip that it will show the headers of, and nothing more.
+    pub fn withhold(&mut self, unix: u64, count: u32) {
+        let mut branch = self.model.clone();
+        self.secret.clear();
+        for _ in 0..count {
+            let earliest = branch.tip().header().core.time + u64::from(branch.params().min_gap);
+            let block = branch.build_at(unix.max(earliest), Vec::new()).expect("an empty block is valid");
+            branch.connect(&block).expect("an empty block is valid");
+            self.secret.push(block);
+        }
+        self.secret_work = branch.tip().total_work();
+    }
+
+    /// Two blocks on the tip: one whose state is wrong, and a child of it. All that shows in headers is right.
+    pub fn poison(&self, unix: u64) -> [Arc<Block>; 2] {
+        let tip = self.model.tip();
+        let gap = u64::from(self.model.params().min_gap);
+        let mut bad = self.model.build_at(unix.max(tip.header().core.time + gap), Vec::new()).expect("valid so far");
+        bad.header.ext.state_root = Hash([9; 32]);
+        bad.header = self.model.seal(bad.header);
+        let parent = HeaderContext::stored(bad.header, tip.total_work(), tip.peaks());
+        let time = bad.header.core.time + gap;
+        let (content, ext) = (Content::of([]), bad.header.ext);
+        let header = assemble(self.model.params(), &parent, time, &content, ext.name_count, ext.state_root, Hash::ZERO);
+        let child = Block { header: self.model.seal(header), transactions: Vec::new() };
+        [Arc::new(bad), Arc::new(child)]
     }
 
     fn headers_after(&self, locator: &[BlockHash]) -> Vec<Header> {

@@ -10,6 +10,7 @@ use ledger::{
     testing::{key, owner, records, tiny_params},
     transaction::{Body, Transaction, commit_hash},
 };
+use node::chain::Arrival;
 use node::sync::{Direction, Failure, Input, Judged, Millis, Output, Relay, Source, View, relay_of};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -42,6 +43,7 @@ enum Event {
 
 /// A network of hosts.
 pub struct World {
+    seed: u64,
     now: u64,
     start_unix: u64,
     rng: StdRng,
@@ -64,6 +66,7 @@ impl World {
     pub fn new(seed: u64, roles: &[Role]) -> Self {
         let params = tiny_params();
         let mut world = Self {
+            seed,
             now: 0,
             start_unix: params.genesis_time + 1_000,
             rng: StdRng::seed_from_u64(seed),
@@ -126,6 +129,25 @@ impl World {
 
     pub fn set_clock_offset(&mut self, host: usize, seconds: i64) {
         self.hosts[host].clock_offset_s = seconds;
+    }
+
+    /// A withholder makes blocks, and tells everybody of their headers by its status.
+    pub fn withhold(&mut self, host: usize, count: u32) {
+        let unix = self.host_unix(host);
+        self.hosts[host].withhold(unix, count);
+    }
+
+    /// A poisoner shows a bad block to some hosts while it is the best there is, to the others once they have a better
+    /// one, and then its child to all.
+    pub fn poison(&mut self, host: usize, first: &[usize], wait_ms: u64) {
+        let [bad, child] = self.hosts[host].poison(self.host_unix(host));
+        let all: Vec<_> = (0..self.hosts.len()).filter(|to| *to != host).collect();
+        let (early, late): (Vec<_>, Vec<_>) = all.iter().copied().partition(|to| first.contains(to));
+        for (after, targets, block) in [(0, early, &bad), (wait_ms, late, &bad), (2 * wait_ms, all, &child)] {
+            for to in targets {
+                self.schedule(after + 1, Event::Block { from: host, to, block: block.clone() });
+            }
+        }
     }
 
     pub fn stop_mining(&mut self) {
@@ -248,7 +270,7 @@ impl World {
         let unix = self.host_unix(to);
         if let Question::Status(claim, sent) = &question {
             let clock_offset_s = *sent as i64 - unix as i64;
-            self.feed(to, Input::Status { peer: from, claim: *claim, clock_offset_s });
+            self.feed(to, Input::Status { peer: from, claim: *claim, lowest_body: 1, clock_offset_s });
         }
         if let Some(answer) = self.hosts[to].answer(question, unix) {
             self.send(to, from, Event::Answer { from: to, to: from, id, answer });
@@ -256,16 +278,15 @@ impl World {
     }
 
     fn answered(&mut self, from: usize, to: usize, id: u64, answer: Answer) {
-        if self.open.remove(&id).is_none() {
-            return;
-        }
+        let Some((_, _, question)) = self.open.remove(&id) else { return };
         let input = match answer {
             Answer::Status(claim, sent) => {
                 let clock_offset_s = sent as i64 - self.host_unix(to) as i64;
-                Input::Status { peer: from, claim, clock_offset_s }
+                Input::Status { peer: from, claim, lowest_body: 1, clock_offset_s }
             }
             Answer::Headers(headers) => Input::Headers { peer: from, headers },
             Answer::Bodies(batch, bodies) => Input::Bodies { peer: from, batch, bodies },
+            Answer::Busy => Input::Failed { peer: from, question, why: Failure::Busy },
         };
         self.feed(to, input);
     }
@@ -275,7 +296,9 @@ impl World {
             return;
         }
         self.note(2, from, to, block.hash().as_ref());
-        let judged = self.judge(to, from, block);
+        let unix = self.host_unix(to);
+        let (judged, news) = self.hosts[to].judge_arrived(block, unix, Arrival::Announced);
+        self.after_judging(to, from, news);
         if relay_of(judged) == Relay::Accept {
             self.announce(to, block);
         }
@@ -286,12 +309,16 @@ impl World {
     fn judge(&mut self, host: usize, from: usize, block: &Arc<Block>) -> Judged {
         let unix = self.host_unix(host);
         let (judged, news) = self.hosts[host].judge_block(block, unix);
+        self.after_judging(host, from, news);
+        judged
+    }
+
+    fn after_judging(&mut self, host: usize, from: usize, news: Vec<News>) {
         for News::Block(block) in news {
             self.announce(host, &block);
         }
         self.feed(host, Input::ChainMoved);
         self.note(3, host, from, &self.hosts[host].tip().hash.0);
-        judged
     }
 
     fn announce(&mut self, host: usize, block: &Arc<Block>) {
@@ -327,13 +354,13 @@ impl World {
                 let judged = self.judge(host, source.peer(), &block);
                 self.feed(host, Input::BlockJudged { source, block, judged });
             }
-            Output::RefreshView => {
-                let view = self.hosts[host].view();
+            Output::RefreshView { claims } => {
+                let view = self.hosts[host].view(&claims);
                 self.schedule_job(Event::View { host, view });
             }
             Output::Disconnect { peer } => self.reconnect(host, peer),
             Output::Ban { peer, .. } => self.ban(host, peer),
-            Output::ClockAlarm(_) => {}
+            Output::ClockAlarm(_) | Output::Replace { .. } => {}
         }
     }
 
@@ -416,6 +443,11 @@ impl World {
         self.bans_where(|peer| peer == role)
     }
 
+    /// Bans by honest hosts, of whomever.
+    pub fn all_bans(&self) -> usize {
+        self.bans_where(|_| true)
+    }
+
     fn bans_where(&self, pick: impl Fn(Role) -> bool) -> usize {
         let honest = self.hosts.iter().filter(|host| host.role == Role::Honest);
         honest.flat_map(|host| &host.bans).filter(|peer| pick(self.hosts[**peer].role)).count()
@@ -445,6 +477,17 @@ impl World {
         let (_, winner) = best.expect("somebody registered the name");
         for host in self.honest() {
             assert_eq!(host.model.state(name).map(|state| state.owner), Some(owner(winner)));
+        }
+    }
+}
+
+impl Drop for World {
+    /// Says how to see a failure again: a run depends on nothing but the test and its seed.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let test = std::thread::current().name().unwrap_or("TEST").to_owned();
+            let seed = self.seed;
+            eprintln!("seed {seed}: SIMULATION_SEED={seed} cargo nextest run -p node --test simulation {test}");
         }
     }
 }

@@ -24,24 +24,25 @@ use super::gate::Pass;
 pub(super) struct Socket {
     tcp: TcpStream,
     pass: Arc<Pass>,
-    attention: Attention,
+    phase: Phase,
+    /// Whether anything has ever come.
     has_spoken: bool,
 }
 
-/// What the next reading has to ask the kernel itself for.
+/// Where a socket is in its life, as its last reading found it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Attention {
-    /// The first bytes.
-    First,
-    /// Nothing, unless the connection has to make room.
-    Usual,
-    /// Nothing: it has been asked for the last bytes.
-    Last,
+enum Phase {
+    /// It has not been read.
+    New,
+    /// It has, and its connection has its place.
+    Open,
+    /// It has been read for the last time: its connection's place has been given away.
+    Evicted,
 }
 
 impl Socket {
     pub(super) fn new(tcp: TcpStream, pass: Arc<Pass>) -> Self {
-        Self { tcp, pass, attention: Attention::First, has_spoken: false }
+        Self { tcp, pass, phase: Phase::New, has_spoken: false }
     }
 
     /// Reads what the kernel has now.
@@ -51,14 +52,10 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the kernel has to be asked now, which is done once each time.
-    fn takes_a_look(&mut self) -> bool {
-        let next = match (self.attention, self.pass.is_evicted()) {
-            (_, true) => Attention::Last,
-            (Attention::First, false) => Attention::Usual,
-            (same, false) => same,
-        };
-        std::mem::replace(&mut self.attention, next) != next
+    /// Begins a reading. Whether the kernel itself has to be asked: once when the socket is new, once when it is evicted.
+    fn asks_kernel(&mut self) -> bool {
+        let phase = if self.pass.is_evicted() { Phase::Evicted } else { Phase::Open };
+        std::mem::replace(&mut self.phase, phase) != phase
     }
 }
 
@@ -73,7 +70,7 @@ fn at_once<T>(done: io::Result<T>) -> Poll<io::Result<T>> {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let held = buf.filled().len();
-        let mut read = match self.takes_a_look() {
+        let mut read = match self.asks_kernel() {
             true => self.read_now(buf),
             false => Poll::Pending,
         };
@@ -96,7 +93,7 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.tcp).poll_write(cx, bytes) {
             // It will not be polled again: what the kernel takes has to go now.
-            Poll::Pending if self.attention == Attention::Last => at_once((&*SockRef::from(&self.tcp)).write(bytes)),
+            Poll::Pending if self.phase == Phase::Evicted => at_once((&*SockRef::from(&self.tcp)).write(bytes)),
             written => written,
         }
     }
@@ -115,7 +112,7 @@ impl AsyncWrite for Socket {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.tcp).poll_write_vectored(cx, parts) {
-            Poll::Pending if self.attention == Attention::Last => {
+            Poll::Pending if self.phase == Phase::Evicted => {
                 at_once((&*SockRef::from(&self.tcp)).write_vectored(parts))
             }
             written => written,

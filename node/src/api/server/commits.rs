@@ -12,8 +12,8 @@ use super::{
 };
 use crate::api::types::{CommitList, CommitQuery, StandingCommit, VERSION};
 
-/// Commits in one question: a wallet asks for some 64 per key.
-const MAX_ASKED: usize = 2_048;
+/// Commits in one question: a wallet asks for some 64 per key, and half the largest body holds so many.
+const MAX_ASKED: usize = 512;
 
 /// Which commits stand on the chain. It changes nothing; it is a POST because the question is long.
 #[utoipa::path(post, path = "/v1/commits", tag = "operations", request_body = CommitQuery,

@@ -33,6 +33,7 @@ async fn page(State(state): State<ApiState>) -> impl IntoResponse {
         ("Block", tip.hash.to_string()),
         ("Time", format!("{}, {minutes} min ago", rfc3339(tip.time))),
         ("Peers", health.peers.to_string()),
+        ("Others can reach this node", parts.p2p.surroundings().await.reachable.as_str().to_owned()),
         ("Names", tip.name_count.to_string()),
         ("Waiting transactions", parts.chain.mempool().count().to_string()),
         ("Evaluations per second", format!("{:.0}", miner.hashrate)),

@@ -18,6 +18,7 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Json<Status>
     let (tip, health, now) = (parts.chain.tip(), state.health(), unix_s());
     let recent = recent(&state, &tip).await?;
     let mempool = parts.chain.mempool();
+    let surroundings = parts.p2p.surroundings().await;
     Ok(Json(Status {
         v: VERSION,
         network: state.params().network.to_string(),
@@ -32,7 +33,8 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Json<Status>
         sync_reason: health.unsynced_because(now),
         target_height: health.target_height.max(tip.height),
         peers: parts.p2p.peers().await.len() as u32,
-        network_problems: problems(&parts.p2p.surroundings().await),
+        network_problems: problems(&surroundings),
+        reachable: Some(surroundings.reachable.as_str().to_owned()),
         names: tip.name_count,
         price_bytes: tip.prices.bytes,
         price_commit: tip.prices.commit,

@@ -48,7 +48,7 @@ pub struct CommitRequest {
 pub struct CommitQuery {
     /// Price class of all of them.
     pub class: u8,
-    /// Blinded names, each 64 hexadecimal digits; 2,048 at most.
+    /// Blinded names, each 64 hexadecimal digits; 512 at most.
     pub commit_hashes: Vec<String>,
 }
 

@@ -60,6 +60,9 @@ pub struct Status {
     /// another node with this node's identity.
     #[serde(default)]
     pub network_problems: Vec<String>,
+    /// Whether others can reach this node: `yes`, `no` or `unknown`.
+    #[serde(default)]
+    pub reachable: Option<String>,
     /// Registered names.
     pub names: u64,
     /// Price of bytes at the tip, in 1/256.

@@ -10,7 +10,7 @@ use ledger::{
 };
 use node::{
     api::types::{NameAnswer, NameEntry, NewOperation, Operation},
-    keys::{Entry, KeyFile, Role},
+    keys::{Entry, KeyFile},
 };
 use serde_json::json;
 
@@ -48,19 +48,27 @@ impl Act {
     }
 
     /// The number to sign with, given the entry's and the highest of the owner's own changes under way.
-    fn number(self, entry: &Entry, current: u64, own: Option<u64>) -> u64 {
-        if !is_owner(entry) {
-            return current + 1;
+    fn number(self, signs_as: SignsAs, current: u64, own: Option<u64>) -> u64 {
+        if signs_as == SignsAs::Operator {
+            return current.saturating_add(1);
         }
         let number = current.saturating_add(self.lead()).max(own.map_or(0, |own| own.saturating_add(1)));
         number.min(current.saturating_add(MAX_SEQ_STEP))
     }
 }
 
+/// What the key at hand is for a name. The role in its derivation path does not tell: any address can be an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignsAs {
+    Owner,
+    Operator,
+}
+
 /// A change that is decided and not yet signed.
 pub struct Planned {
     pub name: Name,
     pub entry: Entry,
+    pub signs_as: SignsAs,
     pub body: Body,
     /// What it does, for people: `renew alice.p2p`.
     pub text: String,
@@ -77,10 +85,10 @@ pub fn plan(
 ) -> Result<Planned, Failure> {
     let answer = context.answer(name)?;
     let state = entry_of(context, name, &answer)?;
-    let entry = signer(context, keys, name, state, act)?;
+    let (entry, signs_as) = signer(context, keys, name, state, act)?;
     let own = own_change_under_way(context, name)?;
-    let body = make(state, act.number(&entry, state.seq, own))?;
-    Ok(Planned { name: name.clone(), entry, body, text })
+    let body = make(state, act.number(signs_as, state.seq, own))?;
+    Ok(Planned { name: name.clone(), entry, signs_as, body, text })
 }
 
 /// The highest number among the changes of `name` that the node is working on.
@@ -104,13 +112,19 @@ pub fn entry_of<'a>(context: &Context, name: &Name, answer: &'a NameAnswer) -> R
     })
 }
 
-fn signer(context: &Context, keys: &KeyFile, name: &Name, state: &NameEntry, act: Act) -> Result<Entry, Failure> {
+fn signer(
+    context: &Context,
+    keys: &KeyFile,
+    name: &Name,
+    state: &NameEntry,
+    act: Act,
+) -> Result<(Entry, SignsAs), Failure> {
     if let Some(entry) = context.entry_of(keys, &state.owner) {
-        return Ok(entry);
+        return Ok((entry, SignsAs::Owner));
     }
     let operator = state.operator.as_ref().filter(|_| act.is_for_operators());
     if let Some(entry) = operator.and_then(|address| context.entry_of(keys, address)) {
-        return Ok(entry);
+        return Ok((entry, SignsAs::Operator));
     }
     let failure =
         Failure::new(Exit::Refused, "not_owner", format!("{} does not belong to these keys", context.full(name)))
@@ -222,31 +236,25 @@ pub fn started_text(operations: &[Operation]) -> String {
     operations.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether an entry's key is the owner's (and not only the operator's).
-pub fn is_owner(entry: &Entry) -> bool {
-    entry.role == Role::Owner
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn owners_sign_ahead_of_operators_and_of_their_own_changes() {
-        let owner = Entry { role: Role::Owner, index: 0, name: None };
-        let operator = Entry { role: Role::Operator, index: 0, name: None };
-        for (act, entry, own, number) in [
-            (Act::Update, &owner, None, 10 + 256),
-            (Act::Transfer, &owner, None, 10 + 256),
-            (Act::Cancel, &owner, None, 10 + 1_024),
-            (Act::Revoke, &owner, None, 10 + 2_048),
-            (Act::Update, &owner, Some(300), 301),
-            (Act::Cancel, &owner, Some(300), 10 + 1_024),
-            (Act::Update, &owner, Some(u64::MAX), 10 + 65_536),
-            (Act::Update, &operator, None, 11),
-            (Act::Update, &operator, Some(300), 11),
+        let (owner, operator) = (SignsAs::Owner, SignsAs::Operator);
+        for (act, signs_as, own, number) in [
+            (Act::Update, owner, None, 10 + 256),
+            (Act::Transfer, owner, None, 10 + 256),
+            (Act::Cancel, owner, None, 10 + 1_024),
+            (Act::Revoke, owner, None, 10 + 2_048),
+            (Act::Update, owner, Some(300), 301),
+            (Act::Cancel, owner, Some(300), 10 + 1_024),
+            (Act::Update, owner, Some(u64::MAX), 10 + 65_536),
+            (Act::Update, operator, None, 11),
+            (Act::Update, operator, Some(300), 11),
         ] {
-            assert_eq!(act.number(entry, 10, own), number, "{act:?} {entry:?} {own:?}");
+            assert_eq!(act.number(signs_as, 10, own), number, "{act:?} {signs_as:?} {own:?}");
         }
     }
 }

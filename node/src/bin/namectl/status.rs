@@ -96,6 +96,8 @@ fn text(context: &Context, status: &Status) -> String {
         true => format!("{}/s on {} threads", scaled(status.mining.hashrate), status.mining.threads),
         false => "idle".to_owned(),
     };
+    let reachable =
+        status.reachable.as_ref().map_or(String::new(), |word| format!("  others can reach this node: {word}"));
     let mut lines = vec![
         format!("namestead {}  {}  up {}", status.version, status.network, span(status.uptime_seconds)),
         format!(
@@ -106,7 +108,7 @@ fn text(context: &Context, status: &Status) -> String {
             status.time,
             span(status.tip_age_seconds),
         ),
-        format!("peers     {}", status.peers),
+        format!("peers     {}{reachable}", status.peers),
         format!("ledger    {} names  waiting {} transactions", group(status.names), group(status.mempool.count)),
         format!(
             "price     registration ×{:.2}  bytes ×{:.2} of the base price",

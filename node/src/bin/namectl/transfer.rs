@@ -105,7 +105,7 @@ fn cancel(context: &Context, args: &CancelArgs) -> Result<(), Failure> {
 
 /// Refuses what only the owner may do, when all we have is the operator's key.
 pub fn must_be_owner(context: &Context, planned: &change::Planned) -> Result<(), Failure> {
-    if change::is_owner(&planned.entry) {
+    if planned.signs_as == change::SignsAs::Owner {
         return Ok(());
     }
     Err(Failure::new(Exit::Refused, "not_owner", format!("only the owner may {}", planned.text))

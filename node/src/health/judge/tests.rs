@@ -27,8 +27,7 @@ impl World {
             name_count: 0,
             state_root: Default::default(),
             best_header: 1_000,
-            refused_work: 0,
-            synced_hint: true,
+            lowest_body: 0,
         };
         Self {
             judge: Judge::new(Rules { silence_s: SILENCE_S, doubt_ms: DOUBT_MS, company }),
@@ -207,11 +206,10 @@ fn a_clock_that_is_set_casts_doubt_on_what_was_said_before() {
 #[test]
 fn a_heavier_chain_that_is_not_followed_makes_ours_suspect() {
     let mut world = World::new(Company::Needed);
-    world.tip.refused_work = world.tip.total_work;
     world.check(State::Fresh);
-    world.tip.refused_work += 1;
+    world.verdict.is_refusing = true;
     world.check(State::Suspect);
-    world.block();
+    world.verdict.is_refusing = false;
     world.check(State::Fresh);
 }
 

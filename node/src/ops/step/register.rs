@@ -84,7 +84,7 @@ fn correct(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight)
 
 /// The commit was used, yet this reveal is in no block.
 fn spent(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
-    if let Some(name) = held_by_this_commit(terms, sight, height) {
+    if let Some(name) = held_by_this_commit(terms, sight, height).or_else(|| own_entry(rules, terms, sight)) {
         return held(rules, plan, terms, sight, name);
     }
     // Whatever became of the name later, the commit was spent before its term was over.
@@ -94,7 +94,7 @@ fn spent(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, h
 
 /// The commit's term is over.
 fn expired(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, height: u32) -> Step {
-    if let Some(name) = held_by_this_commit(terms, sight, height) {
+    if let Some(name) = held_by_this_commit(terms, sight, height).or_else(|| own_entry(rules, terms, sight)) {
         return held(rules, plan, terms, sight, name);
     }
     let until = last_reveal(rules, height);

@@ -228,6 +228,10 @@ fn an_older_reveal_of_the_same_owner_wins_and_is_corrected() {
         |next, registered| Sight { name: entry(owner(1), 30, registered).map(older), ..with_commit(next, 45, false) };
     check(&worked, &held(48, 47), State::Contest, "wait", None);
     check(&worked, &held(50, 47), State::NeedsSignature, "wait", Some("older_reveal"));
+    // It stays won when the commit that was not needed runs out.
+    let same = |sight| Sight { name: entry(owner(1), 30, 47), ..sight };
+    check(&worked, &same(with_commit(166, 45, false)), State::Done, "wait", None);
+    check(&worked, &same(Sight { unsigned_place: Place::Block(45), ..chain(200) }), State::Done, "wait", None);
     // Before the commit stands too, but not when nothing was asked for yet.
     let early = |registered| Sight { name: entry(owner(1), 30, registered).map(older), ..chain(46) };
     check(&worked, &early(41), State::NeedsSignature, "wait", Some("older_reveal"));

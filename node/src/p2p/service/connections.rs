@@ -153,7 +153,11 @@ impl Service {
             return;
         }
         entry.standing = Standing::Node;
-        let purpose = entry.purpose;
+        let (purpose, direction, group) = (entry.purpose, entry.direction, Netgroup::of(&entry.address));
+        let now = self.now();
+        if direction == Direction::Inbound {
+            self.reachability.reached(now, group);
+        }
         self.dial_was_worth_it(peer);
         match purpose {
             Purpose::Chosen => self.ask_for_addresses(peer),

@@ -22,6 +22,7 @@ use crate::{
         message::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, Request, Response},
         netgroup::{Netgroup, peer_of, without_peer},
         places::Secret,
+        reachability::Reachable,
         standing::Standing,
         stats::{count, set},
     },
@@ -290,7 +291,11 @@ impl Service {
     }
 
     pub(super) fn surroundings(&self) -> Surroundings {
-        Surroundings { configured: self.dialing.configured.report(), identity_copy: self.clones.copy().cloned() }
+        Surroundings {
+            configured: self.dialing.configured.report(),
+            identity_copy: self.clones.copy().cloned(),
+            reachable: self.reachability.state(self.now()),
+        }
     }
 }
 
@@ -364,6 +369,10 @@ impl Service {
         let failing = report.iter().filter(|peer| peer.state == ConfiguredState::Failing).count();
         set(&self.stats.configured_failing, failing);
         set(&self.stats.identity_copied, usize::from(self.clones.copy().is_some()));
+        let reachable = self.reachability.state(self.now());
+        set(&self.stats.reachable_unknown, usize::from(reachable == Reachable::Unknown));
+        set(&self.stats.reachable_yes, usize::from(reachable == Reachable::Yes));
+        set(&self.stats.reachable_no, usize::from(reachable == Reachable::No));
         set(&self.stats.known_peers, self.dialing.book.len());
         set(&self.stats.banned_peers, self.bans.len());
         set(&self.stats.jobs, self.pending.len());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ledger::{
     block::{Block, Header},
     codec::decode,
+    hash::BlockHash,
     transaction::Transaction,
 };
 use libp2p::{
@@ -46,7 +47,7 @@ pub enum Pending {
     Gossip(Ticket),
     Headers(Source<PeerId>),
     Block(Source<PeerId>, Arc<Block>),
-    View,
+    View(Vec<BlockHash>),
     Serve,
     Decode { peer: PeerId, batch: u64 },
     Pool,
@@ -88,9 +89,9 @@ impl Service {
         });
     }
 
-    pub(super) fn refresh_view(&mut self) {
-        let chain = self.chain.clone();
-        self.spawn_job(Pending::View, async move { Done::View(chain_port::view(&chain).await) });
+    pub(super) fn refresh_view(&mut self, claims: Vec<BlockHash>) {
+        let (chain, owes) = (self.chain.clone(), Pending::View(claims.clone()));
+        self.spawn_job(owes, async move { Done::View(chain_port::view(&chain, claims).await) });
     }
 
     /// Decodes bodies on another core; a body that is no block spoils the whole answer.
@@ -162,13 +163,13 @@ impl Service {
                 let source = Source::Gossip(ticket.from);
                 match decode_beside::<Announcement>(bytes).await {
                     Ok(Announcement::Header(header)) => {
+                        let judged = chain_port::judge_announced_header(&chain, *header).await;
                         let headers = vec![*header];
-                        let judged = chain_port::judge_headers(&chain, headers.clone()).await;
                         Done::Headers { source, headers, judged, ticket: Some(ticket) }
                     }
                     Ok(Announcement::Block(block)) => {
                         let block: Arc<Block> = block.into();
-                        let judged = chain_port::judge_block(&chain, block.clone(), Arrival::Live).await;
+                        let judged = chain_port::judge_block(&chain, block.clone(), Arrival::Announced).await;
                         Done::Block { source, block, judged, ticket: Some(ticket) }
                     }
                     Err((relay, offence)) => Done::GossipTransaction { ticket, relay, offence },
@@ -260,7 +261,7 @@ impl Service {
             Pending::Headers(source) => {
                 self.feed(Input::HeadersJudged { source, headers: Vec::new(), judged: Judged::Unjudged });
             }
-            Pending::View => self.refresh_view(),
+            Pending::View(claims) => self.refresh_view(claims),
             Pending::Decode { peer, batch } => self.spoiled_batch(peer, batch),
             // The response channel died with the job; libp2p tells the peer.
             Pending::Serve | Pending::Save | Pending::Pool => {}

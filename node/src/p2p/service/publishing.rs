@@ -10,7 +10,7 @@ use libp2p::gossipsub::PublishError;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
-    chain::{Arrival, ChainEvent},
+    chain::ChainEvent,
     p2p::{
         gossip::{Announcement, Kind},
         stats::count,
@@ -40,7 +40,7 @@ impl Service {
             Ok(event) => match event.as_ref() {
                 ChainEvent::Connected(connected) => {
                     // Blocks fetched while catching up are news to nobody.
-                    if connected.arrival == Arrival::Live {
+                    if connected.arrival.is_news() {
                         self.publish(Kind::Block, Announcement::bytes_of(&connected.block));
                     }
                     if let Some((peer, number)) = self.bringers.connected(connected.block.hash()) {

@@ -1,9 +1,10 @@
 //! What libp2p reports, turned into what the rest understands.
 
 use libp2p::{
-    Multiaddr, PeerId, gossipsub, kad, mdns, ping,
+    Multiaddr, PeerId, autonat, gossipsub, kad, mdns, ping,
     request_response::{self, OutboundFailure, OutboundRequestId, ResponseChannel},
     swarm::{ListenError, SwarmEvent},
+    upnp,
 };
 
 use crate::{
@@ -64,12 +65,28 @@ impl Service {
                 found.into_iter().for_each(|(peer, address)| self.hear_of(peer, &address, Netgroup::Home));
             }
             BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
+            BehaviourEvent::Autonat(event) => self.dialled_back(&event),
+            BehaviourEvent::DialBack(event) => {
+                tracing::debug!(client = %event.client, address = %event.tested_addr, "dialled back on request");
+            }
+            BehaviourEvent::Upnp(event) => router_answered(&event),
             BehaviourEvent::Gossip(event) => self.gossip_event(event),
             BehaviourEvent::Requests(event) => self.request_event(event),
             BehaviourEvent::Limits(never) | BehaviourEvent::Memory(never) | BehaviourEvent::Blocked(never) => {
                 match never {}
             }
         }
+    }
+
+    /// A peer was asked to dial back.
+    fn dialled_back(&mut self, event: &autonat::v2::client::Event) {
+        let (now, group) = (self.now(), self.group_of(&event.server));
+        match &event.result {
+            Ok(()) => self.reachability.reached(now, group),
+            Err(_) => self.reachability.not_reached(group),
+        }
+        let (server, address, reached) = (&event.server, &event.tested_addr, event.result.is_ok());
+        tracing::debug!(%server, %address, reached, "a peer was asked to dial back");
     }
 
     fn inbound_failed(&mut self, error: &ListenError, from: &Multiaddr) {
@@ -193,7 +210,7 @@ impl Service {
         }
         let claim = Claim { height: status.height, hash: status.hash, work: status.work };
         let clock_offset_s = (status.time.min(i64::MAX as u64) as i64).saturating_sub(unix_now() as i64);
-        self.feed(Input::Status { peer, claim, clock_offset_s });
+        self.feed(Input::Status { peer, claim, lowest_body: status.lowest_body, clock_offset_s });
         if self.connected.get(&peer).is_some_and(|entry| !entry.pool_seen) {
             self.ask_for_pool(peer);
         }
@@ -246,6 +263,22 @@ impl Service {
         match asked {
             Asked::Sync(question) => self.feed(Input::Failed { peer, question, why }),
             Asked::Addresses | Asked::Pool => {}
+        }
+    }
+}
+
+/// What the router says to the wish that it should forward a port.
+fn router_answered(event: &upnp::Event) {
+    match event {
+        upnp::Event::NewExternalAddr { external_addr, .. } => {
+            tracing::info!(address = %external_addr, "the router forwards a port");
+        }
+        upnp::Event::ExpiredExternalAddr { external_addr, .. } => {
+            tracing::info!(address = %external_addr, "the router forwards a port no more");
+        }
+        upnp::Event::GatewayNotFound => tracing::info!("no router that forwards ports on request (UPnP)"),
+        upnp::Event::NonRoutableGateway => {
+            tracing::info!("the router that forwards ports (UPnP) has no public address itself");
         }
     }
 }

@@ -1,0 +1,133 @@
+//! Dialling back on request, so that others learn whether they can be reached (AutoNAT version 2).
+//!
+//! A peer that asks names the address, so this is the one dial whose target a stranger chooses. libp2p makes it costly to
+//! name addresses of others; this guard sees to it that no address of this machine or of its local network is dialled.
+
+use std::{
+    collections::HashSet,
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    autonat::v2::server,
+    core::{Endpoint, transport::PortUse},
+    swarm::{
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+        ToSwarm,
+    },
+};
+
+use super::netgroup::{Netgroup, is_dialable};
+
+/// Dials that were asked for and not made yet. They are made at once, so there are hardly ever two.
+const MAX_ASKED: usize = 64;
+
+/// Why an address is not dialled back.
+#[derive(Debug, thiserror::Error)]
+#[error("only public addresses are dialled on request")]
+pub struct NotPublic;
+
+/// AutoNAT's server with a guard.
+#[derive(Default)]
+pub struct DialBack {
+    inner: server::Behaviour,
+    asked: HashSet<ConnectionId>,
+}
+
+impl DialBack {
+    fn guard(&mut self, id: ConnectionId, addresses: &[Multiaddr]) -> Result<(), ConnectionDenied> {
+        let is_public = |address: &Multiaddr| is_dialable(address) && !Netgroup::of(address).is_exempt();
+        if self.asked.remove(&id) && !addresses.iter().all(is_public) {
+            return Err(ConnectionDenied::new(NotPublic));
+        }
+        Ok(())
+    }
+}
+
+impl NetworkBehaviour for DialBack {
+    type ConnectionHandler = <server::Behaviour as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = <server::Behaviour as NetworkBehaviour>::ToSwarm;
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.guard(id, addresses)?;
+        self.inner.handle_pending_outbound_connection(id, peer, addresses, role)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_outbound_connection(id, peer, address, role, port_use)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.inner.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.inner.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        let event = self.inner.poll(cx);
+        if let Poll::Ready(ToSwarm::Dial { opts }) = &event {
+            if self.asked.len() >= MAX_ASKED {
+                self.asked.clear();
+            }
+            self.asked.insert(opts.connection_id());
+        }
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(address: &str, is_allowed: bool) {
+        let (mut guard, id) = (DialBack::default(), ConnectionId::new_unchecked(7));
+        guard.asked.insert(id);
+        let addresses = [address.parse().expect("an address")];
+        assert_eq!(guard.guard(id, &addresses).is_ok(), is_allowed, "{address}");
+        assert!(guard.guard(id, &addresses).is_ok(), "dials of this node's own are not its business");
+    }
+
+    #[test]
+    fn nothing_at_home_is_dialled_for_strangers() {
+        check("/ip4/198.51.100.7/tcp/9353", true);
+        check("/ip6/2001:db8::1/udp/9353/quic-v1", true);
+        for home in [
+            "/ip4/127.0.0.1/tcp/9353",
+            "/ip4/192.168.1.1/tcp/80",
+            "/ip4/169.254.169.254/tcp/80",
+            "/ip4/0.0.0.0/tcp/9353",
+            "/ip6/::1/tcp/9353",
+            "/ip6/fd00::1/tcp/9353",
+            "/ip6/::ffff:127.0.0.1/tcp/9353",
+            "/dns4/localhost/tcp/9353",
+        ] {
+            check(home, false);
+        }
+    }
+}
