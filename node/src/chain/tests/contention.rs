@@ -247,6 +247,32 @@ async fn a_renewal_and_then_the_owners_change_get_through() {
     contest.stop().await;
 }
 
+/// Protocol §10: a REVEAL whose commit is not ripe waits only where the name will be open to it.
+#[tokio::test]
+async fn a_reveal_waits_only_where_the_name_will_be_open() {
+    let mut contest = Contest::new().await;
+    let (held, free, late) = (contest.names[0].clone(), name("free-for-all"), name("contested"));
+    let commit = |contest: &Contest, of: &Name, by| contest.model.maker().commit(of, by);
+    let ours = commit(&contest, &late, OWNER);
+    contest.extend(vec![ours]).await;
+    contest.extend_until(contest.model.height() + params().maturity - 1).await;
+    let taken = contest.model.maker().reveal(&late, OWNER, records("first"));
+    contest.extend(vec![taken]).await;
+    // The contest is over before this commit is ripe.
+    contest.extend_until(contest.model.height() + params().contest - params().maturity).await;
+    let commits = [&held, &free, &late].map(|of| commit(&contest, of, STRANGER));
+    contest.extend(commits.to_vec()).await;
+    let chain = contest.chain();
+    for (of, expected) in [(&held, Some("name_taken")), (&late, Some("name_taken")), (&free, None)] {
+        let reveal = contest.model.maker().reveal(of, STRANGER, records("x"));
+        let refused = send(&chain, reveal).await.err();
+        assert_eq!(refused.as_ref().map(TxRejection::code), expected, "{of}");
+    }
+    assert_eq!(contest.mine().await.transactions.len(), 0, "its commit is not ripe");
+    assert_eq!(contest.mine().await.transactions.len(), 1);
+    contest.stop().await;
+}
+
 /// REVEALs without a commit, each with eight signatures that nobody made.
 fn free_reveals(model: &TestChain, count: u64) -> Vec<Transaction> {
     let secrets: Vec<_> = (100..108).map(key).collect();
