@@ -233,7 +233,8 @@ fn headers_from_the_future_make_the_peer_rest_and_cost_nothing() {
 /// in the end.
 fn bench_beside_a_long_branch() -> Bench {
     let mut bench = Bench::among(0, 1..=1);
-    bench.blocks.extend((200..5_000).map(|height| block(height, 0)));
+    let more = blocks(bench.hash(199), 200..5_000, 0);
+    bench.blocks.extend(more);
     bench.withhold(1..4_401);
     bench.answers_views = false;
     bench.give(Input::ChainMoved);
