@@ -112,14 +112,17 @@ fn liars_are_banned_and_the_chain_arrives() {
         Role::Boaster,
     ];
     let mut world = World::new(6, &roles);
-    world.run_for(300 * SECOND);
+    // So many blocks that every peer is asked for some.
+    world.run_for(600 * SECOND);
     world.stop_mining();
     let late = world.join(Role::Honest);
     world.run_for(120 * SECOND);
     assert_eq!(world.host(late).tip().hash, world.host(0).tip().hash);
     world.check_agreement();
     world.check_honest_are_blameless();
-    assert!(world.bans_of(Role::WrongBodies) > 0, "wrong bodies were noticed");
+    let sight = |peer| (world.host(peer).role, world.host(peer).tip().height, world.host(late).sync.claim_of(&peer));
+    let sights: Vec<_> = (0..late).map(sight).collect();
+    assert!(world.bans_of(Role::WrongBodies) > 0, "wrong bodies were noticed: {sights:?}");
     assert!(world.bans_of(Role::WorthlessHeaders) > 0, "worthless headers were noticed");
     assert!(world.host(late).is_synced(), "and an empty claim delays for a while only");
 }

@@ -123,6 +123,8 @@ struct Arrival {
     at: Millis,
     /// Where the branch ended that it was fetched for.
     end_height: u32,
+    /// It and the blocks right below it that arrived so.
+    run: u32,
 }
 
 impl<P> Default for Bodies<P> {
@@ -181,7 +183,7 @@ impl<P: PeerKey> Bodies<P> {
     }
 
     /// The block was judged, and is good: whoever was asked in vain for others of its branches may be asked again.
-    pub fn arrived(&mut self, now: Millis, hash: BlockHash) {
+    pub fn arrived(&mut self, now: Millis, hash: BlockHash, parent: BlockHash) {
         let Some(lanes) = self.slots.get(&hash).map(|slot| slot.branches.clone()) else { return };
         for lane in &lanes {
             for other in &self.lanes[*lane].order {
@@ -191,13 +193,15 @@ impl<P: PeerKey> Bodies<P> {
         self.done(hash);
         self.arrivals.retain(|_, arrival| now.since(arrival.at) <= COMING_MS);
         let end_height = lanes.iter().map(|lane| self.lanes[*lane].end_height).max().unwrap_or(0);
-        self.arrivals.insert(hash, Arrival { at: now, end_height });
+        let run = self.arrivals.get(&parent).map_or(1, |below| below.run.saturating_add(1));
+        self.arrivals.insert(hash, Arrival { at: now, end_height, run });
     }
 
-    /// The heights at which those branches end whose bodies come: whose last block before the gap was fetched for them,
-    /// lately. Headers that were announced on top of it since then say nothing.
+    /// The heights at which those branches end whose bodies come: whose last two blocks before the gap were fetched for
+    /// them, lately. One alone may be the honest block that somebody builds withheld ones on, and headers that were
+    /// announced on top of it since then say nothing.
     pub fn coming(&self, now: Millis) -> impl Iterator<Item = u32> {
-        let fresh = move |arrival: &&Arrival| now.since(arrival.at) <= COMING_MS;
+        let fresh = move |arrival: &&Arrival| now.since(arrival.at) <= COMING_MS && arrival.run >= 2;
         let end = move |lane: &Lane| self.arrivals.get(&lane.base).filter(fresh).map(|arrival| arrival.end_height);
         self.lanes.iter().filter_map(move |lane| Some(end(lane)?.min(lane.end_height)))
     }

@@ -247,7 +247,7 @@ impl<P: PeerKey> Sync<P> {
         let (peer, hash) = (source.peer(), block.hash());
         match judged {
             Judged::Accepted => {
-                self.bodies.arrived(now, hash);
+                self.bodies.arrived(now, hash, block.header.core.prev);
                 self.archive.delivered(&peer, block.header.core.height);
                 self.note_shown(peer, Some(&block.header));
                 self.view_is_old(out);

@@ -47,7 +47,7 @@ impl Bench {
             sync: Sync::new(config),
             rng: StdRng::seed_from_u64(1),
             now: Millis(0),
-            blocks: (0..200).map(|height| block(height, 0)).collect(),
+            blocks: blocks(BlockHash::ZERO, 0..200, 0),
             tip: 0,
             best: 0,
             beside_from: 0,
@@ -213,7 +213,7 @@ impl Bench {
     /// Puts another branch beside the main one, of which only headers are known.
     fn withhold(&mut self, heights: std::ops::Range<u32>) {
         self.beside_from = heights.start;
-        self.beside = heights.map(|height| block(height, 1)).collect();
+        self.beside = blocks(self.hash(heights.start - 1), heights, 1);
     }
 
     fn is_synced(&self) -> bool {
@@ -221,12 +221,15 @@ impl Bench {
     }
 }
 
-/// A block that differs from all others; nothing here checks rules.
-fn block(height: u32, branch: u64) -> Arc<Block> {
-    let mut header: Header = Network::Local.params().genesis();
-    header.core.height = height;
-    header.core.nonce = branch;
-    Arc::new(Block { header, transactions: Vec::new() })
+/// Blocks on top of each other that differ from all others; nothing here checks rules.
+fn blocks(mut parent: BlockHash, heights: std::ops::Range<u32>, branch: u64) -> Vec<Arc<Block>> {
+    let one = |height| {
+        let mut header: Header = Network::Local.params().genesis();
+        (header.core.height, header.core.nonce, header.core.prev) = (height, branch, parent);
+        parent = header.hash();
+        Arc::new(Block { header, transactions: Vec::new() })
+    };
+    heights.map(one).collect()
 }
 
 fn asked_bodies(out: &[Output<u32>]) -> Vec<(u32, u64, Vec<BlockHash>)> {

@@ -19,7 +19,7 @@ use crate::{
         verify,
     },
     mempool::MempoolView,
-    store::{Durability, Store, Table},
+    store::{Durability, Rows, Store, Table},
 };
 
 fn blocks(chain: &TestChain) -> Vec<Block> {
@@ -437,6 +437,36 @@ fn a_state_that_does_not_fit_the_tip_is_refused() {
     batch.write(Durability::Synced).expect("writes");
     let error = ChainCore::open(store, params(), ChainOptions::single_threaded()).err().expect("refused");
     assert!(error.to_string().contains("namestead db verify"), "{error}");
+}
+
+/// The state is one block behind the tip record: the block is taken back at the start, and nothing of it stays in the
+/// indexes either.
+#[test]
+fn a_block_taken_back_at_the_start_leaves_no_trace() {
+    let mut chain = TestChain::new(params());
+    grow(&mut chain, 30, 1);
+    let store = Store::in_memory(params()).expect("memory opens");
+    let open = || ChainCore::open(store.clone(), params(), ChainOptions::single_threaded()).expect("opens");
+    let all = blocks(&chain);
+    let last = &all[29];
+    assert!(!last.transactions.is_empty());
+    feed(&mut open(), &all[..29]);
+    let (expected, pages) = (dump(&store), tree_rows(&store));
+    feed(&mut open(), [last]);
+    let mut batch = store.batch();
+    tree_rows(&store).iter().for_each(|(key, _)| batch.delete(Table::Tree, key));
+    pages.iter().for_each(|(key, value)| batch.put(Table::Tree, key, value));
+    // So that it is not connected again at once.
+    let mut row = store.header_row(&last.hash()).expect("reads").expect("there");
+    row.status |= crate::chain::index::Status::INVALID;
+    batch.put(Table::Headers, last.hash(), ledger::codec::encode(&row));
+    batch.write(Durability::Synced).expect("writes");
+    assert_eq!(open().tip().height, 29);
+    assert_eq!(dump(&store), expected);
+}
+
+fn tree_rows(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
+    dump(store).into_iter().filter(|(table, ..)| *table == Table::Tree).map(|(_, key, value)| (key, value)).collect()
 }
 
 #[test]

@@ -60,8 +60,16 @@ impl Bench {
     /// Lets `liars` claim the moon, again and again, and evade; until `end`, or until the node is synced. Returns when
     /// whom it asked.
     fn besieged(&mut self, liars: &[(u32, Direction, Evasion)], end: u64) -> Vec<(u64, u32)> {
+        self.besieged_until(liars, |bench| bench.now.0 >= end || bench.is_synced())
+    }
+
+    fn besieged_until(
+        &mut self,
+        liars: &[(u32, Direction, Evasion)],
+        is_over: impl Fn(&Self) -> bool,
+    ) -> Vec<(u64, u32)> {
         let (mut asked, mut silent, mut honest) = (Vec::new(), Vec::new(), Vec::new());
-        while self.now.0 < end && !self.is_synced() {
+        while !is_over(self) {
             for (at, peer) in std::mem::take(&mut self.asked_headers) {
                 let Some((liar, direction, evasion)) = liars.iter().find(|(liar, ..)| *liar == peer) else {
                     honest.push((at, peer));
@@ -128,18 +136,17 @@ fn twenty_liars_do_not_keep_a_restarted_node_unsynced() {
 #[test]
 fn a_dropped_claim_does_not_come_back_for_ten_minutes() {
     let mut bench = Bench::among(5, 1..=2);
-    // Never synced, as nobody says that there is no newer tip: so the siege goes on to its end.
     bench.give(Input::ChainMoved);
     bench.connect(9, Direction::Inbound);
     let liars = [(9, Direction::Inbound, Evasion::Empty)];
-    let mut asked = bench.besieged(&liars, 60 * SECOND);
+    let mut asked = bench.besieged_until(&liars, |bench| bench.now.0 >= 60 * SECOND);
     let dropped = asked.last().expect("asked").0;
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(asked.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 10_000), "{asked:?}");
-    asked = bench.besieged(&liars, dropped + 599 * SECOND);
+    asked = bench.besieged_until(&liars, |bench| bench.now.0 >= dropped + 599 * SECOND);
     assert!(asked.is_empty(), "not even by many new statuses: {asked:?}");
     bench.evade(9, Direction::Inbound, Evasion::Leaves);
-    asked = bench.besieged(&liars, dropped + 640 * SECOND);
+    asked = bench.besieged_until(&liars, |bench| bench.now.0 >= dropped + 640 * SECOND);
     assert!(asked.first().is_some_and(|(at, _)| *at >= dropped + 600 * SECOND), "nor by coming back: {asked:?}");
 }
 
@@ -232,7 +239,8 @@ fn headers_from_the_future_make_the_peer_rest_and_cost_nothing() {
 /// in the end.
 fn bench_beside_a_long_branch() -> Bench {
     let mut bench = Bench::among(0, 1..=1);
-    bench.blocks.extend((200..5_000).map(|height| block(height, 0)));
+    let more = blocks(bench.hash(199), 200..5_000, 0);
+    bench.blocks.extend(more);
     bench.withhold(1..4_401);
     bench.answers_views = false;
     bench.give(Input::ChainMoved);
