@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn synced_needs_company_and_does_not_waver() {
-    let mut bench = Bench::among(5, 1..=0);
+    let mut bench = Bench::alone(5);
     assert_eq!(bench.sync.verdict().reason, Some(Reason::NoPeers));
     bench.meet(1, 5);
     assert!(bench.is_synced());
