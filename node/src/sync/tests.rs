@@ -61,12 +61,18 @@ impl Bench {
         bench
     }
 
-    /// A node at `tip` that is connected to these outbound peers, which told nothing yet.
-    fn among(tip: u32, peers: std::ops::RangeInclusive<u32>) -> Self {
+    /// A node at `tip` without peers.
+    fn alone(tip: u32) -> Self {
         let mut bench = Self::new();
         (bench.tip, bench.best) = (tip, tip);
-        peers.for_each(|peer| bench.connect(peer, Direction::Outbound));
         bench.give(Input::ChainMoved);
+        bench
+    }
+
+    /// A node at `tip` that is connected to these outbound peers, which told nothing yet.
+    fn among(tip: u32, peers: std::ops::RangeInclusive<u32>) -> Self {
+        let mut bench = Self::alone(tip);
+        peers.for_each(|peer| bench.connect(peer, Direction::Outbound));
         bench
     }
 

@@ -1,6 +1,9 @@
 //! The simulated network: one queue of events, one source of randomness, no threads, no wall clock.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ledger::{
     block::{Block, Header},
@@ -177,11 +180,25 @@ impl World {
         self.now = end;
     }
 
-    /// Lets the network come to rest without new blocks.
+    /// Lets the network come to rest without new blocks; with one more if two tips have equal work, which nobody leaves
+    /// for the other (protocol §7).
     pub fn settle(&mut self, ms: u64) {
         let mining = std::mem::replace(&mut self.mining, false);
         self.run_for(ms);
+        if self.has_a_tie() {
+            let miner = self.hosts.iter().position(|host| host.role == Role::Honest).expect("an honest host");
+            self.find_block(miner);
+            self.run_for(ms);
+        }
         self.mining = mining;
+    }
+
+    fn has_a_tie(&self) -> bool {
+        let tips: Vec<_> = self.honest().map(|host| host.tip()).collect();
+        let most = tips.iter().map(|tip| tip.total_work).max();
+        let heaviest: BTreeSet<_> =
+            tips.iter().filter(|tip| Some(tip.total_work) == most).map(|tip| tip.hash).collect();
+        heaviest.len() > 1
     }
 
     fn schedule(&mut self, after_ms: u64, event: Event) {
@@ -260,10 +277,14 @@ impl World {
         let found = self.rng.random_range(0..SLOTS_PER_BLOCK) == 0;
         let miner = self.rng.random_range(0..self.hosts.len());
         if found && self.mining && self.hosts[miner].role == Role::Honest {
-            let block = self.hosts[miner].build_block(self.host_unix(miner));
-            self.note(1, miner, 0, block.hash().as_ref());
-            self.judge(miner, miner, &block);
+            self.find_block(miner);
         }
+    }
+
+    fn find_block(&mut self, miner: usize) {
+        let block = self.hosts[miner].build_block(self.host_unix(miner));
+        self.note(1, miner, 0, block.hash().as_ref());
+        self.judge(miner, miner, &block);
     }
 
     fn question(&mut self, from: usize, to: usize, id: u64, question: Question) {

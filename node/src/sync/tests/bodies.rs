@@ -4,7 +4,7 @@ use super::*;
 
 /// A node that knows all headers up to `best`, which these peers claim.
 fn behind(best: u32, peers: std::ops::RangeInclusive<u32>) -> (Bench, Vec<Output<u32>>) {
-    let mut bench = Bench::among(0, 1..=0);
+    let mut bench = Bench::alone(0);
     bench.best = best;
     let out = peers.flat_map(|peer| bench.meet(peer, best)).collect();
     (bench, out)
@@ -180,7 +180,7 @@ fn a_withheld_branch_is_asked_of_every_new_claimant_and_when_a_body_comes() {
 #[test]
 fn silent_liars_cannot_keep_the_honest_claimant_from_being_asked() {
     for liars in [1, 3, 20] {
-        let mut bench = Bench::among(5, 1..=0);
+        let mut bench = Bench::alone(5);
         bench.best = 12;
         for liar in 10..10 + liars {
             bench.connect(liar, Direction::Inbound);

@@ -11,7 +11,7 @@ fn header_locator(out: &[Output<u32>]) -> Option<Vec<BlockHash>> {
 
 #[test]
 fn headers_are_asked_of_the_best_claim() {
-    let mut bench = Bench::among(0, 1..=0);
+    let mut bench = Bench::alone(0);
     assert!(!asks_headers_of(&bench.meet(1, 0), 1), "no more work than ours");
     assert!(asks_headers_of(&bench.meet(2, 50), 2));
 }
@@ -153,7 +153,7 @@ fn a_dropped_claim_does_not_come_back_for_ten_minutes() {
 #[test]
 fn liars_do_not_hide_an_honest_claim() {
     for direction in [Direction::Outbound, Direction::Inbound] {
-        let mut bench = Bench::among(5, 1..=0);
+        let mut bench = Bench::alone(5);
         let liars: Vec<_> = (10..30).map(|liar| (liar, direction, Evasion::Silent)).collect();
         for (liar, ..) in &liars {
             bench.connect(*liar, direction);
@@ -307,7 +307,7 @@ fn an_overdue_answer_is_used() {
 /// A claim that was dropped counts again as soon as anybody shows it.
 #[test]
 fn what_is_shown_needs_no_trust() {
-    let mut bench = Bench::among(5, 1..=0);
+    let mut bench = Bench::alone(5);
     bench.connect(9, Direction::Outbound);
     for _ in 0..3 {
         bench.sync.trust.question_in_vain(bench.now, 9);

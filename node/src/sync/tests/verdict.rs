@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn synced_needs_company_and_does_not_waver() {
-    let mut bench = Bench::among(5, 1..=0);
+    let mut bench = Bench::alone(5);
     assert!(!bench.is_synced());
     bench.meet(1, 5);
     assert!(bench.is_synced());
@@ -56,7 +56,7 @@ fn peers_agree_that_this_node_chose_and_that_said_so_lately() {
 
 #[test]
 fn in_a_network_of_two_the_only_peer_counts() {
-    let mut bench = Bench::among(5, 1..=0);
+    let mut bench = Bench::alone(5);
     bench.connect(1, Direction::Inbound);
     bench.claims(1, 5);
     assert_eq!(bench.sync.agreeing().count(), 1);
