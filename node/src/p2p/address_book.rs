@@ -3,7 +3,7 @@
 //! Sans-IO: `(state, now, rng, event) -> choice`. The shell reads and writes the file and dials. Waits are measured on a
 //! clock that never jumps; only when a peer was last reached is kept in Unix seconds, because that outlives the process.
 //!
-//! Peers that were only heard of and peers that were reached are kept apart, each in a table of buckets ([`table`]). The
+//! Peers that were only heard of and peers that were reached are kept apart, each in a table of buckets (`table`). The
 //! bucket follows from a secret and the address group of the peer and of whoever told of it: whoever controls few groups
 //! can reach few buckets, and cannot know which.
 //!
