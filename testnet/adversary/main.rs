@@ -13,6 +13,7 @@ mod forge;
 mod invalid_parent;
 mod mempool;
 mod old_branch;
+mod past;
 mod peer;
 mod places;
 mod reveals;

@@ -13,23 +13,17 @@ use std::{
 };
 
 use anyhow::Result;
-use ledger::{
-    block::{Header, HeaderBatch},
-    hash::BlockHash,
-    rules::header::HeaderContext,
-};
+use ledger::rules::header::HeaderContext;
 use libp2p::Multiaddr;
-use node::p2p::{
-    gossip::Announcement,
-    message::{Refusal, Request, Response},
-};
+use node::p2p::gossip::Announcement;
 use serde_json::{Value, json};
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::{
-    answers::{self, HUGE_WORK},
+    answers::{HUGE_WORK, Offer},
     forge::{Forge, empty_block},
-    peer::{Answers, Peer},
+    past,
+    peer::Peer,
 };
 
 /// Blocks at the branch's beginning that come so late that the difficulty is at its lowest after them.
@@ -38,7 +32,7 @@ const LATE_BLOCKS: usize = 24;
 const LATE: u64 = 4;
 /// Time without a further question after which a node is taken to have lost interest.
 const INTEREST: Duration = Duration::from_secs(4);
-/// Time to judge what was gossiped.
+/// Time for whoever measures to begin, and for the node to judge what was gossiped.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Which node, and how much.
@@ -60,11 +54,15 @@ pub struct Options {
 
 /// Runs the attack.
 pub async fn run(forge: Forge, options: Options) -> Result<Value> {
+    past::give(forge, &options.node).await?;
     let began = Instant::now();
     let branch: Arc<Vec<HeaderContext>> = Arc::new(block_in_place(|| branch(forge, options.headers)));
     let made_in = began.elapsed();
+    println!("ready");
+    sleep(SETTLE).await;
     let given = Arc::new(AtomicUsize::new(0));
-    let mut peer = Peer::connect(forge.params, &options.node, generous(forge, branch.clone(), given.clone())).await?;
+    let offer = Offer { branch: branch.clone(), work: HUGE_WORK, given: given.clone() };
+    let mut peer = Peer::connect(forge.params, &options.node, offer.answers(forge.chain_id)).await?;
     peer.until_heard().await?;
     let told = options.blocks.min(branch.len());
     let mut gossiped = 0;
@@ -107,35 +105,4 @@ async fn until_bored(given: &AtomicUsize, most: Duration) {
             (last, since) = (now, Instant::now());
         }
     }
-}
-
-/// Answers of a peer that claims more work than there is, and gives the branch to whoever asks.
-fn generous(forge: Forge, branch: Arc<Vec<HeaderContext>>, given: Arc<AtomicUsize>) -> Answers {
-    Box::new(move |request| match request {
-        Request::Status(_) => {
-            let hash = branch.last().map_or(BlockHash::ZERO, HeaderContext::hash);
-            let claim = answers::claim(forge.chain_id, branch.len() as u32, hash, HUGE_WORK);
-            Some(Response::Status(claim))
-        }
-        Request::Headers { locator, .. } => {
-            let headers = after(&branch, locator);
-            given.fetch_add(headers.len(), Ordering::Relaxed);
-            Some(Response::Headers(HeaderBatch(headers)))
-        }
-        Request::Bodies(hashes) => {
-            let body = |hash: &BlockHash| {
-                let found = branch.iter().find(|context| context.hash() == *hash)?;
-                Some(ledger::codec::encode(&empty_block(found)))
-            };
-            Some(Response::Bodies(hashes.iter().map(body).collect()))
-        }
-        _ => Some(Response::Refused(Refusal::Unsupported)),
-    })
-}
-
-/// The next headers behind the first hash of the locator that is on the branch; from its beginning if none is.
-fn after(branch: &[HeaderContext], locator: &[BlockHash]) -> Vec<Header> {
-    let place = |hash: &BlockHash| branch.iter().position(|context| context.hash() == *hash);
-    let start = locator.iter().find_map(place).map_or(0, |index| index + 1);
-    branch[start..].iter().take(HeaderBatch::MAX_HEADERS).map(|context| *context.header()).collect()
 }
