@@ -105,7 +105,7 @@ fn reveals(maker: Maker<'static>, number: usize) -> Vec<Transaction> {
     let policy = Policy::new(KEYS as u8 - 1, secrets.iter().map(SecretKey::public).collect())
         .expect("eight different keys, seven of them needed");
     let body = reveal(name(&format!("no-such-commit-{number}")), policy.hash());
-    let (height, hash) = (maker.height, maker.anchor.hash);
+    let (height, hash) = maker.anchor_of(&body);
     let digest = sighash(&maker.chain_id, &hash, &txid(height, &body));
     let signatures: Vec<_> = policy
         .keys()
