@@ -58,7 +58,7 @@ def honest_peers(node):
 
 def answers_dns(node):
     """Whether the node knows that a name is not there; a node that is not ready says SERVFAIL."""
-    return "NXDOMAIN" in node.dig("nobody-has-this.p2p", options=())
+    return "NXDOMAIN" in node.dig("nobody-has-this.p2p", options=(), seconds=5)
 
 
 def bytes_of(directory):

@@ -13,7 +13,11 @@ use ledger::{
 };
 use node::p2p::message::{Refusal, Request, Response, Status};
 
-use crate::{clock::unix_now, forge::empty_block, peer::Answers};
+use crate::{
+    clock::unix_now,
+    forge::{Forge, empty_block},
+    peer::Answers,
+};
 
 /// More work than any chain has, and far from overflowing a sum.
 pub const HUGE_WORK: u128 = 1 << 100;
@@ -34,11 +38,17 @@ pub fn claim(chain_id: Hash, height: u32, hash: BlockHash, work: u128) -> Status
     Status { chain_id, height, hash, work, time: unix_now() }
 }
 
+/// What a peer says of itself that has nothing but genesis.
+pub fn genesis_claim(forge: Forge) -> Status {
+    let genesis = HeaderContext::genesis(forge.params);
+    claim(forge.chain_id, 0, genesis.hash(), genesis.total_work())
+}
+
 /// Answers of a peer that has nothing to give.
-pub fn nothing(chain_id: Hash) -> Answers {
+pub fn nothing(forge: Forge) -> Answers {
     Box::new(move |request| {
         Some(match request {
-            Request::Status(theirs) => Response::Status(Status { work: 1, height: 0, chain_id, ..*theirs }),
+            Request::Status(_) => Response::Status(genesis_claim(forge)),
             _ => Response::Refused(Refusal::Unsupported),
         })
     })

@@ -5,7 +5,6 @@ use ledger::{
     block::{Block, Header},
     codec::decode,
     hash::BlockHash,
-    rules::header::HeaderContext,
     testing::TestChain,
 };
 use libp2p::Multiaddr;
@@ -28,7 +27,7 @@ pub struct Follower {
 impl Follower {
     /// Connects to a node and copies its chain.
     pub async fn start(forge: Forge, node: &Multiaddr) -> Result<Self> {
-        let peer = Peer::connect(forge.params, node, answers::nothing(forge.chain_id)).await?;
+        let peer = Peer::connect(forge.params, node, answers::nothing(forge)).await?;
         let mut follower = Self { forge, peer, chain: TestChain::new(forge.params) };
         follower.catch_up().await?;
         Ok(follower)
@@ -96,9 +95,7 @@ impl Follower {
 
 /// Asks a node for its status, as a peer that has nothing but genesis.
 pub async fn status_of(forge: Forge, peer: &Peer) -> Result<Status> {
-    let genesis = HeaderContext::genesis(forge.params);
-    let own = answers::claim(forge.chain_id, 0, genesis.hash(), genesis.total_work());
-    match peer.ask(Request::Status(own)).await? {
+    match peer.ask(Request::Status(answers::genesis_claim(forge))).await? {
         Response::Status(status) => Ok(status),
         other => bail!("asked for its status, the node said {other:?}"),
     }

@@ -69,7 +69,7 @@ pub async fn run(forge: Forge, options: Options) -> Result<Value> {
 }
 
 async fn connect(forge: Forge, node: &Multiaddr) -> Result<Peer> {
-    let mut peer = Peer::connect(forge.params, node, answers::nothing(forge.chain_id)).await?;
+    let mut peer = Peer::connect(forge.params, node, answers::nothing(forge)).await?;
     peer.until_heard().await?;
     Ok(peer)
 }

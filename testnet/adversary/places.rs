@@ -54,7 +54,7 @@ pub async fn run(forge: Forge, options: Options) -> Result<Value> {
 async fn hold(forge: Forge, node: Multiaddr, until: Instant) -> Hold {
     let mut seen = Hold::default();
     while Instant::now() < until {
-        let Ok(peer) = Peer::connect(forge.params, &node, answers::nothing(forge.chain_id)).await else {
+        let Ok(peer) = Peer::connect(forge.params, &node, answers::nothing(forge)).await else {
             seen.refused += 1;
             sleep(AGAIN).await;
             continue;

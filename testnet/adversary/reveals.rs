@@ -50,7 +50,7 @@ pub async fn run(forge: Forge, options: Options) -> Result<Value> {
     let transactions = sign_all(&chain, options.rate * options.seconds).await?;
     let mut peers = Vec::new();
     for _ in 0..options.peers {
-        let mut peer = Peer::connect(forge.params, &options.node, answers::nothing(forge.chain_id)).await?;
+        let mut peer = Peer::connect(forge.params, &options.node, answers::nothing(forge)).await?;
         peer.until_heard().await?;
         peers.push(peer);
     }
