@@ -101,7 +101,7 @@ pub async fn run(forge: Forge, options: Options) -> Result<Value> {
         let chain = follower.chain();
         for case in cases.iter_mut().filter(|case| case.mined_at.is_none()) {
             for junk in block_in_place(|| case.junk(chain)) {
-                case.junk += u64::from(attacker.transaction(&junk).await.is_ok());
+                case.junk += u64::from(attacker.transaction(&junk).await?);
             }
         }
         // The junk has to be there first.
@@ -170,8 +170,7 @@ async fn register(follower: &mut Follower, honest: &Peer, cases: &[Case]) -> Res
             let due = revealed.get(&case.owner).copied().unwrap_or(committed + params.maturity);
             if chain.height() >= due {
                 revealed.insert(case.owner, chain.height() + 3);
-                // What was said before is refused as said before, and stands.
-                let _ = honest.transaction(&case.reveal(chain)).await;
+                honest.transaction(&case.reveal(chain)).await?;
             }
         }
     }
@@ -190,8 +189,7 @@ async fn prepare(follower: &mut Follower, attacker: &Peer, cases: &[Case]) -> Re
                 Attacker::Thief | Attacker::Operator => Vec::new(),
             };
             for transaction in made {
-                // A REVEAL said a block ago has the same bytes still, and is not said again.
-                let _ = attacker.transaction(&transaction).await;
+                attacker.transaction(&transaction).await?;
             }
         }
         transferred = true;

@@ -74,9 +74,11 @@ enum Topic {
 /// What became of a message.
 enum Told {
     Sent,
+    /// This peer said it before, or heard it.
+    Known,
     /// The connection has no room for it now.
     Full,
-    /// Said before, or nobody listens.
+    /// Nobody listens.
     Refused(String),
 }
 
@@ -139,22 +141,23 @@ impl Peer {
         answer.context("the peer has ended")?.map_err(|why| anyhow!("no answer: {why}"))
     }
 
-    /// Gossips a block or a header.
-    pub async fn announce(&self, announcement: &Announcement) -> Result<()> {
+    /// Gossips a block or a header. Returns whether that is news between this peer and the node.
+    pub async fn announce(&self, announcement: &Announcement) -> Result<bool> {
         self.tell(Topic::Block, encode(announcement)).await
     }
 
-    /// Gossips a transaction.
-    pub async fn transaction(&self, transaction: &Transaction) -> Result<()> {
+    /// Gossips a transaction. Returns whether that is news between this peer and the node.
+    pub async fn transaction(&self, transaction: &Transaction) -> Result<bool> {
         self.tell(Topic::Transaction, encode(transaction)).await
     }
 
-    async fn tell(&self, topic: Topic, bytes: Vec<u8>) -> Result<()> {
+    async fn tell(&self, topic: Topic, bytes: Vec<u8>) -> Result<bool> {
         loop {
             let (reply, told) = oneshot::channel();
             self.send(Command::Tell(topic, bytes.clone(), reply)).await?;
             match told.await.context("the peer has ended")? {
-                Told::Sent => return Ok(()),
+                Told::Sent => return Ok(true),
+                Told::Known => return Ok(false),
                 Told::Full => sleep(FULL_PAUSE).await,
                 Told::Refused(why) => bail!("not said: {why}"),
             }
@@ -230,6 +233,7 @@ impl Task {
         };
         match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
             Ok(_) => Told::Sent,
+            Err(gossipsub::PublishError::Duplicate) => Told::Known,
             Err(gossipsub::PublishError::AllQueuesFull(_)) => Told::Full,
             Err(error) => Told::Refused(error.to_string()),
         }
