@@ -35,7 +35,7 @@ pub enum Evasion {
 
 /// A status that claims a chain of `work`.
 pub fn claim(chain_id: Hash, height: u32, hash: BlockHash, work: u128) -> Status {
-    Status { chain_id, height, hash, work, time: unix_now() }
+    Status { chain_id, height, hash, work, time: unix_now(), lowest_body: 0 }
 }
 
 /// What a peer says of itself that has nothing but genesis.
