@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -160,9 +161,16 @@ def claims(net, args):
     with begin(one, liars[:1], 1, "busy") as first, begin(twenty, liars[1:], 17, "busy,empty,silent") as second:
         first.ready()
         second.ready()
-        began = time.monotonic()
-        one.start()
-        twenty.start()
+        # The honest node is slow to answer, so that the liars come first.
+        os.kill(honest.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            one.start()
+            twenty.start()
+            for node in (one, twenty):
+                until(lambda: (node.api(2).try_status() or {"peers": 0})["peers"] > 0, 30, f"see liars meet {node.name}")
+        finally:
+            os.kill(honest.pid, signal.SIGCONT)
         took = [synced_after(node, began) for node in (one, twenty)]
         require(first.is_running() and second.is_running(), "the liars ended before the nodes were synced")
     return f"restarted beside 2 liars: synced after {took[0]:.0f} s; beside 20: after {took[1]:.0f} s"
