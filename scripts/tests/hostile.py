@@ -273,7 +273,7 @@ ROWS = {
     10: ("all places taken", 0, places),
 }
 # What mostly waits runs beside what mostly works. The flood wants the machine for itself.
-LANES = ([3, 10], [1, 2, 5], [4])
+LANES = ([3], [1, 2, 5], [4, 10])
 ALONE = [6]
 
 
