@@ -6,15 +6,20 @@
 //! One task owns the swarm and the synchronisation; it never waits for anything but the next event. Whatever takes time
 //! (judging, decoding, reading the database) is a job beside it, and the number of jobs of each kind is bounded.
 //!
+//! `build`, `requests`, [`gossip`] and [`transport`] are public for peers that are no nodes: `testnet/adversary`, which has
+//! to speak exactly what nodes speak.
+//!
 //! Reading order: [`config`], [`message`], `behaviour`, `service`, [`handle`].
 
 pub mod address_book;
 pub mod client;
 pub mod config;
+pub mod gossip;
 pub mod handle;
 pub mod message;
 pub mod netgroup;
 pub mod stats;
+pub mod transport;
 
 mod bans;
 mod behaviour;
@@ -23,7 +28,6 @@ mod clone_watch;
 mod configured;
 mod dial_back;
 mod dial_failure;
-mod gossip;
 mod identity;
 mod limits;
 mod listeners;
@@ -32,8 +36,8 @@ mod reachability;
 mod serve;
 mod service;
 mod standing;
-mod transport;
 
+pub use behaviour::{build, requests};
 pub use config::Config;
 pub use configured::{ConfiguredPeer, ConfiguredState};
 pub use dial_failure::DialFailure;

@@ -14,10 +14,11 @@ def _run(*command):
 
 
 class Links:
-    """`count` namespaces with the addresses 10.77.0.1, 10.77.0.2 …."""
+    """`count` namespaces with the addresses 10.77.0.1, 10.77.0.2 …, or with those given, which all lie in one /8."""
 
-    def __init__(self, count):
+    def __init__(self, count, addresses=None):
         self._prefix = f"ns{os.getpid()}"
+        self._addresses = addresses
         self._hub = f"{self._prefix}-hub"
         self.names = [f"{self._prefix}-{k}" for k in range(1, count + 1)]
 
@@ -32,9 +33,8 @@ class Links:
     def __exit__(self, *_):
         self.close()
 
-    @staticmethod
-    def address(number):
-        return f"10.77.0.{number}"
+    def address(self, number):
+        return self._addresses[number - 1] if self._addresses else f"10.77.0.{number}"
 
     def _build(self):
         _run("ip", "netns", "add", self._hub)
@@ -46,7 +46,7 @@ class Links:
             _run("ip", "-n", name, "link", "set", "lo", "up")
             _run("ip", "-n", self._hub, "link", "add", f"port{number}", "type", "veth", "peer", "eth0", "netns", name)
             _run("ip", "-n", self._hub, "link", "set", f"port{number}", "master", "br0", "up")
-            _run("ip", "-n", name, "addr", "add", f"{self.address(number)}/24", "dev", "eth0")
+            _run("ip", "-n", name, "addr", "add", f"{self.address(number)}/{8 if self._addresses else 24}", "dev", "eth0")
             _run("ip", "-n", name, "link", "set", "eth0", "up")
 
     def split(self, one_side):
