@@ -125,7 +125,7 @@ impl Chain {
             self.rivals_rechecked = (tip, BTreeSet::new());
         }
         let mut keys = touched_keys([transaction], &self.core.chain_id);
-        keys.retain(|key| self.rivals_rechecked.1.insert(*key));
+        keys.retain(|key| self.pool.has_any_at(key) && self.rivals_rechecked.1.insert(*key));
         if keys.is_empty() {
             return;
         }

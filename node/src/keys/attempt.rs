@@ -41,6 +41,8 @@ pub enum Standing {
     Unspent,
     /// It was revealed.
     Spent,
+    /// It was made before the name was free, or dies too soon: published again by a stranger, or forgotten.
+    Useless,
 }
 
 /// Makes a wallet's attempts to register a name.
@@ -83,7 +85,8 @@ impl Attempts<'_> {
         Ok(found)
     }
 
-    /// The attempt to make now with the key at `index`: the span's own, or the next one whose commit is not spent.
+    /// The attempt to make now with the key at `index`: the span's own, or the next one whose commit does not stand in
+    /// vain.
     pub fn fresh<E>(
         &self,
         index: u32,
@@ -93,9 +96,10 @@ impl Attempts<'_> {
         let mut number = self.span();
         loop {
             let attempt = self.attempt(&secret, &chain_id, index, number);
-            let is_spent = standing(&[attempt.commit_hash])?.first() == Some(&Some(Standing::Spent));
-            // A spent commit costs the full price, so this loop is as long as somebody has paid for.
-            if !is_spent || number == u32::MAX {
+            let stands = standing(&[attempt.commit_hash])?.first().copied().flatten();
+            let is_taken = matches!(stands, Some(Standing::Spent | Standing::Useless));
+            // A commit costs the full price, so this loop is as long as somebody has paid for.
+            if !is_taken || number == u32::MAX {
                 return Ok(attempt);
             }
             number += 1;
@@ -217,6 +221,17 @@ mod tests {
         assert_ne!(first.commit_hash, second.commit_hash);
         let later = commit(&mut wallet, &mut chain, "alice", 7 * NETWORK.params().commit_ttl);
         assert_ne!(later.commit_hash, first.commit_hash, "the hash that is public is not used again");
+    }
+
+    /// One that was published again before the name was free, by whoever, is in the way of nothing.
+    #[test]
+    fn a_commit_that_can_win_nothing_is_passed_over() {
+        let (mut wallet, mut chain) = (wallet(), Chain::new());
+        let first = commit(&mut wallet, &mut chain, "alice", 1);
+        chain.insert(first.commit_hash, Standing::Useless);
+        let Ok(found) = attempts(&wallet, &name("alice"), 1).under_way(asking(&chain));
+        assert_eq!(found, None);
+        assert_eq!(commit(&mut wallet, &mut chain, "alice", 1).number, 1);
     }
 
     #[test]

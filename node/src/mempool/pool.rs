@@ -447,6 +447,11 @@ impl Mempool {
         removed
     }
 
+    /// Whether any transaction touches this key.
+    pub fn has_any_at(&self, key: &Key) -> bool {
+        self.by_key.get(key).is_some_and(|entries| !entries.is_empty())
+    }
+
     /// How many transactions touch these keys; one that touches two of them counts twice.
     pub fn count_at(&self, keys: &BTreeSet<Key>) -> usize {
         keys.iter().filter_map(|key| self.by_key.get(key)).map(Vec::len).sum()

@@ -300,6 +300,10 @@ impl Runner {
 
     async fn advance_once(&mut self, id: OpId) -> Result<Pace, OpsError> {
         let Some(active) = self.active.get(&id) else { return Ok(Pace::Rest) };
+        if active.has_share() {
+            // Hours of work that are not on disk yet: whatever else could be done waits until they are.
+            return Ok(Pace::Rest);
+        }
         let record = active.record.clone();
         let sight = self.look(&record)?;
         let taken = step(&self.rules, &record, &sight);

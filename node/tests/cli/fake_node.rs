@@ -286,7 +286,7 @@ async fn commits(State(node): Shared, Json(request): Json<Value>) -> Json<Value>
     let standing: Vec<Value> = asked
         .iter()
         .filter_map(|hash| node.commits.get_key_value(hash.as_str()?))
-        .map(|(hash, spent)| json!({ "commit_hash": hash, "commit_height": 7, "spent": spent }))
+        .map(|(hash, spent)| json!({ "commit_hash": hash, "commit_height": node.height, "spent": spent }))
         .collect();
     Json(json!({ "v": 1, "commits": standing, "height": node.height }))
 }

@@ -140,6 +140,20 @@ fn records_are_set_and_removed() {
     world.run(&["records", "set", "bob", "A", "192.0.2.1", "--yes"]).expect(3);
 }
 
+/// What is edited while a change is under way is built on that change, and does not undo it.
+#[test]
+fn records_are_edited_on_top_of_what_is_under_way() {
+    let world = World::with_keys();
+    world.run(&["register", "alice", "--yes"]).expect(0);
+    world.node.with(|node| node.stuck = true);
+    world.run(&["records", "set", "alice", "A", "192.0.2.1", "--yes", "--no-wait"]).expect(0);
+    world.run(&["records", "set", "alice", "AAAA", "2001:db8::1", "--yes", "--no-wait"]).expect(0);
+    world.node.with(|node| node.stuck = false);
+    world.run(&["records", "set", "alice", "TXT", "last", "--yes"]).expect(0);
+    let shown = world.run(&["records", "show", "alice"]).expect(0).stdout;
+    assert!(["192.0.2.1", "2001:db8::1", "last"].iter().all(|part| shown.contains(part)), "{shown}");
+}
+
 #[test]
 fn a_zone_file_is_planned_and_applied() {
     let world = World::with_keys();
@@ -217,6 +231,16 @@ fn names_are_renewed_in_their_window() {
     let before = world.json(&["lookup", "alice"])["expires_at"].as_u64().expect("a height");
     world.run(&["renew", "--all", "--within", "1h", "--yes"]).expect(0).says("is renewed");
     assert_eq!(world.json(&["lookup", "alice"])["expires_at"].as_u64(), Some(before + 20_000));
+}
+
+/// A name that cannot be renewed keeps none of the others from it: this runs in timers.
+#[test]
+fn a_name_given_up_does_not_stop_the_renewal_of_others() {
+    let world = World::with_keys();
+    world.run(&["register", "alice", "bob", "carol", "--yes"]).expect(0);
+    world.run(&["revoke", "bob", "--yes", "--confirm", "bob"]).expect(0);
+    world.node.with(|node| node.height += 19_000);
+    world.run(&["renew", "--all", "--yes"]).expect(0).says("carol.p2p is renewed");
 }
 
 /// Work renews a name, and no key: a server, a friend or a guard can do it for an owner who is away.

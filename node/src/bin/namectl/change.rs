@@ -6,6 +6,7 @@ use ledger::{
     key::{Policy, Witness, sighash},
     name::Name,
     params::MAX_SEQ_STEP,
+    record::Records,
     transaction::{Body, Share, Transaction, txid},
 };
 use node::{
@@ -93,10 +94,25 @@ pub fn plan(
 
 /// The highest number among the changes of `name` that the node is working on.
 fn own_change_under_way(context: &Context, name: &Name) -> Result<Option<u64>, Failure> {
+    Ok(own_changes_under_way(context, name)?.iter().filter_map(Body::seq).max())
+}
+
+/// The records that the newest change of `name` under way will leave, if one of them sets any: what is edited next is
+/// built on them, for else it would undo them without a word.
+pub fn records_under_way(context: &Context, name: &Name) -> Result<Option<Records>, Failure> {
+    let mut changes = own_changes_under_way(context, name)?;
+    changes.sort_by_key(Body::seq);
+    let records = changes.into_iter().filter_map(|body| match body {
+        Body::Update { records, .. } => records,
+        _ => None,
+    });
+    Ok(records.last())
+}
+
+fn own_changes_under_way(context: &Context, name: &Name) -> Result<Vec<Body>, Failure> {
     let operations = context.wait(context.client.operations())?.operations;
     let open = operations.iter().filter(|op| op.name == name.as_str() && !op.state.is_final());
-    let number = |op: &Operation| decoded(op.transaction_hex.as_deref()?)?.body().seq();
-    Ok(open.filter_map(number).max())
+    Ok(open.filter_map(|op| Some(decoded(op.transaction_hex.as_deref()?)?.body().clone())).collect())
 }
 
 fn decoded(hex: &str) -> Option<Transaction> {

@@ -8,10 +8,7 @@ use ledger::{
     record::{Record, Records},
 };
 use node::{
-    api::{
-        client::NameQuery,
-        types::{NameAnswer, Operation},
-    },
+    api::{client::NameQuery, types::Operation},
     keys::KeyFile,
     zone::{self, DEFAULT_TTL, Diff},
 };
@@ -254,11 +251,18 @@ fn plan(context: &Context, file: &HostsFile) -> Result<Plan, Failure> {
     let mut plan = Plan::default();
     for (name, wanted) in &file.wanted {
         let answer = context.answer(name)?;
-        match merged(&answer, wanted) {
+        let held = answer.state.as_ref().filter(|_| !check::is_free(answer.status));
+        let old = match held {
+            Some(state) => match change::records_under_way(context, name)? {
+                Some(records) => records,
+                None => records::current(state)?,
+            },
+            None => Records::empty(),
+        };
+        match merged(&old, wanted) {
             Err(why) => plan.refused.push((name.clone(), why)),
-            Ok(records) if check::is_free(answer.status) => plan.register.push((name.clone(), records)),
+            Ok(records) if held.is_none() => plan.register.push((name.clone(), records)),
             Ok(records) => {
-                let old = answer.state.as_ref().map(records::current).transpose()?.unwrap_or_default();
                 if Diff::between(&old, &records).is_empty() {
                     plan.same.push(name.clone());
                 } else {
@@ -271,11 +275,7 @@ fn plan(context: &Context, file: &HostsFile) -> Result<Plan, Failure> {
 }
 
 /// The name's records with the addresses of the file in place of those of the same hosts.
-fn merged(answer: &NameAnswer, wanted: &[Record]) -> Result<Records, String> {
-    let old = match &answer.state {
-        Some(state) if !check::is_free(answer.status) => records::current(state).map_err(|failure| failure.message)?,
-        _ => Records::empty(),
-    };
+fn merged(old: &Records, wanted: &[Record]) -> Result<Records, String> {
     let replaced = |record: &&Record| !wanted.iter().any(|new| (&new.sub, new.rtype) == (&record.sub, record.rtype));
     let mut all: Vec<Record> = old.as_slice().iter().filter(replaced).cloned().collect();
     for record in wanted {

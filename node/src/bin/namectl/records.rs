@@ -280,7 +280,10 @@ fn edit(
     let answer = context.answer(name)?;
     let state = change::entry_of(context, name, &answer)?;
     let origin = context.origin(name);
-    let old = current(state)?;
+    let old = match change::records_under_way(context, name)? {
+        Some(records) => records,
+        None => current(state)?,
+    };
     let new = make(&old)?;
     let diff = Diff::between(&old, &new);
     let shown = diff_text(context, &diff, &new, &origin);

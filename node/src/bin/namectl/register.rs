@@ -13,7 +13,7 @@ use ledger::{
     transaction::Body,
 };
 use node::{
-    api::types::{CommitQuery, CommitRequest, NameAnswer, NameStatus, NewOperation, Operation, Status},
+    api::types::{CommitQuery, CommitRequest, NameAnswer, NameStatus, NewOperation, Operation, StandingCommit, Status},
     keys::{Attempt, Attempts, Entry, KeyFile, Role, Standing},
 };
 use serde_json::json;
@@ -142,28 +142,42 @@ pub fn start(context: &Context, keys: &mut KeyFile, wanted: &[(Name, Records)]) 
 /// a new one. Notes its key in the wallet.
 fn attempt(context: &Context, keys: &mut KeyFile, name: &Name, height: u32) -> Result<Attempt, Failure> {
     let network = context.network;
-    let under_way =
-        Attempts { wallet: &keys.wallet, network, name, height }.under_way(|hashes| standing(context, name, hashes))?;
+    let free_since = context.answer(name)?.state.map_or(0, |state| state.grace_until);
+    let reveal_by = height.saturating_add(2 * context.params().maturity);
+    let standing = |hashes: &[CommitHash]| standing(context, name, hashes, free_since, reveal_by);
+    let under_way = Attempts { wallet: &keys.wallet, network, name, height }.under_way(standing)?;
     if let Some(found) = under_way {
         context.out.detail(&format!("{} is committed to already; its registration goes on", context.full(name)));
         keys.wallet.record(network, Role::Owner, found.index, Some(name.clone()))?;
         return Ok(found);
     }
     let index = keys.wallet.index_for(network, name)?;
-    Attempts { wallet: &keys.wallet, network, name, height }.fresh(index, |hashes| standing(context, name, hashes))
+    Attempts { wallet: &keys.wallet, network, name, height }.fresh(index, standing)
 }
 
-/// How each of these commits stands on the chain.
-fn standing(context: &Context, name: &Name, hashes: &[CommitHash]) -> Result<Vec<Option<Standing>>, Failure> {
+/// How each of these commits stands on the chain. One made before the name was free can win nothing, and one that dies
+/// before `reveal_by` may not be revealed in time.
+fn standing(
+    context: &Context,
+    name: &Name,
+    hashes: &[CommitHash],
+    free_since: u32,
+    reveal_by: u32,
+) -> Result<Vec<Option<Standing>>, Failure> {
     let commit_hashes = hashes.iter().map(CommitHash::to_string).collect();
     let list = context.wait(context.client.commits(&CommitQuery { class: name.price_class(), commit_hashes }))?;
-    let spent: BTreeMap<String, bool> =
-        list.commits.into_iter().map(|commit| (commit.commit_hash, commit.spent)).collect();
-    let of = |hash: &CommitHash| spent.get(&hash.to_string()).copied();
-    Ok(hashes
-        .iter()
-        .map(|hash| of(hash).map(|is_spent| if is_spent { Standing::Spent } else { Standing::Unspent }))
-        .collect())
+    let ttl = context.params().commit_ttl;
+    let judge = |commit: StandingCommit| {
+        let is_useless = commit.commit_height < free_since || commit.commit_height.saturating_add(ttl) < reveal_by;
+        let standing = match (commit.spent, is_useless) {
+            (true, _) => Standing::Spent,
+            (false, true) => Standing::Useless,
+            (false, false) => Standing::Unspent,
+        };
+        (commit.commit_hash, standing)
+    };
+    let standings: BTreeMap<String, Standing> = list.commits.into_iter().map(judge).collect();
+    Ok(hashes.iter().map(|hash| standings.get(&hash.to_string()).copied()).collect())
 }
 
 fn request(

@@ -5,7 +5,7 @@ use ledger::name::Name;
 use node::{
     api::{
         client::NameQuery,
-        types::{NameEntry, NewOperation},
+        types::{NameEntry, NameStatus, NewOperation},
     },
     keys::{KeyFile, Role},
 };
@@ -57,15 +57,26 @@ pub fn run(context: &Context, args: &RenewArgs) -> Result<(), Failure> {
         return Ok(());
     }
     ask::go_on(&context.globals, &format!("renew {}", list.join(", ")))?;
-    let mut started = Vec::new();
-    for name in &names {
+    let (mut started, mut begun, mut refused) = (Vec::new(), Vec::new(), None);
+    for name in names {
         let request = NewOperation::Renew { name: name.to_string() };
-        started.push(context.wait(context.client.start_operation(&request))?);
+        match context.wait(context.client.start_operation(&request)) {
+            Ok(operation) => {
+                started.push(operation);
+                begun.push(name);
+            }
+            // The others are renewed all the same: this may be a timer that nobody watches.
+            Err(error) => {
+                let failure = Failure::from(error);
+                context.out.warn(&format!("{} is not renewed: {}", context.full(&name), failure.message));
+                refused.get_or_insert(failure);
+            }
+        }
     }
     let until = args.wait.until();
     let operations = follow::follow(context, None, started, until)?;
-    change::report(context, &names, &operations, until, "is renewed");
-    Ok(())
+    change::report(context, &begun, &operations, until, "is renewed");
+    refused.map_or(Ok(()), Err)
 }
 
 fn typed(context: &Context, names: &[String]) -> Result<Vec<Name>, Failure> {
@@ -88,7 +99,8 @@ fn due(
         let owner = Some(keys.wallet.address(context.network, entry.role, entry.index));
         let list =
             context.wait(context.client.names(&NameQuery { owner, limit: Some(1_000), ..NameQuery::default() }))?;
-        let due = list.names.iter().filter(|item| height + 1 + window >= item.expires_at);
+        let is_in_use = |status| matches!(status, NameStatus::Active | NameStatus::Grace);
+        let due = list.names.iter().filter(|item| is_in_use(item.status) && height + 1 + window >= item.expires_at);
         names.extend(due.filter_map(|item| Name::new(&item.name).ok()));
     }
     Ok(names)

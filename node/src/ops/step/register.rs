@@ -127,7 +127,12 @@ fn committed(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sigh
         return Step::new(State::Maturing, Next::Wait, milestones);
     }
     let milestones = Milestones { next_height: Some(sight.next), ..milestones };
-    Step::new(State::Revealing, publish(sight.reveal_place, Role::Reveal, &plan.reveal), milestones)
+    // The commit is unspent: a copy of the REVEAL that stands in the chain has spent another one (protocol §4.1).
+    let place = match sight.reveal_place {
+        Place::Pool => Place::Pool,
+        Place::Nowhere | Place::Block(_) => Place::Nowhere,
+    };
+    Step::new(State::Revealing, publish(place, Role::Reveal, &plan.reveal), milestones)
 }
 
 /// The entry that another reveal of the same owner made: a name held by one's own key counts as won (protocol §4.1).

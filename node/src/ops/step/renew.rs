@@ -23,6 +23,9 @@ pub(super) fn step(rules: &Rules, plan: &RenewPlan, sight: &Sight) -> Step {
     let Some(state) = &sight.name else {
         return Step::fail(Failure::no_such_name(name), none, sight.next.saturating_sub(1), rules, sight);
     };
+    if state.registered > plan.anchor.height {
+        return Step::fail(Failure::name_taken(name), none, state.registered, rules, sight);
+    }
     // Guards race: whoever was first has done what was asked for (protocol §4.2).
     if state.expires_at > plan.expires_at && state.status(rules.params, sight.next) != Status::Revoked {
         return Step::done(rules, sight, state.last_update);

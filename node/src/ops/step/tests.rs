@@ -179,6 +179,8 @@ fn a_commit_matures_and_is_revealed() {
     check(&worked, &with_commit(46, 45, false), State::Maturing, "wait", None);
     check(&worked, &with_commit(47, 45, false), State::Maturing, "wait", None);
     check(&worked, &with_commit(48, 45, false), State::Revealing, "reveal", None);
+    let again = Sight { reveal_place: Place::Block(20), ..with_commit(48, 45, false) };
+    check(&worked, &again, State::Revealing, "reveal", None);
     let pooled = Sight { reveal_place: Place::Pool, ..with_commit(48, 45, false) };
     check(&worked, &pooled, State::Revealing, "wait", None);
 }
