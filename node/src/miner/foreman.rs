@@ -29,7 +29,8 @@ use super::{
     worker::{self, Shop, unix_now},
 };
 
-/// How often a template is rebuilt on the same tip, to take new transactions in.
+/// How often a template is rebuilt on the same tip, to take new transactions in; four times in a block's time if that
+/// is more often, so that what cannot wait (REVOKE, CANCEL) is in the next block or the one after it.
 const REBUILD: Duration = Duration::from_secs(30);
 /// How often rates are sampled, cancelled orders dropped, and a failed template asked for again.
 const TICK: Duration = Duration::from_secs(1);
@@ -154,8 +155,12 @@ impl Foreman {
                 && job.order.as_ref().map(|(order, _)| *order) == self.orders.next().map(|open| open.order)
                 && job.crew == crew
                 && job.duty == duty
-                && since.elapsed() < REBUILD
+                && since.elapsed() < self.rebuild_after()
         })
+    }
+
+    fn rebuild_after(&self) -> Duration {
+        REBUILD.min(Duration::from_secs(self.params.block_interval.into()) / 4)
     }
 
     fn rest(&mut self) {
