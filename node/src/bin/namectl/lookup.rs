@@ -200,5 +200,9 @@ pub fn absent(context: &Context, name: &Name, answer: &NameAnswer) -> Failure {
     let failure = near
         .into_iter()
         .fold(failure, |failure, other| failure.fix(format!("did you mean {other}.{}?", context.suffix)));
-    failure.fix(format!("namectl check {name}    # what it costs"))
+    // What is locked costs nothing that anybody but the owner of its domain could pay.
+    match answer.locked_to {
+        Some(_) => failure,
+        None => failure.fix(format!("namectl check {name}    # what it costs")),
+    }
 }
