@@ -34,7 +34,7 @@ const FULL_BATCH: usize = HeaderBatch::MAX_HEADERS;
 /// How far ahead of the clock a header may be and still have its work proved before it is put off. What is put off is
 /// kept somewhere until its time comes, so it must have cost its maker something; and a clock that is off by more than
 /// this is no clock to wait for.
-const WORTH_WAITING_SECONDS: u64 = 600;
+pub const WORTH_WAITING_SECONDS: u64 = 600;
 
 /// How far a run of headers has come.
 struct Run {
