@@ -33,6 +33,7 @@ mod workers;
 pub use self::core::{BlockInput, ChainCore, ChainOptions, Retention};
 pub use event::{Alarm, BlockConnected, BlockDisconnected, ChainEvent};
 pub use handle::ChainHandle;
+pub use headers::WORTH_WAITING_SECONDS;
 pub use precheck::{Anchors, Prechecked};
 pub use reader::{ChainReader, ChainView, PastNames};
 pub use service::{ChainService, ServiceOptions};

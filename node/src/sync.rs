@@ -286,13 +286,15 @@ impl<P: PeerKey> Sync<P> {
         }
     }
 
-    /// The blocks to be looked up: those claimed with more work than ours, and those shown.
+    /// The blocks to be looked up: those claimed with more work than ours, those that a question is about, and those
+    /// shown.
     fn claims(&self) -> Vec<BlockHash> {
         let tip = self.view.tip.work;
         let claimed = self.peers.iter().filter(|(_, peer)| peer.claimed_work() > tip);
         let claimed = claimed.filter_map(|(_, peer)| Some(peer.claim?.hash));
         let shown = self.peers.iter().filter_map(|(_, peer)| peer.shown);
-        claimed.chain(shown).collect::<BTreeSet<_>>().into_iter().collect()
+        let asked = self.peers.iter().filter_map(|(_, peer)| peer.header_talk.claimed());
+        claimed.chain(asked).chain(shown).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Asks for a fresh [`View`]; at most one question is open at any time.

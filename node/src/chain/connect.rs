@@ -169,7 +169,7 @@ impl ChainCore {
     }
 
     /// Mean work of the last blocks of the active chain.
-    fn average_work(&self) -> u128 {
+    pub(super) fn average_work(&self) -> u128 {
         let tip = self.index.tip();
         let height = self.index.height(tip);
         let span = height.clamp(1, AVERAGE_OVER);

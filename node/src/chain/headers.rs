@@ -25,6 +25,10 @@ use super::{
 /// one evaluation and not thousands; then as many as keep both cores busy for some 40 ms.
 const BATCHES: [usize; 4] = [1, 16, 64, 256];
 
+/// A block with less than this part of the work of the one that it competes with is not taken for an honest rival. Relief
+/// doubles in steps, and what is found at the same time is no more than a few of them apart.
+const CHEAPER: u128 = 8;
+
 /// Peaks of unconnected headers are remembered at every so many heights: a bound on the walk to the next known ones.
 const PEAKS_EVERY: u32 = 64;
 
@@ -34,17 +38,16 @@ const FULL_BATCH: usize = HeaderBatch::MAX_HEADERS;
 /// How far ahead of the clock a header may be and still have its work proved before it is put off. What is put off is
 /// kept somewhere until its time comes, so it must have cost its maker something; and a clock that is off by more than
 /// this is no clock to wait for.
-const WORTH_WAITING_SECONDS: u64 = 600;
+pub const WORTH_WAITING_SECONDS: u64 = 600;
 
 /// How far a run of headers has come.
 struct Run {
-    /// Linked and not proved yet.
+    /// Linked, and not proved yet.
     linked: Vec<Linked>,
     /// Proved, and not stored before their chain is seen to have enough work.
     proved: Vec<HeaderContext>,
     /// The work that is enough.
     enough: u128,
-    batch: usize,
     last: Option<HeaderContext>,
     /// Its first parent is not stored, so nothing of it can be.
     is_walk: bool,
@@ -56,31 +59,20 @@ impl ChainCore {
     /// ones, if their chain has enough work to be stored (`STORE_BLOCKS`).
     pub fn accept_headers(&mut self, headers: &[Header], now: u64) -> Result<HeadersReport, StoreError> {
         let report = HeadersReport { accepted: 0, known: 0, best: self.best_header(), outcome: HeadersOutcome::Ok };
-        // What was walked before, and had enough work in the end, is stored now.
-        let is_walked = headers.last().is_some_and(|last| self.presync.vouches_for(&last.hash()));
-        let threshold = self.work_near_tip(STORE_BLOCKS);
-        let enough = if is_walked { 0 } else { threshold };
-        let (linked, proved) = (Vec::new(), Vec::new());
-        let mut run = Run { linked, proved, enough, batch: 0, last: None, is_walk: false, report };
+        if self.is_walked_again(headers) {
+            let is_full = headers.len() >= FULL_BATCH;
+            let outcome = if is_full { HeadersOutcome::Walked } else { HeadersOutcome::LowWork };
+            return Ok(HeadersReport { outcome, ..report });
+        }
+        let mut run = Run { linked: Vec::new(), proved: Vec::new(), enough: 0, last: None, is_walk: false, report };
+        let mut end = HeadersOutcome::Ok;
         for header in headers {
-            if let Some(end) = self.take_header(header, now, &mut run)? {
-                self.prove(&mut run)?;
-                if run.report.outcome == HeadersOutcome::Ok {
-                    run.report.outcome = end;
-                }
-                break;
-            }
-            if run.linked.len() >= BATCHES[run.batch] {
-                self.prove(&mut run)?;
-            }
-            if run.report.outcome != HeadersOutcome::Ok {
+            if let Some(why) = self.take_header(header, now, &mut run)? {
+                end = why;
                 break;
             }
         }
-        self.prove(&mut run)?;
-        if let Some(last) = run.proved.pop().filter(|_| run.report.outcome == HeadersOutcome::Ok) {
-            run.report.outcome = self.walk(headers, last, threshold);
-        }
+        self.judge_run(headers, &mut run, end)?;
         if run.report.accepted > 0 {
             let index = &self.index;
             self.presync.forget(|hash| index.find(hash).is_some());
@@ -91,14 +83,68 @@ impl ChainCore {
         Ok(run.report)
     }
 
-    /// Notes the end of a run that is not stored, if there may be more of it.
-    fn walk(&mut self, headers: &[Header], last: HeaderContext, enough: u128) -> HeadersOutcome {
-        let Some(first) = headers.first() else { return HeadersOutcome::LowWork };
+    /// Whether these headers were walked before. What they hang on need not be proved again for whoever sends them too.
+    fn is_walked_again(&self, headers: &[Header]) -> bool {
+        let is_walked = headers.last().is_some_and(|last| self.presync.has_walked(&last.hash()));
+        is_walked && headers.windows(2).all(|pair| pair[1].core.prev == pair[0].hash())
+    }
+
+    /// Proves a run that is linked as far as it goes, and keeps or notes it. How much work it claims is known by now, so
+    /// what would not be kept anyway costs no proof.
+    fn judge_run(&mut self, headers: &[Header], run: &mut Run, end: HeadersOutcome) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (headers.first(), run.linked.last()) else {
+            run.report.outcome = end;
+            return Ok(());
+        };
+        let needed = self.work_needed(&first.core.prev, &run.linked);
+        // What was walked before, and had enough work in the end, is stored now.
+        let is_second_walk = headers.last().is_some_and(|last| self.presync.vouches_for(&last.hash()));
+        run.enough = if is_second_walk { 0 } else { needed };
         // The end of a chain counts whatever its length, if it is the end of what was walked.
-        let goes_on = headers.len() >= FULL_BATCH || self.presync.context(&first.core.prev).is_some();
-        if !goes_on {
-            HeadersOutcome::LowWork
-        } else if self.presync.go_on(first.core.prev, last, enough) {
+        let may_go_on = headers.len() >= FULL_BATCH || self.presync.context(&first.core.prev).is_some();
+        if last.unproved().total_work() < run.enough && !may_go_on {
+            run.report.outcome = match end {
+                HeadersOutcome::Invalid(_) | HeadersOutcome::InvalidParent(_) => end,
+                _ => HeadersOutcome::LowWork,
+            };
+            return Ok(());
+        }
+        self.prove(run)?;
+        if run.report.outcome == HeadersOutcome::Ok {
+            run.report.outcome = end;
+        }
+        if let Some(last) = run.proved.pop().filter(|_| run.report.outcome == HeadersOutcome::Ok) {
+            run.report.outcome = self.walk(headers, first.core.prev, last, needed);
+        }
+        Ok(())
+    }
+
+    /// The work that the chain of a run needs to be stored: it must be near the tip's, and if some of it is much cheaper
+    /// than the blocks that it competes with, more than the tip's.
+    fn work_needed(&self, parent: &BlockHash, linked: &[Linked]) -> u128 {
+        let near = self.work_near_tip(STORE_BLOCKS).max(self.presync.enough_after(parent));
+        let tip = self.index.tip();
+        let is_eased = |linked: &Linked| self.is_cheap_rival(linked.unproved().header());
+        if linked.iter().any(is_eased) { near.max(self.index.work(tip).saturating_add(1)) } else { near }
+    }
+
+    /// Whether a header has less than an eighth of the work of the block of the active chain at its height. Stall relief
+    /// makes a header easy whose time is long after its parent's, and where a fork begins its maker chooses: without
+    /// this, siblings of old blocks would cost next to nothing. Two that are found at once after a real stall are both
+    /// easy.
+    fn is_cheap_rival(&self, header: &Header) -> bool {
+        let rival = self.index.active_at(header.core.height);
+        if header.core.prev == self.index.hash(self.index.tip()) {
+            return false;
+        }
+        let parent_of = |id| self.index.parent(id).map_or(0, |parent| self.index.work(parent));
+        let usual = rival.map_or_else(|| self.average_work(), |id| self.index.work(id) - parent_of(id));
+        claimed_work(&header.core).saturating_mul(CHEAPER) < usual
+    }
+
+    /// Notes the end of a run that is not stored, if there may be more of it.
+    fn walk(&mut self, headers: &[Header], parent: BlockHash, last: HeaderContext, enough: u128) -> HeadersOutcome {
+        if self.presync.go_on(parent, last, enough) {
             HeadersOutcome::WalkedEnough
         } else if headers.len() >= FULL_BATCH {
             HeadersOutcome::Walked
@@ -117,11 +163,13 @@ impl ChainCore {
     }
 
     /// Whether a header whose parent is known is none to be relayed or taken unasked: too little work by what its bits
-    /// claim, or a fork below what is kept. What its bits claim is judged afterwards.
+    /// claim, much less than the block that it competes with, or a fork below what is kept. What its bits claim is judged afterwards.
     pub(super) fn is_far_from_tip(&self, header: &Header) -> bool {
         let Some(parent) = self.index.find(&header.core.prev) else { return false };
         let work = self.index.work(parent).saturating_add(claimed_work(&header.core));
-        work < self.work_near_tip(RELAY_BLOCKS) || self.index.height(self.index.fork_point(parent)) + 1 < self.kept_from
+        let is_cheap = work <= self.index.work(self.index.tip()) && self.is_cheap_rival(header);
+        let fork_height = self.index.height(self.index.fork_point(parent));
+        is_cheap || work < self.work_near_tip(RELAY_BLOCKS) || fork_height + 1 < self.kept_from
     }
 
     /// Height, hash and work of the best header.
@@ -172,6 +220,10 @@ impl ChainCore {
         if until.saturating_sub(now) > WORTH_WAITING_SECONDS {
             return HeadersOutcome::Deferred { until };
         }
+        let work = parent.total_work().saturating_add(claimed_work(&header.core));
+        if work <= self.index.work(self.index.tip()) && self.is_cheap_rival(header) {
+            return HeadersOutcome::LowWork;
+        }
         let then = header.core.time;
         match with_scratch(|scratch| check(self.params, &self.chain_id, header, parent, then, scratch)) {
             Ok(_) | Err(HeaderError::Deferred { .. }) => HeadersOutcome::Deferred { until },
@@ -179,16 +231,24 @@ impl ChainCore {
         }
     }
 
-    /// Proves the work of what is linked so far, up to the first that has not, and keeps it once there is enough.
+    /// Proves the work of what is linked, up to the first that has not, and keeps it once there is enough.
     fn prove(&mut self, run: &mut Run) -> Result<(), StoreError> {
-        let linked = std::mem::take(&mut run.linked);
-        run.batch = (run.batch + 1).min(BATCHES.len() - 1);
+        let mut sizes = BATCHES.into_iter().chain(std::iter::repeat(BATCHES[BATCHES.len() - 1]));
+        let mut rest = std::mem::take(&mut run.linked);
+        while !rest.is_empty() && run.report.outcome == HeadersOutcome::Ok {
+            let size = sizes.next().unwrap_or(1).min(rest.len());
+            let later = rest.split_off(size);
+            self.prove_batch(std::mem::replace(&mut rest, later), run)?;
+        }
+        Ok(())
+    }
+
+    fn prove_batch(&mut self, linked: Vec<Linked>, run: &mut Run) -> Result<(), StoreError> {
         for result in self.prove_all(linked) {
             match result {
                 Ok(context) => run.proved.push(context),
                 Err(violation) => {
                     run.report.outcome = HeadersOutcome::Invalid(violation);
-                    run.last = None;
                     break;
                 }
             }

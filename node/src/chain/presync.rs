@@ -16,6 +16,8 @@ struct Walk {
     last: HeaderContext,
     /// The ends of full batches, 32 bytes for 2,000 headers.
     marks: Vec<BlockHash>,
+    /// The work that it needs.
+    enough: u128,
     has_enough: bool,
 }
 
@@ -34,15 +36,25 @@ impl Presync {
         self.0.iter().any(|walk| walk.has_enough && walk.marks.contains(hash))
     }
 
+    /// Whether a batch that ends in `hash` was walked, in a chain that has not been seen to have enough work.
+    pub(super) fn has_walked(&self, hash: &BlockHash) -> bool {
+        self.0.iter().any(|walk| !walk.has_enough && walk.marks.contains(hash))
+    }
+
+    /// The work that a walk that ended in `parent` needs to be stored; 0 if there is none.
+    pub(super) fn enough_after(&self, parent: &BlockHash) -> u128 {
+        self.0.iter().find(|walk| walk.last.hash() == *parent).map_or(0, |walk| walk.enough)
+    }
+
     /// Goes on with the walk that ended in `parent`, or begins one. Says whether the chain has `enough` work now.
     pub(super) fn go_on(&mut self, parent: BlockHash, last: HeaderContext, enough: u128) -> bool {
         let (mark, has_enough) = (last.hash(), last.total_work() >= enough);
         if let Some(walk) = self.0.iter_mut().find(|walk| walk.last.hash() == parent) {
             walk.marks.push(mark);
-            (walk.last, walk.has_enough) = (last, has_enough);
+            (walk.last, walk.enough, walk.has_enough) = (last, enough, has_enough);
         } else if !self.0.iter().any(|walk| walk.marks.contains(&mark)) {
             self.make_room();
-            self.0.push(Walk { last, marks: vec![mark], has_enough });
+            self.0.push(Walk { last, marks: vec![mark], enough, has_enough });
         }
         has_enough
     }

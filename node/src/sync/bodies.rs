@@ -16,7 +16,7 @@ use std::{
 use ledger::{block::Block, hash::BlockHash};
 use rand::{Rng, RngCore};
 
-use super::{Millis, Offence, Output, Peer, PeerKey, Sight, Source, Sync, WantedBranch};
+use super::{Millis, Offence, Output, Peer, PeerKey, Point, Sight, Source, Sync, WantedBranch};
 
 /// Heights above the tip that are fetched ahead of being applied.
 pub const WINDOW: usize = 1_024;
@@ -99,7 +99,7 @@ struct Batch<P> {
 /// One branch.
 #[derive(Debug, Default)]
 struct Lane {
-    end_height: u32,
+    end: Point,
     base: BlockHash,
     /// What is missing, lowest first.
     order: Vec<BlockHash>,
@@ -122,7 +122,7 @@ pub struct Bodies<P> {
 struct Arrival {
     at: Millis,
     /// Where the branch ended that it was fetched for.
-    end_height: u32,
+    end: Point,
     /// It and the blocks right below it that arrived so.
     run: u32,
 }
@@ -168,8 +168,7 @@ impl<P: PeerKey> Bodies<P> {
             }
         }
         let order = |branch: &WantedBranch| branch.missing.iter().map(|(_, hash)| *hash).collect();
-        let lane =
-            |branch: &WantedBranch| Lane { end_height: branch.end.height, base: branch.base, order: order(branch) };
+        let lane = |branch: &WantedBranch| Lane { end: branch.end, base: branch.base, order: order(branch) };
         self.lanes = branches.iter().map(lane).collect();
     }
 
@@ -192,18 +191,19 @@ impl<P: PeerKey> Bodies<P> {
         }
         self.done(hash);
         self.arrivals.retain(|_, arrival| now.since(arrival.at) <= COMING_MS);
-        let end_height = lanes.iter().map(|lane| self.lanes[*lane].end_height).max().unwrap_or(0);
+        let end = lanes.iter().map(|lane| self.lanes[*lane].end).max_by_key(|end| end.work).unwrap_or_default();
         let run = self.arrivals.get(&parent).map_or(1, |below| below.run.saturating_add(1));
-        self.arrivals.insert(hash, Arrival { at: now, end_height, run });
+        self.arrivals.insert(hash, Arrival { at: now, end, run });
     }
 
-    /// The heights at which those branches end whose bodies come: whose last two blocks before the gap were fetched for
+    /// Where those branches end whose bodies come, and the last block below their gap: whose last two blocks before the gap were fetched for
     /// them, lately. One alone may be the honest block that somebody builds withheld ones on, and headers that were
     /// announced on top of it since then say nothing.
-    pub fn coming(&self, now: Millis) -> impl Iterator<Item = u32> {
+    pub fn coming(&self, now: Millis) -> impl Iterator<Item = (Point, BlockHash)> {
         let fresh = move |arrival: &&Arrival| now.since(arrival.at) <= COMING_MS && arrival.run >= 2;
-        let end = move |lane: &Lane| self.arrivals.get(&lane.base).filter(fresh).map(|arrival| arrival.end_height);
-        self.lanes.iter().filter_map(move |lane| Some(end(lane)?.min(lane.end_height)))
+        let end = move |lane: &Lane| self.arrivals.get(&lane.base).filter(fresh).map(|arrival| arrival.end);
+        let lesser = |one: Point, other: Point| if one.work < other.work { one } else { other };
+        self.lanes.iter().filter_map(move |lane| Some((lesser(end(lane)?, lane.end), lane.base)))
     }
 
     /// The block has to come again, rather not from `failed`.

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::chain::WORTH_WAITING_SECONDS;
+
 use super::{PeerKey, Source, Submission};
 
 /// Most that is kept: an honest clock is ahead by seconds, so a handful is plenty. A block is at most 256 KiB.
 const MAX: usize = 16;
 /// Most of one peer.
 const PER_PEER: usize = 2;
-/// Further ahead than this is no clock to wait for, in seconds; whoever is right sends it again when its time has come.
-const LONGEST_S: u64 = 600;
 
 /// Something whose time lies ahead of our clock.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ impl<P: PeerKey> Deferred<P> {
     /// Keeps something until the wall clock shows `until_unix`, in place of something of the same peer, or of the peer
     /// that has most, if there is no room.
     pub fn add(&mut self, unix_now: u64, until_unix: u64, source: Source<P>, what: Submission) {
-        if until_unix.saturating_sub(unix_now) > LONGEST_S {
+        // Whoever is right sends it again when its time has come.
+        if until_unix.saturating_sub(unix_now) > WORTH_WAITING_SECONDS {
             return;
         }
         let peer = source.peer();
@@ -115,10 +116,10 @@ mod tests {
     #[test]
     fn what_is_far_ahead_is_not_kept() {
         let mut deferred = Deferred::default();
-        deferred.add(1_000, 1_000 + LONGEST_S + 1, Source::Gossip(1), headers());
+        deferred.add(1_000, 1_000 + WORTH_WAITING_SECONDS + 1, Source::Gossip(1), headers());
         deferred.add(1_000, u64::MAX, Source::Gossip(1), headers());
         assert!(deferred.due(u64::MAX).is_empty());
-        deferred.add(1_000, 1_000 + LONGEST_S, Source::Gossip(1), headers());
+        deferred.add(1_000, 1_000 + WORTH_WAITING_SECONDS, Source::Gossip(1), headers());
         assert_eq!(deferred.due(u64::MAX).len(), 1);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! A peer is asked while the block that it claims is not known here, whatever other headers are: headers whose bodies
 //! nobody gives must not hide a lighter chain that is heavier than the tip. A question is in vain if it is not answered,
-//! or if the answer brings nothing new and the claimed block is still unknown afterwards; [`super::trust`] counts those.
+//! or if the answer brings nothing that leads on and the claimed block is still unknown afterwards, whatever is claimed by
+//! then; [`super::trust`] counts those.
 //! None of this is an offence: that another peer was asked the same and was faster, that it claims more by now, or just
 //! reorganises, can befall an honest peer.
 
@@ -12,8 +13,10 @@ use std::{cmp::Reverse, sync::Arc};
 use ledger::block::{Block, Header, HeaderBatch};
 use rand::{Rng, RngCore};
 
+use crate::chain::WORTH_WAITING_SECONDS;
+
 use super::{
-    Direction, Judged, Millis, Offence, Output, Peer, PeerKey, Refresh, Sight, Source, Submission, Sync,
+    Claim, Direction, Judged, Millis, Offence, Output, Peer, PeerKey, Refresh, Sight, Source, Submission, Sync,
     peers::{HeaderQuestion, HeaderTalk, Mark, Worth},
 };
 
@@ -31,6 +34,10 @@ const DISBELIEF_MS: u64 = 10_000;
 
 /// How long a peer is not asked for headers whose time has not come: clocks tell seconds apart, not less.
 const DEFERRED_MS: u64 = 1_000;
+
+/// Full answers in a row that may tell nothing new, while the best header does not rise, before they count as in vain: so
+/// a branch that others have shown up to some height can be followed, and a long chain is not told twice for ever.
+const KNOWN_ANSWERS: u32 = 8;
 
 /// If the best header gains less than this by a full answer, the answer is from a branch that has not caught up yet.
 const CATCH_UP: u32 = HeaderBatch::MAX_HEADERS as u32 / 2;
@@ -75,7 +82,9 @@ impl<P: PeerKey> Sync<P> {
     fn send_header_question(&mut self, now: Millis, peer: P, out: &mut Vec<Output<P>>) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         let after = entry.headers_after;
-        let claimed = entry.claim.filter(|claim| claim.work > self.view.tip.work).map(|claim| claim.hash);
+        let is_unknown = |claim: &Claim| self.sights.get(&claim.hash) == Some(&Sight::Unknown);
+        let claimed = entry.claim.filter(|claim| claim.work > self.view.tip.work && is_unknown(claim));
+        let claimed = claimed.map(|claim| claim.hash);
         let question = HeaderQuestion { claimed, best_height: self.view.header_height, after };
         entry.header_talk = HeaderTalk::Asked { since: now, question };
         let first = after.map(|mark| mark.hash);
@@ -145,13 +154,17 @@ impl<P: PeerKey> Sync<P> {
             }
             // Known from another peer, perhaps; but who goes on asking the same gets nowhere.
             Judged::Known => {
-                let leads_on = full(&headers).filter(|end| self.leads_on(source, *end));
-                self.settle(source, leads_on.map_or(Worth::Nothing, Worth::Full), out);
+                let leads_on = self.leads_on(source, &headers);
+                self.settle(source, leads_on.map_or(Worth::Nothing, Worth::KnownFull), out);
             }
             Judged::UnknownParent(_) => match source {
                 Source::Gossip(_) | Source::Waited(_) => self.ask_about_unknown_parent(now, peer, out),
                 Source::Answer(_) => self.settle(source, Worth::Nothing, out),
             },
+            // No clock is that wrong, and nothing of it was looked at.
+            Judged::Deferred { until } if until.saturating_sub(self.unix_now) > WORTH_WAITING_SECONDS => {
+                self.settle(source, Worth::Nothing, out);
+            }
             Judged::Deferred { until } => {
                 self.end_talk(source, now.after(DEFERRED_MS));
                 self.deferred.add(self.unix_now, until, Source::Waited(peer), Submission::Headers(headers));
@@ -164,8 +177,11 @@ impl<P: PeerKey> Sync<P> {
                 self.settle(source, Worth::Nothing, out);
             }
             Judged::OnInvalid | Judged::LowWork | Judged::FarFromTip => self.settle(source, Worth::Nothing, out),
-            Judged::Walked => self.settle(source, full(&headers).map_or(Worth::Nothing, Worth::Full), out),
-            Judged::WalkedEnough => self.settle(source, Worth::Something, out),
+            Judged::Walked => {
+                let leads_on = self.leads_on(source, &headers);
+                self.settle(source, leads_on.map_or(Worth::Nothing, Worth::Full), out);
+            }
+            Judged::WalkedEnough => self.settle(source, Worth::Again, out),
             Judged::WrongBody { .. } | Judged::Unjudged => self.end_talk(source, now.after(DISBELIEF_MS)),
         }
     }
@@ -183,9 +199,11 @@ impl<P: PeerKey> Sync<P> {
         self.refresh_view(out);
     }
 
-    /// Whether a full answer ends above where it was asked to go on.
-    fn leads_on(&mut self, source: Source<P>, end: Mark) -> bool {
-        self.judging(source).is_some_and(|(_, question)| question.after.is_none_or(|after| end.height > after.height))
+    /// Where a full answer ends that begins where it was asked to go on.
+    fn leads_on(&mut self, source: Source<P>, headers: &[Header]) -> Option<Mark> {
+        let (_, question) = self.judging(source)?;
+        let parent = headers.first()?.core.prev;
+        full(headers).filter(|_| question.after.is_none_or(|after| after.hash == parent))
     }
 
     fn end_talk(&mut self, source: Source<P>, rest_until: Millis) {
@@ -214,8 +232,13 @@ impl<P: PeerKey> Sync<P> {
             entry.header_talk = HeaderTalk::Idle(now);
             let is_behind = best_height < question.best_height.saturating_add(CATCH_UP);
             entry.headers_after = match worth {
-                Worth::Full(end) if is_behind => Some(end),
-                Worth::Full(_) | Worth::Something | Worth::Nothing => None,
+                Worth::Full(end) | Worth::KnownFull(end) if is_behind => Some(end),
+                Worth::Full(_) | Worth::KnownFull(_) | Worth::Something | Worth::Again | Worth::Nothing => None,
+            };
+            let has_risen = best_height > question.best_height;
+            entry.known_answers = match worth {
+                Worth::KnownFull(_) if !has_risen => entry.known_answers + 1,
+                Worth::Full(_) | Worth::KnownFull(_) | Worth::Something | Worth::Again | Worth::Nothing => 0,
             };
             let Some(claimed) = question.claimed else {
                 entry.header_talk = HeaderTalk::Idle(now.after(DEFERRED_MS));
@@ -226,9 +249,19 @@ impl<P: PeerKey> Sync<P> {
                 self.trust.kept_word(peer);
                 continue;
             }
-            // It may have moved on to another chain since it made the claim, and not have had cause to say so.
-            let still_claims = entry.claim.is_some_and(|claim| claim.hash == claimed && claim.work > tip_work);
-            if worth == Worth::Nothing && still_claims {
+            // It may have moved on to another chain since it made the claim: one that is known by now, or is no heavier
+            // than ours. That it claims yet another block, which nobody has seen either, is no excuse.
+            let is_shown = |claim: &Claim| self.sights.get(&claim.hash).is_some_and(|sight| *sight != Sight::Unknown);
+            let still_claims = entry.claim.is_some_and(|claim| claim.work > tip_work && !is_shown(&claim));
+            let is_in_vain = match worth {
+                Worth::Nothing => true,
+                // One cheap header after the other leads nowhere.
+                Worth::Something => !has_risen,
+                Worth::KnownFull(_) => entry.known_answers >= KNOWN_ANSWERS,
+                Worth::Full(_) | Worth::Again => false,
+            };
+            if is_in_vain && still_claims {
+                entry.known_answers = 0;
                 entry.header_talk = HeaderTalk::Idle(now.after(DISBELIEF_MS));
                 self.trust.question_in_vain(now, *peer);
                 out.push(Output::AskStatus { peer: *peer });
@@ -276,7 +309,14 @@ impl<P: PeerKey> Sync<P> {
                 self.bodies.release(hash, Some(peer));
                 self.punish(now, peer, Offence::WrongBody, out);
             }
-            Judged::Unjudged => self.bodies.release(hash, None),
+            // It will be asked for again: not at once, or it comes as fast as the line can for as long as the disk is full.
+            Judged::Unjudged => {
+                self.bodies.release(hash, None);
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.rest_until = entry.rest_until.max(now.after(DISBELIEF_MS));
+                }
+                self.refresh_view(out);
+            }
         }
     }
 

@@ -12,8 +12,8 @@ pub const MAX_FAILURES: u32 = 4;
 /// A question for headers, as it was put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HeaderQuestion {
-    /// The block that the peer claimed at that moment: what an honest answer leads to, whatever is claimed later. `None`
-    /// for a question about something it announced.
+    /// The block that the peer claimed at that moment, if it was not known here: what an honest answer leads to, whatever
+    /// is claimed later. `None` for a question about something it announced.
     pub claimed: Option<BlockHash>,
     /// Height of the best header at that moment.
     pub best_height: u32,
@@ -35,6 +35,10 @@ pub enum Worth {
     Something,
     /// It was as long as an answer may be, and ended here: there may be more.
     Full(Mark),
+    /// The same, and all of it was known.
+    KnownFull(Mark),
+    /// It was the end of a chain that is stored when it is asked for again.
+    Again,
     /// All of it was known, or nothing was in it, or it hung in the air.
     Nothing,
 }
@@ -62,6 +66,15 @@ pub enum HeaderTalk {
 }
 
 impl HeaderTalk {
+    /// The block that the answer should lead to.
+    pub fn claimed(self) -> Option<BlockHash> {
+        match self {
+            Self::Idle(_) => None,
+            Self::Asked { question, .. } | Self::Settling { question, .. } => question.claimed,
+            Self::Overdue(question) | Self::Judging(question) => question.claimed,
+        }
+    }
+
     /// Whether a question may be put.
     pub fn is_free(self, now: Millis) -> bool {
         matches!(self, Self::Idle(from) if from <= now)
@@ -96,6 +109,8 @@ pub struct Peer {
     pub header_talk: HeaderTalk,
     /// Where to go on in a chain that is so long that its first headers alone do not make it the best.
     pub headers_after: Option<Mark>,
+    /// Full answers in a row that told nothing new, while the best header did not rise.
+    pub known_answers: u32,
     /// Unanswered questions in a row.
     pub failures: u32,
     /// Body questions in a row that were taken away because they took too long.
@@ -115,6 +130,7 @@ impl Peer {
             rest_until: Millis(0),
             header_talk: HeaderTalk::Idle(Millis(0)),
             headers_after: None,
+            known_answers: 0,
             failures: 0,
             stalls: 0,
         }

@@ -38,6 +38,10 @@ struct Bench {
     asked_headers: Vec<(u64, u32)>,
     /// Questions for bodies that were put.
     asked_bodies: Vec<(u32, u64, Vec<BlockHash>)>,
+    /// The last block of that branch that has come, if any.
+    came: Option<BlockHash>,
+    /// Answers that crawled up the chain of others so far.
+    crawled: u32,
 }
 
 impl Bench {
@@ -56,6 +60,8 @@ impl Bench {
             asked_claims: Vec::new(),
             asked_headers: Vec::new(),
             asked_bodies: Vec::new(),
+            came: None,
+            crawled: 0,
         };
         bench.tick();
         bench
@@ -135,7 +141,8 @@ impl Bench {
             let end = height(self.beside.len() - 1);
             let hash = self.beside.last().expect("not empty").hash();
             let end = Point { height: end, hash, work: u128::from(end) * 10 + 5 };
-            branches.push(WantedBranch { end, base: self.hash(self.beside_from - 1), missing });
+            let base = self.came.unwrap_or_else(|| self.hash(self.beside_from - 1));
+            branches.push(WantedBranch { end, base, missing });
         }
         if self.best > self.tip {
             let missing = (self.tip + 1..=self.best).map(|height| (height, self.hash(height))).collect();

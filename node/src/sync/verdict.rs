@@ -4,7 +4,7 @@
 //! Claims delay the first `synced` only, and only those of peers that this node chose itself. Once synced, no claim and no
 //! header ends it: only a heavier branch whose bodies come.
 
-use super::{Company, Direction, Millis, Peer, PeerKey, Peers, Sight, Sync};
+use super::{Company, Direction, Millis, Peer, PeerKey, Peers, Point, Sight, Sync};
 
 /// Blocks that a synced node may be behind before it stops calling itself synced: news travel, and a node that answers
 /// questions must not waver with every block.
@@ -48,7 +48,12 @@ impl<P: PeerKey> Sync<P> {
     /// Whether the chain here is the one the others have.
     pub fn verdict(&self) -> Verdict {
         let tip = self.view.tip;
-        let coming = self.bodies.coming(self.now).filter(|end| *end > tip.height).max().unwrap_or(tip.height);
+        let coming = self.bodies.coming(self.now).filter(|(end, _)| end.work > tip.work);
+        // A branch that does not go on from the tip replaces some of it, whether or not it ends higher.
+        let goal_of = |(end, base): (Point, _)| {
+            if base == tip.hash { end.height } else { end.height.max(tip.height.saturating_add(SLACK + 1)) }
+        };
+        let coming = coming.map(goal_of).max().unwrap_or(tip.height).max(tip.height);
         let ahead = self.heights_ahead().max().unwrap_or(tip.height);
         let goal = if self.was_synced { coming } else { coming.max(ahead) };
         let peers = self.peers.iter().filter(|(_, peer)| peer.claim.is_some()).count();

@@ -308,12 +308,80 @@ fn headers_of_little_work_are_not_stored() {
         assert!(matches!(outcome, BlockOutcome::LowWork | BlockOutcome::FarFromTip), "{outcome:?}");
     }
     assert_eq!((core.header_count(), stored_rows(&core)), (before, rows));
-    // A rule that is broken is seen all the same, and still nothing is stored.
+    // What would not be kept costs no proof. A rule that shows without one is broken all the same.
     let mut forged = headers.clone();
-    forged[30].core.nonce = u64::MAX;
-    let report = core.accept_headers(&forged, LATE).expect("memory does not fail");
-    assert!(matches!(report.outcome, HeadersOutcome::Invalid(_)), "{:?}", report.outcome);
+    forged[60].core.nonce = u64::MAX;
+    let mut judge = |headers: &[_]| core.accept_headers(headers, LATE).expect("memory does not fail").outcome;
+    assert_eq!(judge(&forged), HeadersOutcome::LowWork);
+    forged[60].core.bits ^= 1;
+    assert!(matches!(judge(&forged), HeadersOutcome::Invalid(_)));
     assert_eq!(core.header_count(), before);
+}
+
+/// Whoever forks off a little below the tip and puts the time of now into the first block makes use of stall relief.
+#[test]
+fn eased_forks_are_not_stored() {
+    let p = params();
+    let mut ours = TestChain::new(p);
+    (0..1_999).for_each(|_| drop(ours.extend(Vec::new()).expect("valid")));
+    let mut side = ours.clone();
+    (0..100).for_each(|_| drop(ours.extend(Vec::new()).expect("valid")));
+    let mut core = fresh();
+    give_old(&mut core, &ours, 0);
+    let (before, rows) = (core.header_count(), stored_rows(&core));
+    let first = side.build_at(ours.tip().header().core.time, Vec::new()).expect("valid");
+    let mut sibling = first.clone();
+    for n in 0u32..100_000 {
+        sibling.header.core.share_commit.0[..4].copy_from_slice(&n.to_le_bytes());
+        sibling.header = side.seal(sibling.header);
+        let (arrival, refused) = match n % 2 {
+            0 => (Arrival::Announced, BlockOutcome::FarFromTip),
+            _ => (Arrival::Sync, BlockOutcome::LowWork),
+        };
+        assert_eq!(give(&mut core, &sibling, LATE, arrival), refused);
+    }
+    // Not even to be kept until its time comes, nor behind as many known headers as make an answer full.
+    let early = first.header.core.time - u64::from(p.future_limit) - 5;
+    let report = core.accept_headers(&[first.header], early).expect("memory does not fail");
+    assert_eq!(report.outcome, HeadersOutcome::LowWork);
+    let mut full: Vec<_> = ours.blocks().take(1_999).map(|block| block.header).collect();
+    full.push(first.header);
+    side.connect(&first).expect("valid");
+    empty(&mut side, 1, 2);
+    let second = *side.tip().header();
+    for (headers, outcome) in [(&full[..], HeadersOutcome::Walked), (&[second], HeadersOutcome::LowWork)] {
+        for _ in 0..2 {
+            assert_eq!(core.accept_headers(headers, LATE).expect("memory does not fail").outcome, outcome);
+        }
+    }
+    assert_eq!((core.header_count(), stored_rows(&core)), (before, rows));
+    // A chain that is heavier in the end is taken with all its blocks.
+    while side.tip().total_work() <= ours.tip().total_work() {
+        empty(&mut side, 1, 1);
+    }
+    let headers: Vec<_> = side.blocks().skip(1_999).map(|block| block.header).collect();
+    let report = core.accept_headers(&headers, LATE).expect("memory does not fail");
+    assert_eq!((report.outcome, report.accepted), (HeadersOutcome::Ok, headers.len()));
+}
+
+/// After a real stall two miners find an easy block at the same time: both are told to everybody, and so is what follows.
+#[test]
+fn honest_rivals_after_a_stall_are_stored() {
+    let mut ours = TestChain::new(params());
+    empty(&mut ours, 200, 2);
+    let mut theirs = ours.clone();
+    empty(&mut ours, 1, 200);
+    empty(&mut theirs, 1, 205);
+    let mut core = fresh();
+    give_old(&mut core, &ours, 0);
+    let announce = |core: &mut ChainCore, chain: &TestChain| {
+        give(core, chain.blocks().last().expect("there"), LATE, Arrival::Announced)
+    };
+    assert_eq!(announce(&mut core, &theirs), BlockOutcome::Stored);
+    empty(&mut theirs, 1, 2);
+    assert!(matches!(announce(&mut core, &theirs), BlockOutcome::Connected { .. }));
+    empty(&mut ours, 1, 3);
+    assert_eq!(announce(&mut core, &ours), BlockOutcome::Stored);
 }
 
 /// A partition of any length heals by request: a chain whose first headers have too little work is walked to where it
@@ -336,6 +404,8 @@ fn a_long_parted_chain_is_walked_twice() {
     assert_eq!(judge(&mut core, batches[0]), HeadersOutcome::Walked);
     assert_eq!(core.header_count(), before);
     assert_eq!(judge(&mut core, batches[0]), HeadersOutcome::Walked, "from two peers at once");
+    let again = core.accept_headers(batches[0], p.genesis_time).expect("no failure").outcome;
+    assert_eq!(again, HeadersOutcome::Walked, "not looked at again, or its time would not have come");
     assert_eq!(judge(&mut core, batches[1]), HeadersOutcome::WalkedEnough);
     assert_eq!(core.header_count(), before);
     // Another chain in its stead is walked like any.

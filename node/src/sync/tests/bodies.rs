@@ -121,6 +121,20 @@ impl Bench {
     }
 }
 
+/// While the disk is full a body is not fetched again and again.
+#[test]
+fn what_could_not_be_judged_is_asked_for_again_after_a_rest() {
+    let (mut bench, _) = behind(1, 1..=1);
+    let (peer, batch, hashes) = bench.asked_bodies.remove(0);
+    let block = bench.block_of(&hashes[0]);
+    bench.give(Input::Bodies { peer, batch, bodies: vec![Some(block.clone())] });
+    let out = bench.give(Input::BlockJudged { source: Source::Answer(peer), block, judged: Judged::Unjudged });
+    assert!(out.iter().any(|o| matches!(o, Output::RefreshView { .. })), "the chain may have taken it after all");
+    assert!(asked_bodies(&bench.pass(9 * SECOND)).is_empty());
+    assert_eq!(asked_bodies(&bench.pass(2 * SECOND)).len(), 1);
+    assert!(!is_ban(&out) && bench.sync.score_of(bench.now, &1) == 0);
+}
+
 #[test]
 fn withheld_bodies_change_neither_synced_nor_what_else_is_asked_for() {
     for silent in [false, true] {

@@ -26,9 +26,17 @@ enum Evasion {
     Dangling,
     Unsupported,
     Leaves,
+    /// Claims yet another block before anybody has seen that the answer was empty.
+    Moves,
+    /// A header of next week.
+    Future,
+    /// Full answers of what is known, each one header further up.
+    Crawls,
+    /// One new header per answer, on a branch that never gets anywhere.
+    Drips,
 }
 
-const EVASIONS: [Evasion; 7] = [
+const EVASIONS: [Evasion; 11] = [
     Evasion::Empty,
     Evasion::Busy,
     Evasion::Silent,
@@ -36,6 +44,10 @@ const EVASIONS: [Evasion; 7] = [
     Evasion::Dangling,
     Evasion::Unsupported,
     Evasion::Leaves,
+    Evasion::Moves,
+    Evasion::Future,
+    Evasion::Crawls,
+    Evasion::Drips,
 ];
 
 impl Bench {
@@ -54,6 +66,30 @@ impl Bench {
                 self.give(Input::Disconnected { peer });
                 self.connect(peer, direction);
             }
+            Evasion::Moves => {
+                self.answers_views = false;
+                self.give(Input::Headers { peer, headers: Vec::new() });
+                let mut hash = BlockHash([peer as u8; 32]);
+                hash.0[..8].copy_from_slice(&self.rng.next_u64().to_le_bytes());
+                self.claims_at(peer, Point { height: 190, hash, work: u128::MAX / 2 });
+                self.answers_views = true;
+                let view = self.view();
+                self.give(Input::View(view));
+            }
+            Evasion::Future => {
+                let until = UNIX + self.now.0 / 1_000 + 7 * 86_400;
+                drop(self.answer_headers(peer, 1..=1, Judged::Deferred { until }));
+            }
+            Evasion::Crawls => {
+                if self.blocks.len() < 5_000 {
+                    let more = blocks(self.hash(199), 200..5_000, 0);
+                    self.blocks.extend(more);
+                }
+                let from = 1 + self.crawled % 3_000;
+                self.crawled += 1;
+                drop(self.answer_headers(peer, from..=from + 1_999, Judged::Known));
+            }
+            Evasion::Drips => drop(self.answer_headers(peer, 1..=1, Judged::Accepted)),
         }
     }
 
@@ -273,6 +309,53 @@ fn a_branch_longer_than_an_answer_is_walked_to_its_end() {
     assert!(!asks_headers_of(&bench.look(), 1));
     bench.claims(1, 4_501);
     assert_eq!(header_locator(&bench.look()), Some(vec![bench.hash(0)]), "where the chains are left");
+}
+
+/// A long chain that is known is followed where it is asked for, and not told again and again.
+#[test]
+fn full_answers_without_news_are_bounded() {
+    let mut bench = Bench::among(5, 1..=1);
+    let more = blocks(bench.hash(199), 200..21_000, 0);
+    bench.blocks.extend(more);
+    bench.claims_at(1, Point { height: 190, hash: BlockHash([9; 32]), work: u128::MAX / 2 });
+    for answer in 0..8 {
+        assert_eq!(bench.asked_headers.len(), answer + 1, "it is asked on, without a rest");
+        let from = answer as u32 * 2_000 + 1;
+        bench.answer_headers(1, from..=from + 1_999, Judged::Known);
+    }
+    assert_eq!(bench.sync.trust.strikes(&1), 1);
+    assert_eq!(bench.asked_headers.len(), 8);
+}
+
+/// What was walked is told once in order; from elsewhere it leads nowhere.
+#[test]
+fn a_walked_answer_again_is_in_vain() {
+    let mut bench = bench_beside_a_long_branch();
+    bench.answer_headers(1, 1..=2_000, Judged::Walked);
+    assert_eq!(header_locator(&bench.look()).expect("asked on")[0], bench.hash(2_000));
+    bench.answer_headers(1, 1..=2_000, Judged::Walked);
+    bench.look();
+    assert_eq!(bench.sync.trust.strikes(&1), 1);
+}
+
+/// A claim of what everybody knows, made for one question, does not clear the record.
+#[test]
+fn only_what_was_unknown_is_shown() {
+    let mut bench = Bench::among(5, 1..=1);
+    bench.claims_at(1, Point { height: 190, hash: BlockHash([9; 32]), work: u128::MAX / 2 });
+    bench.evade(1, Direction::Outbound, Evasion::Empty);
+    assert_eq!(bench.sync.trust.strikes(&1), 1);
+    bench.pass(11 * SECOND);
+    bench.evade(1, Direction::Outbound, Evasion::Empty);
+    let hash = bench.hash(3);
+    bench.claims_at(1, Point { height: 190, hash, work: u128::MAX / 2 });
+    bench.pass(11 * SECOND);
+    let judged = Judged::UnknownParent(BlockHash::ZERO);
+    let headers = vec![bench.blocks[150].header];
+    let out = bench.give(Input::HeadersJudged { source: Source::Gossip(1), headers, judged });
+    assert!(asks_headers_of(&out, 1));
+    bench.evade(1, Direction::Outbound, Evasion::Empty);
+    assert_eq!(bench.sync.trust.strikes(&1), 2);
 }
 
 #[test]

@@ -37,6 +37,28 @@ fn a_heavier_branch_whose_bodies_come_ends_it() {
     assert!(bench.is_synced());
 }
 
+/// Heavier is what counts: a branch whose bodies come ends it also where it is not higher than the tip.
+#[test]
+fn a_heavier_branch_need_not_be_higher() {
+    let mut bench = Bench::among(30, 1..=1);
+    bench.claims(1, 30);
+    assert!(bench.is_synced());
+    bench.withhold(10..31);
+    let end = bench.view().branches[0].end;
+    assert_eq!(end.height, bench.tip);
+    bench.claims_at(1, end);
+    let (peer, batch, hashes) = bench.asked_bodies.remove(0);
+    for hash in &hashes[..2] {
+        let block = bench.block_of(hash);
+        bench.give(Input::Bodies { peer, batch, bodies: vec![Some(block.clone())] });
+        // What has come is missing no more.
+        (bench.beside_from, bench.came) = (bench.beside_from + 1, Some(*hash));
+        bench.beside.remove(0);
+        bench.give(Input::BlockJudged { source: Source::Answer(peer), block, judged: Judged::Accepted });
+    }
+    assert!(!bench.is_synced(), "{:?}", bench.sync.verdict());
+}
+
 #[test]
 fn peers_agree_that_this_node_chose_and_that_said_so_lately() {
     let mut bench = Bench::among(5, 1..=3);
