@@ -55,9 +55,11 @@ impl Service {
                 if purpose == Purpose::Chosen {
                     first.purpose = Purpose::Chosen;
                 }
-                // If both connections are this node's own, the other side will not close the first one meanwhile; if both
-                // sides dialled at once, closing either could close both.
-                if first.direction == Direction::Outbound && direction == Direction::Outbound {
+                // Places are counted by peers and libp2p's limits by connections, so one peer must not hold more of them
+                // than it needs. Two of one side are one too many, and that side does not close the first one meanwhile;
+                // if both sides dialled at once, closing either could close both. Who dials back on request (AutoNAT) was
+                // dialled by this node, so that connection has the other direction too.
+                if first.direction == direction {
                     self.swarm.close_connection(id);
                 }
             }
