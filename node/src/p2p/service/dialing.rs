@@ -16,6 +16,7 @@ use crate::{
     p2p::{
         Config,
         address_book::AddressBook,
+        clone_watch::met_identity,
         configured::{Attempt, Configured, ConfiguredState, Notice},
         dial_failure::DialFailure,
         handle::Surroundings,
@@ -232,10 +233,11 @@ impl Service {
     fn target_failed(&mut self, target: Target, error: &DialError) {
         let now = self.now();
         let failure = DialFailure::of(error, |address| self.is_own(address));
-        if let DialError::LocalPeerId { address } = error {
-            match failure {
-                DialFailure::OwnAddress => self.clones.dialled_own(now, address),
-                _ => self.clones.dialled(now, address),
+        if let Some(address) = met_identity(error, self.swarm.local_peer_id()) {
+            if self.is_own(address) {
+                self.clones.dialled_own(now, address);
+            } else {
+                self.clones.dialled(now, address);
             }
         }
         // Somebody else dials the peer at this moment, or it has just connected.
