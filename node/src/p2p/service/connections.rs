@@ -52,7 +52,8 @@ impl Service {
             && self.bans.refuse(&address, self.connected.values().map(|entry| &entry.address));
         match self.connected.get_mut(&peer) {
             Some(first) => {
-                if purpose == Purpose::Chosen {
+                let is_news = purpose == Purpose::Chosen && first.purpose != Purpose::Chosen;
+                if is_news {
                     first.purpose = Purpose::Chosen;
                 }
                 // Places are counted by peers and libp2p's limits by connections, so one peer must not hold more of them
@@ -61,6 +62,9 @@ impl Service {
                 // dialled by this node, so that connection has the other direction too.
                 if first.direction == direction {
                     self.swarm.close_connection(id);
+                }
+                if is_news {
+                    self.feed(Input::Chosen { peer });
                 }
             }
             None if is_refused => drop(self.swarm.close_connection(id)),
