@@ -9,9 +9,10 @@ mod entry;
 mod jobs;
 mod publishing;
 mod swarm_events;
+mod witnesses;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     io,
     path::PathBuf,
     sync::Arc,
@@ -49,7 +50,6 @@ use super::{
     limits::Limits,
     listeners::Listeners,
     message::{Request, Status},
-    netgroup::Netgroup,
     places::BlockBringers,
     reachability::Reachability,
     standing::Standing,
@@ -278,21 +278,6 @@ impl Service {
         outputs.into_iter().for_each(|output| self.carry_out(output));
         let verdict = Verdict { witnesses: self.witnesses(), ..self.sync.verdict() };
         self.verdict.send_if_modified(|old| std::mem::replace(old, verdict) != verdict);
-    }
-
-    /// Networks of the peers that agree with our chain. One at home, or one that the operator has named, is worth as much
-    /// as two others.
-    fn witnesses(&self) -> usize {
-        let mut groups = BTreeSet::new();
-        for peer in self.sync.agreeing() {
-            let Some(entry) = self.connected.get(peer) else { continue };
-            let group = Netgroup::of(&entry.address);
-            if group.is_exempt() || self.dialing.configured.names(peer) {
-                return crate::health::WITNESSES.max(groups.len());
-            }
-            groups.insert(group);
-        }
-        groups.len()
     }
 
     fn carry_out(&mut self, output: Output<PeerId>) {
