@@ -3,6 +3,8 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fs::File,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -91,7 +93,11 @@ impl Dialing {
         let file = data_dir.join(FILE);
         // No file yet, or an unreadable one: the book fills again by itself.
         let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let (book, configured) = (AddressBook::from_text(&text, secret), Configured::new(&config.peers));
+        let (book, skipped) = AddressBook::from_text(&text, secret);
+        if skipped > 0 {
+            tracing::info!(skipped, file = %file.display(), "lines of the address book are of no form known here, and are left out");
+        }
+        let configured = Configured::new(&config.peers);
         Self { book, configured, file, dials: HashMap::new(), rounds: 0 }
     }
 
@@ -108,7 +114,10 @@ impl Dialing {
 
 fn write_atomically(file: &Path, text: &str) -> std::io::Result<()> {
     let temporary = file.with_extension("tmp");
-    std::fs::write(&temporary, text)?;
+    let mut written = File::create(&temporary)?;
+    written.write_all(text.as_bytes())?;
+    // Otherwise the name may be on the disk before the text is, and a power cut leaves an empty book.
+    written.sync_all()?;
     std::fs::rename(temporary, file)
 }
 
