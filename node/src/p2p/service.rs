@@ -356,8 +356,7 @@ impl Service {
     /// Gives the place of an outbound peer to another, unless it is one that is kept whatever it lacks.
     fn replace(&mut self, peer: PeerId) {
         if !self.dialing.book.is_anchor(&peer) && !self.dialing.configured.names(&peer) {
-            // An error means that it is not connected, which is what we want.
-            let _ = self.swarm.disconnect_peer_id(peer);
+            self.let_go(peer, DialFailure::Lacking);
         }
     }
 
