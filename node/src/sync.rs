@@ -142,6 +142,7 @@ impl<P: PeerKey> Sync<P> {
         let mut out = Vec::new();
         match input {
             Input::Connected { peer, direction } => self.connected(now, peer, direction, &mut out),
+            Input::Chosen { peer } => self.chosen(now, peer),
             Input::Disconnected { peer } => self.disconnected(now, peer),
             Input::Status { peer, claim, lowest_body, clock_offset_s } => {
                 self.status(now, peer, (claim, lowest_body), clock_offset_s, &mut out);
@@ -199,6 +200,13 @@ impl<P: PeerKey> Sync<P> {
             self.archive.joined(now, peer);
         }
         out.push(Output::AskStatus { peer });
+    }
+
+    fn chosen(&mut self, now: Millis, peer: P) {
+        if let Some(entry) = self.peers.get_mut(&peer).filter(|entry| entry.direction == Direction::Inbound) {
+            entry.direction = Direction::Outbound;
+            self.archive.joined(now, peer);
+        }
     }
 
     fn disconnected(&mut self, now: Millis, peer: P) {

@@ -25,7 +25,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const PENDING: u32 = 32;
 /// Connections beyond the places: who gives way takes a moment to go, and the newcomer must not be refused meanwhile.
 const HEADROOM: u32 = 32;
-/// Two, because both sides may dial at once and closing either could close both.
+/// Two, because both sides may dial at once and closing either could close both. A second one of the same side is closed
+/// once it is there (`service::connections`).
 const PER_PEER: u32 = 2;
 
 /// Everything a full node does on the network.

@@ -4,14 +4,17 @@
 //! refuses a connection to oneself, and that is the sign; but a node also meets itself, under a configured address or
 //! through a router. Then both ends of the connection are here, and both fail. Sans-IO.
 //!
-//! Guarantees: an own address alone never raises the alarm; a copy that dials this node, or is dialled, does.
+//! Guarantees: an own address alone never raises the alarm; a copy that dials this node, or is dialled, does; the alarm ends
+//! by itself when no copy was met for a day.
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, PeerId, swarm::DialError};
 
 use crate::sync::Millis;
 
 /// The two ends of a connection to oneself fail within this time.
 const SAME_MS: u64 = 3_000;
+/// A copy that was not met again for this time is taken to be stopped.
+const FORGET_MS: u64 = 24 * 3_600_000;
 /// Ends remembered; each is decided after [`SAME_MS`].
 const MAX_ENDS: usize = 32;
 
@@ -38,7 +41,8 @@ pub struct CloneWatch {
     ends: Vec<End>,
     /// When a connection last failed before it had shown who it is: perhaps the other end of an own dial.
     last_unclear: Option<Millis>,
-    copy: Option<Multiaddr>,
+    /// Where a copy was met last, and when.
+    copy: Option<(Millis, Multiaddr)>,
 }
 
 impl CloneWatch {
@@ -63,7 +67,7 @@ impl CloneWatch {
         self.last_unclear = Some(now);
     }
 
-    /// Time passed. Returns the address of a copy when one is noticed for the first time.
+    /// Time passed. Returns the address of a copy when one is noticed for the first time, or again after it was forgotten.
     pub fn tick(&mut self, now: Millis) -> Option<Multiaddr> {
         let ripe = |end: &&End| !end.decided && now.since(end.at) >= SAME_MS;
         let copy = self.ends.iter().filter(ripe).find(|end| !self.has_other_end(end)).map(|end| end.address.clone());
@@ -71,14 +75,15 @@ impl CloneWatch {
             end.decided = true;
         }
         self.ends.retain(|end| now.since(end.at) < 2 * SAME_MS);
-        let is_news = copy.is_some() && self.copy.is_none();
-        self.copy = copy.or(self.copy.take());
-        self.copy.clone().filter(|_| is_news)
+        let before = self.copy.take().filter(|(at, _)| now.since(*at) < FORGET_MS);
+        let news = copy.clone().filter(|_| before.is_none());
+        self.copy = copy.map(|address| (now, address)).or(before);
+        news
     }
 
-    /// Where a copy was seen last, if one was ever seen.
+    /// Where a copy was met last, if one was met within the last day.
     pub fn copy(&self) -> Option<&Multiaddr> {
-        self.copy.as_ref()
+        self.copy.as_ref().map(|(_, address)| address)
     }
 
     /// Whether both ends of the connection may be here.
@@ -93,6 +98,15 @@ impl CloneWatch {
         if self.ends.len() < MAX_ENDS {
             self.ends.push(End { at, address: address.clone(), kind, decided: false });
         }
+    }
+}
+
+/// Where a dial met the identity `own`, if it did. Whoever expected another peer there is told of a wrong one.
+pub fn met_identity<'a>(error: &'a DialError, own: &PeerId) -> Option<&'a Multiaddr> {
+    match error {
+        DialError::LocalPeerId { address } => Some(address),
+        DialError::WrongPeerId { obtained, address } if obtained == own => Some(address),
+        _ => None,
     }
 }
 
@@ -120,6 +134,38 @@ mod tests {
         let mut watch = CloneWatch::default();
         watch.came(Millis(1_000), &address(3));
         assert_eq!(noticed(&mut watch), Some(address(3)));
+    }
+
+    #[test]
+    fn a_copy_that_is_gone_for_a_day_is_forgotten() {
+        let mut watch = CloneWatch::default();
+        watch.came(Millis(0), &address(1));
+        assert_eq!(watch.tick(Millis(SAME_MS)), Some(address(1)));
+        let again = FORGET_MS;
+        watch.came(Millis(again), &address(1));
+        assert_eq!(watch.tick(Millis(again + SAME_MS - 1)), None);
+        assert_eq!(watch.copy(), Some(&address(1)), "not a day yet");
+        let mut other = CloneWatch::default();
+        other.came(Millis(0), &address(1));
+        other.tick(Millis(SAME_MS));
+        other.came(Millis(again - SAME_MS), &address(1));
+        assert_eq!(other.tick(Millis(again)), None, "it was told");
+        assert_eq!(other.tick(Millis(again + SAME_MS)), None);
+        assert_eq!(other.copy(), Some(&address(1)), "the day begins anew with each meeting");
+        other.tick(Millis(again + FORGET_MS));
+        assert_eq!(other.copy(), None);
+        other.came(Millis(3 * FORGET_MS), &address(2));
+        assert_eq!(other.tick(Millis(3 * FORGET_MS + SAME_MS)), Some(address(2)), "a new one is told again");
+    }
+
+    #[test]
+    fn a_dial_for_somebody_else_that_ends_here_meets_this_identity_too() {
+        let (own, address) = (PeerId::random(), address(1));
+        let met = |error: &DialError| met_identity(error, &own).cloned();
+        assert_eq!(met(&DialError::LocalPeerId { address: address.clone() }), Some(address.clone()));
+        assert_eq!(met(&DialError::WrongPeerId { obtained: own, address: address.clone() }), Some(address.clone()));
+        assert_eq!(met(&DialError::WrongPeerId { obtained: PeerId::random(), address }), None);
+        assert_eq!(met(&DialError::Aborted), None);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum DialFailure {
     BannedHere,
     /// This node has no place for another connection.
     FullHere,
+    /// It lacks old blocks that this node needs, and its place goes to another peer.
+    Lacking,
     /// It closed the connection before it had said anything.
     ClosedAtOnce,
     /// It is connected, but does not tell its status.
@@ -126,6 +128,7 @@ impl DialFailure {
             Self::BadAddress => "bad_address",
             Self::BannedHere => "banned_here",
             Self::FullHere => "full_here",
+            Self::Lacking => "lacking",
             Self::ClosedAtOnce => "closed_at_once",
             Self::Silent => "silent",
             Self::Lost => "lost",
@@ -144,6 +147,7 @@ impl DialFailure {
             | Self::NotLibp2p
             | Self::BannedHere
             | Self::FullHere
+            | Self::Lacking
             | Self::ClosedAtOnce
             | Self::Silent
             | Self::Lost
@@ -170,6 +174,7 @@ impl fmt::Display for DialFailure {
             Self::BadAddress => "this kind of address cannot be dialled",
             Self::BannedHere => "this node has banned it for a while",
             Self::FullHere => "this node has too many connections already",
+            Self::Lacking => "it lacks old blocks that this node needs",
             Self::ClosedAtOnce => {
                 "it closed the connection at once: it is full, has banned this node, or is connected to another node \
                  with the same identity"

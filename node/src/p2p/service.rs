@@ -9,9 +9,10 @@ mod entry;
 mod jobs;
 mod publishing;
 mod swarm_events;
+mod witnesses;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     io,
     path::PathBuf,
     sync::Arc,
@@ -49,7 +50,6 @@ use super::{
     limits::Limits,
     listeners::Listeners,
     message::{Request, Status},
-    netgroup::Netgroup,
     places::BlockBringers,
     reachability::Reachability,
     standing::Standing,
@@ -280,21 +280,6 @@ impl Service {
         self.verdict.send_if_modified(|old| std::mem::replace(old, verdict) != verdict);
     }
 
-    /// Networks of the peers that agree with our chain. One at home, or one that the operator has named, is worth as much
-    /// as two others.
-    fn witnesses(&self) -> usize {
-        let mut groups = BTreeSet::new();
-        for peer in self.sync.agreeing() {
-            let Some(entry) = self.connected.get(peer) else { continue };
-            let group = Netgroup::of(&entry.address);
-            if group.is_exempt() || self.dialing.configured.names(peer) {
-                return crate::health::WITNESSES.max(groups.len());
-            }
-            groups.insert(group);
-        }
-        groups.len()
-    }
-
     fn carry_out(&mut self, output: Output<PeerId>) {
         match output {
             Output::AskStatus { peer } => {
@@ -371,8 +356,7 @@ impl Service {
     /// Gives the place of an outbound peer to another, unless it is one that is kept whatever it lacks.
     fn replace(&mut self, peer: PeerId) {
         if !self.dialing.book.is_anchor(&peer) && !self.dialing.configured.names(&peer) {
-            // An error means that it is not connected, which is what we want.
-            let _ = self.swarm.disconnect_peer_id(peer);
+            self.let_go(peer, DialFailure::Lacking);
         }
     }
 

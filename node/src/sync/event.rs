@@ -187,6 +187,11 @@ pub enum Input<P> {
         /// Who opened the connection.
         direction: Direction,
     },
+    /// This node has now chosen a connected peer itself: it counts as outbound from here on.
+    Chosen {
+        /// Who.
+        peer: P,
+    },
     /// The last connection to a peer ended.
     Disconnected {
         /// Who.

@@ -181,6 +181,27 @@ async fn a_copied_identity_is_noticed() {
     }
 }
 
+/// One identity holds one connection of its own making, however often it dials: the first one stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_connection_of_the_same_side_is_closed() {
+    let hub = Peer::start(Wire::Tcp, &[]).await;
+    let first = Peer::start(Wire::Tcp, &[&hub]).await;
+    eventually_async("the first is in", async || connected(&hub, &first).await).await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::copy(first.data_dir().join("p2p.key"), dir.path().join("p2p.key")).expect("copied");
+    let peers = vec![hub.address().await];
+    let second = Peer::start_at(Network::Local.params(), dir, |config| config.peers = peers).await;
+    eventually_async("the second is turned away", async || {
+        second.p2p.surroundings().await.configured[0].failure == Some(DialFailure::ClosedAtOnce)
+    })
+    .await;
+    assert!(connected(&hub, &first).await);
+    assert_eq!(first.p2p.stats().connections_closed_total, 0, "nobody was asked to make place");
+    for peer in [hub, first, second] {
+        peer.stop().await;
+    }
+}
+
 /// Meeting oneself is no copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_own_address_is_told_and_is_no_copy() {

@@ -14,7 +14,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use crate::p2p::{netgroup::Netgroup, places::Secret};
 
-use super::{AddressBook, Entry, MAX_ADDRESSES, MAX_PEERS};
+use super::{AddressBook, MAX_ADDRESSES, MAX_PEERS};
 
 impl AddressBook {
     /// The book as text.
@@ -30,18 +30,21 @@ impl AddressBook {
         text
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote. Lines that make no sense are skipped: the book is a convenience. A
-    /// book without a secret gets the one given here.
-    pub fn from_text(text: &str, fresh: Secret) -> Self {
+    /// Reads what [`to_text`](Self::to_text) wrote. A book without a secret gets the one given here. Lines that make no
+    /// sense, or are of another version's form, are skipped: the book is a convenience. Their number comes second.
+    pub fn from_text(text: &str, fresh: Secret) -> (Self, usize) {
         let mut lines = text.lines().peekable();
         let kept = lines.peek().and_then(|line| secret_of(line));
         let mut book = Self::new(kept.unwrap_or(fresh));
-        lines.take(MAX_PEERS + 1).for_each(|line| {
-            book.read_line(line);
-        });
-        book
+        let skipped = lines
+            .take(MAX_PEERS + 1)
+            .filter(|line| !line.starts_with("secret "))
+            .filter(|line| book.read_line(line).is_none())
+            .count();
+        (book, skipped)
     }
 
+    /// `None` if the line makes no sense. Whom it names may still find no place.
     fn read_line(&mut self, line: &str) -> Option<()> {
         let mut words = line.split(' ');
         let last_ok: u64 = words.next()?.parse().ok()?;
@@ -49,13 +52,15 @@ impl AddressBook {
         let source = from_hex(words.next()?)?.try_into().ok().and_then(Netgroup::from_bytes)?;
         let peer: PeerId = words.next()?.parse().ok()?;
         let addresses: Option<Vec<Multiaddr>> = words.take(MAX_ADDRESSES).map(|word| word.parse().ok()).collect();
+        let addresses = addresses?;
         match last_ok {
-            0 => addresses?.iter().for_each(|address| self.hear(peer, address, source)),
+            0 => addresses.iter().for_each(|address| self.hear(peer, address, source)),
             // The address that was reached last stands first.
-            _ => addresses?.iter().rev().for_each(|address| self.reached(last_ok, peer, address)),
+            _ => addresses.iter().rev().for_each(|address| self.reached(last_ok, peer, address)),
         }
-        let entry: &mut Entry = self.entries.get_mut(&peer)?;
-        (entry.is_anchor, entry.source) = (is_anchor, source);
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            (entry.is_anchor, entry.source) = (is_anchor, source);
+        }
         Some(())
     }
 }

@@ -52,13 +52,19 @@ impl Service {
             && self.bans.refuse(&address, self.connected.values().map(|entry| &entry.address));
         match self.connected.get_mut(&peer) {
             Some(first) => {
-                if purpose == Purpose::Chosen {
+                let is_news = purpose == Purpose::Chosen && first.purpose != Purpose::Chosen;
+                if is_news {
                     first.purpose = Purpose::Chosen;
                 }
-                // If both connections are this node's own, the other side will not close the first one meanwhile; if both
-                // sides dialled at once, closing either could close both.
-                if first.direction == Direction::Outbound && direction == Direction::Outbound {
+                // Places are counted by peers and libp2p's limits by connections, so one peer must not hold more of them
+                // than it needs. Two of one side are one too many, and that side does not close the first one meanwhile;
+                // if both sides dialled at once, closing either could close both. Who dials back on request (AutoNAT) was
+                // dialled by this node, so that connection has the other direction too.
+                if first.direction == direction {
                     self.swarm.close_connection(id);
+                }
+                if is_news {
+                    self.feed(Input::Chosen { peer });
                 }
             }
             None if is_refused => drop(self.swarm.close_connection(id)),

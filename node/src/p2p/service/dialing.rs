@@ -3,6 +3,8 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fs::File,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +18,7 @@ use crate::{
     p2p::{
         Config,
         address_book::AddressBook,
+        clone_watch::met_identity,
         configured::{Attempt, Configured, ConfiguredState, Notice},
         dial_failure::DialFailure,
         handle::Surroundings,
@@ -90,7 +93,11 @@ impl Dialing {
         let file = data_dir.join(FILE);
         // No file yet, or an unreadable one: the book fills again by itself.
         let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let (book, configured) = (AddressBook::from_text(&text, secret), Configured::new(&config.peers));
+        let (book, skipped) = AddressBook::from_text(&text, secret);
+        if skipped > 0 {
+            tracing::info!(skipped, file = %file.display(), "lines of the address book are of no form known here, and are left out");
+        }
+        let configured = Configured::new(&config.peers);
         Self { book, configured, file, dials: HashMap::new(), rounds: 0 }
     }
 
@@ -107,7 +114,10 @@ impl Dialing {
 
 fn write_atomically(file: &Path, text: &str) -> std::io::Result<()> {
     let temporary = file.with_extension("tmp");
-    std::fs::write(&temporary, text)?;
+    let mut written = File::create(&temporary)?;
+    written.write_all(text.as_bytes())?;
+    // Otherwise the name may be on the disk before the text is, and a power cut leaves an empty book.
+    written.sync_all()?;
     std::fs::rename(temporary, file)
 }
 
@@ -232,10 +242,11 @@ impl Service {
     fn target_failed(&mut self, target: Target, error: &DialError) {
         let now = self.now();
         let failure = DialFailure::of(error, |address| self.is_own(address));
-        if let DialError::LocalPeerId { address } = error {
-            match failure {
-                DialFailure::OwnAddress => self.clones.dialled_own(now, address),
-                _ => self.clones.dialled(now, address),
+        if let Some(address) = met_identity(error, self.swarm.local_peer_id()) {
+            if self.is_own(address) {
+                self.clones.dialled_own(now, address);
+            } else {
+                self.clones.dialled(now, address);
             }
         }
         // Somebody else dials the peer at this moment, or it has just connected.

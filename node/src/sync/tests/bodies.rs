@@ -251,3 +251,20 @@ fn places_are_given_up_for_a_peer_with_old_bodies() {
     bench.deliver(40, batch, &hashes);
     assert!(!replaced(&bench.pass(130 * SECOND)).contains(&40));
 }
+
+/// A peer that came by itself and is then chosen counts as outbound: it has a place, and gives it up like the others.
+#[test]
+fn a_peer_that_is_chosen_later_counts_as_outbound() {
+    let is_replaced = |out: &[Output<u32>]| out.iter().any(|o| matches!(o, Output::Replace { peer: 1 }));
+    let mut bench = Bench::alone(0);
+    bench.best = 150;
+    bench.connect(1, Direction::Inbound);
+    let claim = bench.point(150);
+    bench.give(Input::Status { peer: 1, claim, lowest_body: 100, clock_offset_s: 0 });
+    assert!(!is_replaced(&bench.pass(30 * SECOND)), "it has no outbound place to give up");
+    bench.give(Input::Chosen { peer: 1 });
+    assert!(is_replaced(&bench.pass(30 * SECOND)));
+    // Whoever is not connected has nothing to be changed.
+    bench.give(Input::Chosen { peer: 2 });
+    assert_eq!(bench.sync.peer_count(), 1);
+}
