@@ -4,8 +4,8 @@
 //! refuses a connection to oneself, and that is the sign; but a node also meets itself, under a configured address or
 //! through a router. Then both ends of the connection are here, and both fail. Sans-IO.
 //!
-//! Guarantees: an own address alone never raises the alarm; a copy that dials this node, or is dialled, does; the alarm ends
-//! by itself when no copy was met for a day.
+//! Guarantees: an own address alone never raises the alarm; a copy that is dialled does, and one that dials this node does
+//! unless it hangs up before this node has read who it is; the alarm ends by itself when no copy was met for a day.
 
 use libp2p::{Multiaddr, PeerId, swarm::DialError};
 

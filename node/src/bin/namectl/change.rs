@@ -102,11 +102,11 @@ fn own_change_under_way(context: &Context, name: &Name) -> Result<Option<u64>, F
 pub fn records_under_way(context: &Context, name: &Name) -> Result<Option<Records>, Failure> {
     let mut changes = own_changes_under_way(context, name)?;
     changes.sort_by_key(Body::seq);
-    let records = changes.into_iter().filter_map(|body| match body {
+    let mut records = changes.into_iter().rev().filter_map(|body| match body {
         Body::Update { records, .. } => records,
         _ => None,
     });
-    Ok(records.last())
+    Ok(records.next())
 }
 
 fn own_changes_under_way(context: &Context, name: &Name) -> Result<Vec<Body>, Failure> {
