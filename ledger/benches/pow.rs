@@ -38,7 +38,7 @@ fn main() {
     speed();
 }
 
-/// An input that nobody chose: every byte of the header and of the chain id is pseudo-random.
+/// An arbitrary input: every byte of the header and of the chain id is pseudo-random.
 fn input(number: u32) -> (HeaderCore, Hash) {
     let mut core = Network::Main.params().genesis().core;
     let draw = hash(Tag::Node, &[&number.to_le_bytes()]);

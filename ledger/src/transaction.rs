@@ -42,7 +42,7 @@ pub enum Body {
     Transfer { name: Name, seq: u64, owner: PolicyHash, operator: PolicyHash },
     /// Stops a pending transfer.
     Cancel { name: Name, seq: u64 },
-    /// Adds a term. Nobody signs it: whoever does the work keeps the name alive for its owner.
+    /// Adds a term. Not signed: anyone who does the work keeps the name alive for its owner.
     Renew { name: Name, expires_at: u32 },
     /// Gives the name up.
     Revoke { name: Name, seq: u64, mode: RevokeMode },

@@ -198,7 +198,7 @@ fn commit_is_not_before(commit: u32, release: u32) -> Result<(), Violation> {
     if commit >= release { Ok(()) } else { Err(Violation::CommitBeforeRelease { commit, release }) }
 }
 
-/// §6 RENEW on an entry whose matured transfer is folded in already. Nobody signs it: it changes nothing but the expiry.
+/// §6 RENEW on an entry whose matured transfer is folded in already. It is not signed: it changes the expiry only.
 pub fn renew(params: &Params, height: u32, mut state: NameState, expires_at: u32) -> Result<NameState, Violation> {
     name_is_in_use(state.status(params, height))?;
     renewal_is_not_early(params, height, &state)?;

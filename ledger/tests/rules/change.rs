@@ -213,7 +213,7 @@ fn revoked() -> TestChain {
     then(active(), revoke(2), 1)
 }
 
-/// Released by its owner, or by whoever has the key.
+/// Released by its owner, or by a thief of the key.
 fn given_up() -> TestChain {
     then(active(), give_up(2), 1)
 }
