@@ -12,7 +12,7 @@ pub enum State {
     Fresh,
     /// An old tip, but peers know no younger one.
     Quiet,
-    /// An old tip, and nobody to say whether there is a younger one.
+    /// An old tip, and no peer that says whether there is a younger one.
     Offline,
     /// A heavier chain that is not followed.
     Suspect,

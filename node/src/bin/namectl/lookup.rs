@@ -182,7 +182,7 @@ fn facts(context: &Context, name: &Name, answer: &NameAnswer, state: &NameEntry)
     table(&rows)
 }
 
-/// Says why nobody else can register a locked name.
+/// Says who alone can take a locked name.
 pub fn with_lock(failure: Failure, domain: Option<&str>) -> Failure {
     let Some(domain) = domain else { return failure };
     let why = format!("{}\nit is locked to {domain}: only the owner of that domain can claim it", failure.why);

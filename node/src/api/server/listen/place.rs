@@ -20,7 +20,7 @@ use tokio::{
 const MIN_IDLE: Duration = Duration::from_secs(1);
 /// The same for one that has never said anything: clients send their request as soon as they are connected.
 const MIN_SILENCE: Duration = Duration::from_millis(200);
-/// How often to look for such a connection while somebody waits for a place.
+/// How often to look for such a connection while a client waits for a place.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// See the module.
@@ -109,7 +109,7 @@ impl Place {
                 None => false,
             };
             if !is_told {
-                // Nobody will say so any more.
+                // The gate is gone, so no eviction can be told: it stays.
                 std::future::pending::<()>().await;
             }
         }
