@@ -1,31 +1,40 @@
 //! A block that only one node knows to be invalid, and blocks built on it, relayed to that node by the others.
 //!
-//! One node is told of a block on its tip whose state root is wrong: it tries it and marks it invalid. The others have
-//! moved on when they hear of it, keep it aside untried, and pass its children on in good faith.
+//! One node asks for a block on its tip whose state root is wrong, since its owner claims it: it tries the block and marks
+//! it invalid, and tells nobody. The others have moved on when they hear of it, keep it aside untried, and pass its children
+//! on in good faith.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use ledger::{hash::Hash, rules::header::HeaderContext};
 use libp2p::Multiaddr;
-use node::p2p::compact::CompactBlock;
+use node::p2p::{compact::CompactBlock, message::Request};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    answers,
+    answers::{self, Offer},
     clock::unix_now,
     follower::{Follower, status_of},
     forge::{Forge, empty_block},
-    peer::Peer,
+    peer::{Answers, Peer},
 };
 
 /// How long honest blocks may take to pass the invalid one.
 const PASSED: Duration = Duration::from_secs(40);
 /// Blocks by which the others are ahead before they hear of it: neither it nor its child is then worth trying.
 const AHEAD: u32 = 2;
+/// How long a node may take to ask for a block.
+const ASKED: Duration = Duration::from_secs(10);
 /// Time for a node to judge and pass on what it was told.
-const SETTLE: Duration = Duration::from_millis(150);
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Which nodes, and how often.
 #[derive(clap::Args)]
@@ -50,11 +59,9 @@ pub async fn run(forge: Forge, options: Options) -> Result<Value> {
     let teller = connect(forge, &options.node).await?;
     let mut told = 0;
     for round in 0..options.rounds {
-        // Whoever hands over an invalid block is rightly blamed, so each time somebody else does.
-        let culprit = connect(forge, &options.knows).await?;
         knowing.catch_up().await?;
         let bad = invalid_block(forge, knowing.chain().tip(), round);
-        culprit.announce(&whole(&bad)).await?;
+        hand_over(forge, &options.knows, &bad).await?;
         let children: Vec<_> =
             (0..options.children).map(|salt| forge.plain_header(&bad, forge.earliest(&bad), salt)).collect();
         until_passed(forge, &teller, bad.height() + AHEAD).await?;
@@ -66,6 +73,27 @@ pub async fn run(forge: Forge, options: Options) -> Result<Value> {
     }
     sleep(Duration::from_secs(1)).await;
     Ok(json!({ "invalid_blocks": options.rounds, "children": told, "teller_still_connected": teller.is_connected() }))
+}
+
+/// Has a node ask for a block and try it. Whoever hands over an invalid one may be blamed, so each time somebody else does.
+async fn hand_over(forge: Forge, node: &Multiaddr, bad: &HeaderContext) -> Result<()> {
+    let offer = Offer { branch: vec![bad.clone()].into(), work: bad.total_work(), given: Default::default() };
+    let (mut answer, given) = (offer.answers(forge.chain_id), Arc::new(AtomicBool::new(false)));
+    let gives = given.clone();
+    let answers: Answers = Box::new(move |request| {
+        gives.fetch_or(matches!(request, Request::Bodies(_)), Ordering::Relaxed);
+        answer(request)
+    });
+    let _culprit = Peer::connect(forge.params, node, answers).await?;
+    let began = Instant::now();
+    while !given.load(Ordering::Relaxed) {
+        if began.elapsed() > ASKED {
+            bail!("the node did not ask for the invalid block");
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(SETTLE).await;
+    Ok(())
 }
 
 async fn connect(forge: Forge, node: &Multiaddr) -> Result<Peer> {
