@@ -96,6 +96,8 @@ enum Gives {
     Others,
     TooFew,
     Nothing,
+    /// No answer at all.
+    Silence,
 }
 
 impl Scene {
@@ -132,6 +134,7 @@ fn answers(chain: &TestChain, block: Block, gives: Gives, asked: Arc<Mutex<Vec<S
         Some(match request {
             Request::Status(_) => Response::Status(status),
             Request::Bodies(_) => Response::Bodies(vec![Some(encode(&block))]),
+            Request::Parts { .. } if gives == Gives::Silence => return None,
             Request::Parts { indexes, .. } => {
                 let part = |index: &u16| encode(&block.transactions[usize::from(*index)]);
                 let right: Vec<_> = indexes.iter().map(part).collect();
@@ -139,7 +142,7 @@ fn answers(chain: &TestChain, block: Block, gives: Gives, asked: Arc<Mutex<Vec<S
                     Gives::Right => Some(right),
                     Gives::Others => Some(vec![part(&0); indexes.len()]),
                     Gives::TooFew => Some(right[1..].to_vec()),
-                    Gives::Nothing => None,
+                    Gives::Nothing | Gives::Silence => None,
                 })
             }
             _ => Response::Refused(Refusal::Unsupported),
@@ -232,4 +235,26 @@ async fn one_header_is_announced_once() {
     assert_eq!((stats.gossip_accepted_total, stats.blocks_rebuilt_total, stats.offences_total), (1, 1, 0), "{stats:?}");
     scene.node.stop().await;
     far.stop().await;
+}
+
+/// Whoever asks for a block that is on its way is answered when it is here, instead of "not here" at once: so it crosses the
+/// network hop by hop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_for_a_block_that_is_on_its_way_waits_for_it() {
+    let (chain, block) = chain_and_block(6);
+    let scene = Scene::new(&chain, &block, 4, Gives::Silence).await;
+    let nobody = answers(&chain, block.clone(), Gives::Silence, Arc::default());
+    let asker = Puppet::connect(chain.params(), &scene.node.address().await, nobody).await.expect("connects");
+    scene.puppet.announce(&CompactBlock::new(&block, 1, NONE)).await.expect("said");
+    eventually("the node asks for what is missing", || scene.asked() == ["parts"]).await;
+    let question = asker.ask(Request::Bodies(vec![block.hash()]));
+    let later = async {
+        // The node has the question when it has answered the next one.
+        asker.ask(Request::Status(status(chain.params(), &chain))).await.expect("an answer");
+        let arrival = node::chain::Arrival::Live;
+        scene.node.chain.submit_block(block.clone().into(), arrival).await.expect("judged");
+    };
+    let (answer, ()) = tokio::join!(question, later);
+    assert_eq!(answer.expect("an answer"), Response::Bodies(vec![Some(encode(&block))]));
+    scene.node.stop().await;
 }

@@ -1,3 +1,5 @@
+//! Compact blocks are put together, completed, or given up, and every wrong byte shows.
+
 use std::sync::LazyLock;
 
 use ledger::{
