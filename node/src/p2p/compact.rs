@@ -87,7 +87,7 @@ impl CompactBlock {
             let (wtxid, bytes) = (tx.wtxid(), tx.byte_len());
             if is_rare(&wtxid) && prefilled + bytes <= MAX_PREFILLED_BYTES {
                 prefilled += bytes;
-                Entry::Whole(tx.clone().into())
+                Entry::Whole(Box::new(tx.clone()))
             } else {
                 Entry::Id(ids.of(&wtxid))
             }
@@ -97,7 +97,7 @@ impl CompactBlock {
 
     /// A block of which nothing has to be asked for. For tests and for whoever plays a peer: the bytes are capped.
     pub fn whole(block: &Block) -> Self {
-        let entries = block.transactions.iter().map(|tx| Entry::Whole(tx.clone().into())).collect();
+        let entries = block.transactions.iter().cloned().map(Box::new).map(Entry::Whole).collect();
         Self { header: block.header, salt: 0, entries }
     }
 
@@ -167,7 +167,7 @@ impl Encode for CompactBlock {
         for (index, entry) in (0u16..).zip(&self.entries) {
             match entry {
                 Entry::Id(id) => ids.push(id),
-                Entry::Whole(transaction) => prefilled.push((index, &**transaction)),
+                Entry::Whole(transaction) => prefilled.push((index, transaction)),
             }
         }
         w.put(&self.header).u64(self.salt).u16(ids.len() as u16);
@@ -176,7 +176,7 @@ impl Encode for CompactBlock {
         });
         w.u16(prefilled.len() as u16);
         prefilled.into_iter().for_each(|(index, transaction)| {
-            w.u16(index).put(transaction);
+            w.u16(index).put(&**transaction);
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Compact blocks are put together, completed, or given up, and every wrong byte shows.
+//! Blocks told by short ids, put together again, and what cannot be.
 
 use std::sync::LazyLock;
 
