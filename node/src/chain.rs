@@ -41,7 +41,7 @@ pub use sight::{Point, Sight, View, WantedBranch};
 pub use stats::{ChainStats, StatsSnapshot};
 pub use types::{
     Arrival, BlockOutcome, BlockReport, ChainError, HeadersOutcome, HeadersReport, HistoryCause, HistoryEntry,
-    PlacedHeader, StateProof, Template, Tip, TransactionStatus, TxOrigin, TxRejection,
+    PlacedHeader, StateProof, Template, Tip, TransactionStatus, TxRejection,
 };
 pub use verify::{VerifyError, VerifyReport, verify};
 

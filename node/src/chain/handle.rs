@@ -15,11 +15,14 @@ use ledger::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 
-use crate::{mempool::MempoolView, store::StoreError};
+use crate::{
+    mempool::{MempoolView, TxOrigin},
+    store::StoreError,
+};
 
 use super::{
     Arrival, BlockReport, ChainError, ChainEvent, ChainReader, ChainStats, HeadersReport, StatsSnapshot, Template, Tip,
-    TxOrigin, TxRejection, View,
+    TxRejection, View,
 };
 
 /// Header batches under way: each is up to 2,000 headers, and they are judged one after the other anyway.

@@ -15,12 +15,12 @@ use ledger::{
 };
 
 use crate::{
-    mempool::{Admission, Candidate, PoolRefusal, PoolTransaction, Removal, Room, Verdict},
+    mempool::{Admission, Candidate, PoolRefusal, PoolTransaction, Removal, Room, TxOrigin, Verdict},
     store::{Direction, Durability, PoolRow, Read, Rows, Table, parse},
 };
 
 use super::{
-    ChainEvent, TxOrigin, TxRejection,
+    ChainEvent, TxRejection,
     precheck::with_scratch,
     service::{Chain, Message, TransactionChecked, Waiter, send_back},
     stats::{add, set},

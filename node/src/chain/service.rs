@@ -24,13 +24,13 @@ use ledger::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    mempool::{Limits, Mempool},
+    mempool::{Limits, Mempool, TxOrigin},
     store::{Store, StoreError},
 };
 
 use super::{
     Alarm, Arrival, BlockOutcome, BlockReport, ChainCore, ChainError, ChainEvent, ChainHandle, ChainOptions,
-    ChainReader, HeadersReport, Prechecked, Tip, TxOrigin, TxRejection,
+    ChainReader, HeadersReport, Prechecked, Tip, TxRejection,
     handle::{Permit, QUEUE, Request},
     pooling::OWN_CHECKS,
     precheck::{BodyFault, PrecheckContext, precheck},
