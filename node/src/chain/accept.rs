@@ -82,7 +82,7 @@ impl ChainCore {
         }
     }
 
-    /// Looks at a block before its dear checks: takes its header in, and returns the anchors to check it against.
+    /// Looks at a block before its expensive checks: takes its header in, and returns the anchors to check it against.
     /// `Err` if nothing is left to be checked.
     pub fn admit(
         &mut self,
