@@ -50,8 +50,8 @@ pub use service::{ChainService, ServiceOptions};
 pub use sight::{Point, Sight, View, WantedBranch};
 pub use stats::{ChainStats, StatsSnapshot};
 pub use types::{
-    Arrival, BlockOutcome, BlockReport, ChainError, HeadersOutcome, HeadersReport, HistoryCause, HistoryEntry,
-    PlacedHeader, StateProof, Template, Tip, TransactionStatus, TxRejection,
+    AdoptRefusal, Arrival, BlockOutcome, BlockReport, ChainError, HeadersOutcome, HeadersReport, HistoryCause,
+    HistoryEntry, PlacedHeader, StateProof, Template, Tip, TransactionStatus, TxRejection,
 };
 pub use verify::{VerifyError, VerifyReport, verify};
 

@@ -1,5 +1,7 @@
 //! The HTTP interface of a whole node on the local network, in this process, with mined blocks.
 
+#[path = "api/adopt.rs"]
+mod adopt;
 #[path = "api/harness.rs"]
 mod harness;
 

@@ -19,9 +19,9 @@ pub use error::ClientError;
 pub use events::EventStream;
 
 use super::types::{
-    BlockDetail, BlockList, CommitList, CommitQuery, ErrorEnvelope, MempoolList, NameAnswer, NameHistory, NameList,
-    NameProof, NewOperation, Operation, OperationList, PeerList, ResumeOperation, Status, SubmitTransaction, Submitted,
-    TransactionView,
+    AdoptFork, AdoptedFork, BlockDetail, BlockList, CommitList, CommitQuery, ErrorEnvelope, MempoolList, NameAnswer,
+    NameHistory, NameList, NameProof, NewOperation, Operation, OperationList, PeerList, ResumeOperation, Status,
+    SubmitTransaction, Submitted, TransactionView,
 };
 
 /// Largest answer accepted, in bytes: a list of 1,000 names with room to spare.
@@ -132,6 +132,11 @@ impl Client {
     /// `POST /v1/commits`: which of these stand on the chain.
     pub async fn commits(&self, query: &CommitQuery) -> Result<CommitList, ClientError> {
         self.post("/v1/commits", query).await
+    }
+
+    /// `POST /v1/chain/adopt`: follows the chain that ends in this block.
+    pub async fn adopt_fork(&self, hash: &str) -> Result<AdoptedFork, ClientError> {
+        self.post("/v1/chain/adopt", &AdoptFork { hash: hash.to_owned() }).await
     }
 
     /// `POST /v1/operations`.

@@ -7,6 +7,7 @@
 //!
 //! Bounds: connections, bytes of a body, seconds per request, entries of a list, readers of events.
 
+mod adopt;
 mod blocks;
 mod commits;
 mod error;
@@ -133,7 +134,7 @@ fn open_to_all() -> Router<ApiState> {
         .route("/openapi.json", get(openapi::document))
 }
 
-/// What tells of its user's plans.
+/// What tells of its user's plans, or decides for the node.
 fn owners() -> Router<ApiState> {
     Router::new()
         .route("/operations", get(operations::list).post(operations::start))
@@ -141,5 +142,6 @@ fn owners() -> Router<ApiState> {
         .route("/operations/{id}/cancel", post(operations::cancel))
         .route("/operations/{id}/resume", post(operations::resume))
         .route("/commits", post(commits::commits))
+        .route("/chain/adopt", post(adopt::adopt))
         .route_layer(middleware::from_fn(guard::owner_only))
 }

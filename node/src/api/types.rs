@@ -13,7 +13,7 @@ mod peer;
 mod status;
 mod transaction;
 
-pub use block::{BlockDetail, BlockList, BlockSummary};
+pub use block::{AdoptFork, AdoptedFork, BlockDetail, BlockList, BlockSummary};
 pub use error::ErrorEnvelope;
 pub use event::{Event, Lagged, TipEvent};
 pub use name::{

@@ -11,7 +11,9 @@ use ledger::{
 
 use crate::store::{Read, StoreError, Table};
 
-use super::{connect::Broken, core::ChainCore, event::Alarm, index::Id, owners::Owners, stats::add};
+use super::{
+    connect::Broken, core::ChainCore, event::Alarm, index::Id, owners::Owners, stats::add, types::AdoptRefusal,
+};
 
 impl ChainCore {
     /// Makes the best valid chain the active one. Returns how many blocks were disconnected, and what was found to
@@ -45,18 +47,38 @@ impl ChainCore {
     }
 
     /// Switches to the chain that ends in `hash` whatever its depth, if it has more work: an operator's decision.
-    pub fn adopt_fork(&mut self, hash: &BlockHash) -> Result<Option<u32>, StoreError> {
-        let Some(id) = self.index.find(hash) else { return Ok(None) };
-        let fork = self.index.fork_point(id);
-        let complete = self.index.branch(id).iter().all(|id| self.index.has_body(*id) && !self.index.is_invalid(*id));
-        let heavier = self.index.work(id) > self.index.work(self.index.tip());
-        if !complete || !heavier || !self.can_go_back_to(fork)? {
-            return Ok(None);
-        }
+    /// Returns how many blocks were disconnected.
+    pub fn adopt_fork(&mut self, hash: &BlockHash) -> Result<Result<u32, AdoptRefusal>, StoreError> {
+        let id = match self.adoptable(hash)? {
+            Ok(id) => id,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let depth = self.switch_to(id, &mut Vec::new())?;
         // What stands on it may be heavier still; and if a block of it broke a rule, another chain may be.
         self.follow_best()?;
-        Ok(self.index.ancestor(self.index.tip(), self.index.height(id)).is_some_and(|at| at == id).then_some(depth))
+        Ok(match self.index.is_active(id) {
+            true => Ok(depth),
+            false if self.index.is_invalid(id) => Err(AdoptRefusal::Invalid),
+            false => Err(AdoptRefusal::Incomplete),
+        })
+    }
+
+    fn adoptable(&self, hash: &BlockHash) -> Result<Result<Id, AdoptRefusal>, StoreError> {
+        let Some(id) = self.index.find(hash) else { return Ok(Err(AdoptRefusal::Unknown)) };
+        let refusal = if self.index.is_active(id) {
+            AdoptRefusal::Active
+        } else if self.index.is_invalid(id) {
+            AdoptRefusal::Invalid
+        } else if self.index.work(id) <= self.index.work(self.index.tip()) {
+            AdoptRefusal::NotHeavier
+        } else if !self.index.is_complete(id) {
+            AdoptRefusal::Incomplete
+        } else if !self.can_go_back_to(self.index.fork_point(id))? {
+            AdoptRefusal::BelowUndo
+        } else {
+            return Ok(Ok(id));
+        };
+        Ok(Err(refusal))
     }
 
     /// Fork choice (protocol §7), and whether the way back is still known.

@@ -26,7 +26,7 @@ use super::{
     reader::ChainReader,
     sight::View,
     stats::{ChainStats, StatsSnapshot},
-    types::{Arrival, BlockReport, ChainError, HeadersReport, Template, Tip, TxRejection},
+    types::{AdoptRefusal, Arrival, BlockReport, ChainError, HeadersReport, Template, Tip, TxRejection},
 };
 
 /// The way to the chain.
@@ -89,8 +89,8 @@ impl ChainHandle {
     }
 
     /// An operator's decision to switch to the chain that ends in `tip` whatever its depth. Its work must still be
-    /// more than the active chain's.
-    pub async fn adopt_fork(&self, tip: BlockHash) -> Result<BlockReport, ChainError> {
+    /// more than the active chain's. Returns how many blocks were disconnected.
+    pub async fn adopt_fork(&self, tip: BlockHash) -> Result<Result<u32, AdoptRefusal>, ChainError> {
         self.ask(|reply| Request::AdoptFork(tip, reply)).await?
     }
 

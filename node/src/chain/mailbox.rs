@@ -15,7 +15,7 @@ use crate::mempool::TxOrigin;
 use super::{
     precheck::{BodyFault, Prechecked},
     sight::View,
-    types::{Arrival, BlockReport, ChainError, HeadersReport, Template, TxRejection},
+    types::{AdoptRefusal, Arrival, BlockReport, ChainError, HeadersReport, Template, TxRejection},
 };
 
 /// Header batches under way: each is up to 2,000 headers, and they are judged one after the other anyway.
@@ -44,7 +44,7 @@ pub(super) enum Request {
     Transaction(Box<Transaction>, TxOrigin, oneshot::Sender<Result<TxId, TxRejection>>),
     Template(Hash, oneshot::Sender<Result<Template, ChainError>>),
     View(Vec<BlockHash>, usize, oneshot::Sender<Result<View, ChainError>>),
-    AdoptFork(BlockHash, oneshot::Sender<Result<BlockReport, ChainError>>),
+    AdoptFork(BlockHash, oneshot::Sender<Result<Result<u32, AdoptRefusal>, ChainError>>),
     Shutdown(oneshot::Sender<()>),
 }
 

@@ -32,7 +32,7 @@ use super::{
     reader::ChainReader,
     stats::set,
     thread::Chain,
-    types::{Arrival, BlockOutcome, BlockReport, ChainError, HeadersReport},
+    types::{Arrival, BlockReport, ChainError, HeadersReport},
     workers::Workers,
 };
 
@@ -180,12 +180,10 @@ impl Chain {
             }
             Request::AdoptFork(hash, reply) => {
                 let adopted = self.core.adopt_fork(&hash);
-                let outcome = |depth| match depth {
-                    Some(reorg_depth) => BlockOutcome::Connected { reorg_depth },
-                    None => BlockOutcome::Stored,
-                };
-                let report = self.checked(adopted).map(|depth| BlockReport { hash, outcome: outcome(depth) });
-                drop(reply.send(report));
+                let adopted = self.checked(adopted);
+                // Whoever is told that the chain was adopted must find it so.
+                self.publish();
+                drop(reply.send(adopted));
             }
             Request::Shutdown(reply) => {
                 if let Err(error) = self.core.flush() {
