@@ -9,7 +9,7 @@
 //! room from other branches, and is not downloaded again and again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -102,7 +102,7 @@ struct Lane {
     end: Point,
     base: BlockHash,
     /// What is missing, lowest first.
-    order: Vec<BlockHash>,
+    order: VecDeque<BlockHash>,
 }
 
 /// Which bodies are missing, and who was asked for them.
@@ -113,8 +113,36 @@ pub struct Bodies<P> {
     batches: BTreeMap<u64, Batch<P>>,
     next_batch: u64,
     patience_ms: u64,
-    /// Blocks that arrived when they were missing on a branch, for as long as that is news.
-    arrivals: BTreeMap<BlockHash, Arrival>,
+    /// Wanted blocks that somebody was asked for in vain: few, and looked through with each block that arrives.
+    in_vain: BTreeSet<BlockHash>,
+    arrivals: Arrivals,
+}
+
+/// Blocks that arrived when they were missing on a branch, for as long as that is news.
+#[derive(Debug, Default)]
+struct Arrivals {
+    by_hash: BTreeMap<BlockHash, Arrival>,
+    /// The same, oldest first. A fast sync has tens of thousands, so they are not looked through for the old ones.
+    in_order: VecDeque<(Millis, BlockHash)>,
+}
+
+impl Arrivals {
+    fn note(&mut self, hash: BlockHash, arrival: Arrival) {
+        while self.in_order.front().is_some_and(|(at, _)| arrival.at.since(*at) > COMING_MS) {
+            let Some((at, old)) = self.in_order.pop_front() else { break };
+            // It may have arrived once more since.
+            if self.by_hash.get(&old).is_some_and(|arrival| arrival.at == at) {
+                self.by_hash.remove(&old);
+            }
+        }
+        self.in_order.push_back((arrival.at, hash));
+        self.by_hash.insert(hash, arrival);
+    }
+
+    /// A block that arrived lately.
+    fn get(&self, now: Millis, hash: &BlockHash) -> Option<&Arrival> {
+        self.by_hash.get(hash).filter(|arrival| now.since(arrival.at) <= COMING_MS)
+    }
 }
 
 /// A block that arrived.
@@ -135,7 +163,8 @@ impl<P> Default for Bodies<P> {
             batches: BTreeMap::new(),
             next_batch: 0,
             patience_ms: PATIENCE_MIN_MS,
-            arrivals: BTreeMap::new(),
+            in_vain: BTreeSet::new(),
+            arrivals: Arrivals::default(),
         }
     }
 }
@@ -170,38 +199,58 @@ impl<P: PeerKey> Bodies<P> {
         let order = |branch: &WantedBranch| branch.missing.iter().map(|(_, hash)| *hash).collect();
         let lane = |branch: &WantedBranch| Lane { end: branch.end, base: branch.base, order: order(branch) };
         self.lanes = branches.iter().map(lane).collect();
+        self.in_vain.retain(|hash| self.slots.contains_key(hash));
     }
 
     /// The block was judged for good.
     pub fn done(&mut self, hash: BlockHash) {
-        if let Some(slot) = self.slots.remove(&hash) {
-            for lane in slot.branches {
-                self.lanes[lane].order.retain(|other| *other != hash);
-            }
+        let Some(slot) = self.slots.remove(&hash) else { return };
+        self.in_vain.remove(&hash);
+        for lane in slot.branches {
+            let order = &mut self.lanes[lane].order;
+            // Nearly always among the first.
+            let place = order.iter().position(|other| *other == hash);
+            place.and_then(|place| order.remove(place));
         }
     }
 
     /// The block was judged, and is good: whoever was asked in vain for others of its branches may be asked again.
     pub fn arrived(&mut self, now: Millis, hash: BlockHash, parent: BlockHash) {
         let Some(lanes) = self.slots.get(&hash).map(|slot| slot.branches.clone()) else { return };
-        for lane in &lanes {
-            for other in &self.lanes[*lane].order {
-                self.slots.get_mut(other).into_iter().for_each(Slot::forgive);
-            }
-        }
+        self.forgive(|slot| lanes.iter().any(|lane| slot.branches.contains(lane)));
         self.done(hash);
-        self.arrivals.retain(|_, arrival| now.since(arrival.at) <= COMING_MS);
         let end = lanes.iter().map(|lane| self.lanes[*lane].end).max_by_key(|end| end.work).unwrap_or_default();
-        let run = self.arrivals.get(&parent).map_or(1, |below| below.run.saturating_add(1));
-        self.arrivals.insert(hash, Arrival { at: now, end, run });
+        let run = self.arrivals.get(now, &parent).map_or(1, |below| below.run.saturating_add(1));
+        self.arrivals.note(hash, Arrival { at: now, end, run });
     }
 
-    /// Where those branches end whose bodies come, and the last block below their gap: whose last two blocks before the gap were fetched for
-    /// them, lately. One alone may be the honest block that somebody builds withheld ones on, and headers that were
-    /// announced on top of it since then say nothing.
+    /// Whoever was asked in vain for such blocks may be asked again.
+    fn forgive(&mut self, chosen: impl Fn(&Slot<P>) -> bool) {
+        let Self { slots, in_vain, .. } = self;
+        in_vain.retain(|hash| match slots.get_mut(hash) {
+            Some(slot) if chosen(slot) => {
+                slot.forgive();
+                false
+            }
+            Some(_) => true,
+            None => false,
+        });
+    }
+
+    fn note_failure(&mut self, hash: BlockHash, peer: P) {
+        if let Some(slot) = self.slots.get_mut(&hash) {
+            *slot.failed.entry(peer).or_default() += 1;
+            self.in_vain.insert(hash);
+        }
+    }
+
+    /// Where those branches end whose bodies come, and the last block below their gap: whose last two blocks before the
+    /// gap were fetched for them, lately. One alone may be the honest block that somebody builds withheld ones on, and
+    /// headers that were announced on top of it since then say nothing.
     pub fn coming(&self, now: Millis) -> impl Iterator<Item = (Point, BlockHash)> {
-        let fresh = move |arrival: &&Arrival| now.since(arrival.at) <= COMING_MS && arrival.run >= 2;
-        let end = move |lane: &Lane| self.arrivals.get(&lane.base).filter(fresh).map(|arrival| arrival.end);
+        let end = move |lane: &Lane| {
+            self.arrivals.get(now, &lane.base).filter(|arrival| arrival.run >= 2).map(|arrival| arrival.end)
+        };
         let lesser = |one: Point, other: Point| if one.work < other.work { one } else { other };
         self.lanes.iter().filter_map(move |lane| Some((lesser(end(lane)?, lane.end), lane.base)))
     }
@@ -210,9 +259,7 @@ impl<P: PeerKey> Bodies<P> {
     pub fn release(&mut self, hash: BlockHash, failed: Option<P>) {
         let Some(slot) = self.slots.get_mut(&hash) else { return };
         slot.in_hand = false;
-        if let Some(peer) = failed {
-            *slot.failed.entry(peer).or_default() += 1;
-        }
+        failed.into_iter().for_each(|peer| self.note_failure(hash, peer));
     }
 
     /// A question came to nothing.
@@ -233,9 +280,7 @@ impl<P: PeerKey> Bodies<P> {
     fn release_asked(&mut self, batch: u64, hash: BlockHash, failed: Option<P>) {
         let Some(slot) = self.slots.get_mut(&hash).filter(|slot| slot.asked.contains(&batch)) else { return };
         slot.asked.retain(|other| *other != batch);
-        if let Some(peer) = failed {
-            *slot.failed.entry(peer).or_default() += 1;
-        }
+        failed.into_iter().for_each(|peer| self.note_failure(hash, peer));
     }
 
     /// Takes a body in hand if it is wanted and not in hand already.
@@ -402,9 +447,12 @@ impl<P: PeerKey> Sync<P> {
             let Some(hash) = self.bodies.next_of(lane).map(|(hash, _)| *hash) else { continue };
             let Some(slot) = self.bodies.slots.get_mut(&hash) else { continue };
             slot.refused_since = if is_withheld { slot.refused_since.or(Some(now)) } else { None };
-            if slot.refused_since.is_some_and(|since| now.since(since) >= WITHHELD_MS) {
-                let lane: BTreeSet<_> = self.bodies.lanes[lane].order.iter().copied().collect();
-                self.bodies.slots.iter_mut().filter(|(hash, _)| lane.contains(hash)).for_each(|(_, s)| s.forgive());
+            let since = slot.refused_since;
+            if is_withheld {
+                self.bodies.in_vain.insert(hash);
+            }
+            if since.is_some_and(|since| now.since(since) >= WITHHELD_MS) {
+                self.bodies.forgive(|slot| slot.branches.contains(&lane));
             }
         }
     }
