@@ -11,6 +11,7 @@
 mod config;
 mod foreman;
 mod job;
+mod meter;
 mod order;
 mod plan;
 mod priority;
@@ -29,7 +30,7 @@ pub use order::WorkOrder;
 pub use plan::Conditions;
 
 use crate::chain::ChainHandle;
-use job::Meter;
+use meter::Meter;
 
 /// Commands waiting for the foreman: an order per active operation at most, and the foreman is quick.
 const COMMANDS: usize = 512;

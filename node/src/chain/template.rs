@@ -21,7 +21,7 @@ use crate::{
     store::{Rows, StoreError},
 };
 
-use super::{ChainCore, Template, connect::tree_changes, state::Branch};
+use super::{ChainCore, Template, stage::tree_changes, state::Branch};
 
 /// A template without work, kept until the tip or the mempool changes: several miners ask for the same one.
 pub(super) struct Draft {

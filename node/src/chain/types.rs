@@ -139,15 +139,6 @@ pub enum BlockOutcome {
     LowWork,
 }
 
-/// Where a transaction came from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum TxOrigin {
-    /// This node's own operations and API: exempt from the share of one peer.
-    Local,
-    /// A peer, named by any number that stays the same for it.
-    Peer(u64),
-}
-
 /// Why a transaction was not taken into the mempool.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TxRejection {

@@ -23,7 +23,8 @@ use crate::chain::{Arrival, BlockOutcome, ChainHandle, Tip};
 use super::{
     Command, MinerStatus, NO_SHARE,
     config::MiningConfig,
-    job::{Board, Crew, Find, Job, Meter},
+    job::{Board, Crew, Find, Job},
+    meter::Meter,
     order::OrderBook,
     plan::{Conditions, Plan, plan},
     worker::{self, Shop, unix_now},

@@ -17,7 +17,8 @@ use primitive_types::U256;
 use tokio::sync::mpsc;
 
 use super::{
-    job::{Board, Crew, Find, Job, Meter},
+    job::{Board, Crew, Find, Job},
+    meter::Meter,
     priority::{Priority, lower_this_thread},
 };
 

@@ -3,7 +3,6 @@
 //!
 //! HOSTS files and the certificate of encrypted DNS need no signal: they are noticed when they change.
 
-use super::Node;
 use crate::config::Config;
 
 /// What a new configuration meant for a running node.
@@ -13,6 +12,12 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Keys whose new values will hold after a restart.
     pub needs_restart: Vec<String>,
+}
+
+/// What `old` becomes with as much of `new` as can be taken over.
+pub(super) fn reloaded(old: &Config, new: &Config) -> (Config, Reloaded) {
+    let (changed, needs_restart) = old.differences(new).into_iter().partition(|key: &String| is_reloadable(key));
+    (merged(old, new), Reloaded { changed, needs_restart })
 }
 
 /// Whether a key can be changed while the node runs.
@@ -43,20 +48,6 @@ fn merged(old: &Config, new: &Config) -> Config {
     guard.forward_deny.clone_from(&wanted.forward_deny);
     guard.exempt.clone_from(&wanted.exempt);
     config
-}
-
-impl Node {
-    /// Takes over what can be taken over, and says what had changed.
-    pub async fn reload(&mut self, new: Config) -> Reloaded {
-        let (changed, needs_restart) =
-            self.config.differences(&new).into_iter().partition(|key: &String| is_reloadable(key));
-        self.config = merged(&self.config, &new);
-        self.miner.configure(&self.config.mining).await;
-        if let Some(dns) = &self.running.dns {
-            dns.set_access(&self.config.dns);
-        }
-        Reloaded { changed, needs_restart }
-    }
 }
 
 #[cfg(test)]

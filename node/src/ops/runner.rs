@@ -25,8 +25,9 @@ use super::{
     step::{Next, Rules, Step, step},
 };
 use crate::{
-    chain::{ChainHandle, TxOrigin, TxRejection},
+    chain::{ChainHandle, TxRejection},
     mempool::PoolRefusal,
+    mempool::TxOrigin,
     miner::{MinerHandle, WorkOrder},
     store::{Kv, StoreError},
 };

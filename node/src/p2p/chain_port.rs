@@ -11,7 +11,8 @@ use ledger::{
 };
 
 use crate::{
-    chain::{Arrival, ChainError, ChainHandle, TxOrigin, TxRejection},
+    chain::{Arrival, ChainError, ChainHandle, TxRejection},
+    mempool::TxOrigin,
     sync::{Judged, Offence, Relay, View, WINDOW},
 };
 

@@ -131,7 +131,7 @@ async fn reload(node: &mut Node, options: &Options, level: &Level) {
         Err(error) => error!(%error, "configuration not read again; the one before holds"),
         Ok(config) => {
             let log_level = config.log.level.clone();
-            let reloaded = node.reload(config).await;
+            let reloaded = node.reload(&config).await;
             if let Err(error) = level.set(&log_level) {
                 error!(error, "the log level stays as it was");
             }
