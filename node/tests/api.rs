@@ -6,9 +6,12 @@ mod harness;
 use std::time::{Duration, Instant};
 
 use harness::{TestNode, in_time, wallet};
-use node::api::{
-    client::{Client, ClientError, Endpoint, EventStream, NameQuery},
-    types::{CommitQuery, Event, NameStatus, NewOperation, Operation, OperationState, SyncState, TransactionPlace},
+use node::{
+    api::{
+        client::{Client, ClientError, Endpoint, EventStream, NameQuery},
+        types::{CommitQuery, Event, NameStatus, NewOperation, Operation, SyncState, TransactionPlace},
+    },
+    ops::OperationState,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

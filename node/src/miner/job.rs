@@ -8,18 +8,21 @@ use std::{
     time::Duration,
 };
 
-use ledger::block::HeaderCore;
+use ledger::{block::HeaderCore, hash::Hash};
 use parking_lot::{Condvar, Mutex};
 
 use crate::chain::Template;
 
 use super::{meter::Meter, order::WorkOrder};
 
-/// Which workers take part.
+/// No operation is paid for.
+pub(super) const NO_SHARE: Hash = Hash::ZERO;
+
+/// Which workers search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Crew {
+pub(super) enum WorkerSet {
     /// The one of idle priority.
-    Gentle,
+    Background,
     /// All others.
     Full,
 }
@@ -30,7 +33,7 @@ pub(super) struct Job {
     /// The parent, from which time, clock and target follow.
     pub(super) parent: HeaderCore,
     pub(super) order: Option<(WorkOrder, Arc<Meter>)>,
-    pub(super) crew: Crew,
+    pub(super) workers: WorkerSet,
     /// Percent of the time.
     pub(super) duty: u8,
     /// Set when the order's share was found, so that no second one is sent.
@@ -43,31 +46,31 @@ pub(super) enum Find {
     Block(Arc<Job>, HeaderCore),
 }
 
-/// The board on which the foreman posts the job.
+/// The job that workers search now.
 #[derive(Default)]
-pub(super) struct Board {
-    /// Changes with every posting; workers compare it between batches without a lock.
+pub(super) struct JobSlot {
+    /// Changes with every job; workers compare it between batches without a lock.
     epoch: AtomicU64,
-    posted: Mutex<Posted>,
+    content: Mutex<Content>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Posted {
+struct Content {
     job: Option<Arc<Job>>,
     is_closed: bool,
 }
 
-impl Board {
-    /// Replaces the job; `None` lets everybody rest.
-    pub(super) fn post(&self, job: Option<Arc<Job>>) {
-        self.posted.lock().job = job;
+impl JobSlot {
+    /// Replaces the job; with `None` all workers rest.
+    pub(super) fn put(&self, job: Option<Arc<Job>>) {
+        self.content.lock().job = job;
         self.wake();
     }
 
-    /// Sends the workers home.
+    /// Ends the workers.
     pub(super) fn close(&self) {
-        self.posted.lock().is_closed = true;
+        self.content.lock().is_closed = true;
         self.wake();
     }
 
@@ -80,25 +83,25 @@ impl Board {
         self.epoch.load(Relaxed)
     }
 
-    /// Waits for a job for this crew; `None` when the board is closed.
-    pub(super) fn take(&self, crew: Crew) -> Option<(u64, Arc<Job>)> {
-        let mut posted = self.posted.lock();
+    /// Waits for a job for these workers; `None` when there will be none.
+    pub(super) fn take(&self, workers: WorkerSet) -> Option<(u64, Arc<Job>)> {
+        let mut content = self.content.lock();
         loop {
-            if posted.is_closed {
+            if content.is_closed {
                 return None;
             }
-            if let Some(job) = posted.job.as_ref().filter(|job| job.crew == crew) {
+            if let Some(job) = content.job.as_ref().filter(|job| job.workers == workers) {
                 return Some((self.epoch(), job.clone()));
             }
-            self.changed.wait(&mut posted);
+            self.changed.wait(&mut content);
         }
     }
 
-    /// Sleeps, unless a posting comes first.
+    /// Sleeps, unless the job changes first.
     pub(super) fn pause(&self, epoch: u64, duration: Duration) {
-        let mut posted = self.posted.lock();
+        let mut content = self.content.lock();
         if self.epoch() == epoch {
-            self.changed.wait_for(&mut posted, duration);
+            self.changed.wait_for(&mut content, duration);
         }
     }
 }

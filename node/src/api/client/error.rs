@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::types::ErrorBody;
+use crate::failure::Failure;
 
 /// What went wrong with a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +46,8 @@ impl ClientError {
         }
     }
 
-    pub(super) fn of_refusal(status: u16, error: ErrorBody) -> Self {
-        let ErrorBody { code, message, why, fix } = error;
+    pub(super) fn of_refusal(status: u16, failure: Failure) -> Self {
+        let Failure { code, message, why, fix } = failure;
         Self::Api { status, code, message, why, fix }
     }
 }
