@@ -43,6 +43,8 @@ const MAX_ASKED: usize = 16;
 const TRIES: u32 = 3;
 /// A withheld branch is asked for again after this.
 const WITHHELD_MS: u64 = 600_000;
+/// A block that the shell puts together is asked for after this all the same.
+const REBUILD_MS: u64 = 10_000;
 /// A branch whose lowest block arrived longer ago than this is none whose bodies come.
 const COMING_MS: u64 = 60_000;
 
@@ -116,6 +118,8 @@ pub struct Bodies<P> {
     /// Wanted blocks that somebody was asked for in vain: few, and looked through with each block that arrives.
     in_vain: BTreeSet<BlockHash>,
     arrivals: Arrivals,
+    /// Blocks that the shell puts together, and since when: as many as it does at a time.
+    rebuilt: BTreeMap<BlockHash, Millis>,
 }
 
 /// Blocks that arrived when they were missing on a branch, for as long as that is news.
@@ -165,6 +169,7 @@ impl<P> Default for Bodies<P> {
             patience_ms: PATIENCE_MIN_MS,
             in_vain: BTreeSet::new(),
             arrivals: Arrivals::default(),
+            rebuilt: BTreeMap::new(),
         }
     }
 }
@@ -202,8 +207,24 @@ impl<P: PeerKey> Bodies<P> {
         self.in_vain.retain(|hash| self.slots.contains_key(hash));
     }
 
+    /// The shell puts a block together.
+    pub fn rebuild_began(&mut self, now: Millis, hash: BlockHash) {
+        self.rebuilt.retain(|_, since| now.since(*since) < REBUILD_MS);
+        self.rebuilt.insert(hash, now);
+    }
+
+    /// It has done so, or could not.
+    pub fn rebuild_ended(&mut self, hash: &BlockHash) {
+        self.rebuilt.remove(hash);
+    }
+
+    fn is_rebuilt(&self, now: Millis, hash: &BlockHash) -> bool {
+        self.rebuilt.get(hash).is_some_and(|since| now.since(*since) < REBUILD_MS)
+    }
+
     /// The block was judged for good.
     pub fn done(&mut self, hash: BlockHash) {
+        self.rebuild_ended(&hash);
         let Some(slot) = self.slots.remove(&hash) else { return };
         self.in_vain.remove(&hash);
         for lane in slot.branches {
@@ -216,6 +237,7 @@ impl<P: PeerKey> Bodies<P> {
 
     /// The block was judged, and is good: whoever was asked in vain for others of its branches may be asked again.
     pub fn arrived(&mut self, now: Millis, hash: BlockHash, parent: BlockHash) {
+        self.rebuild_ended(&hash);
         let Some(lanes) = self.slots.get(&hash).map(|slot| slot.branches.clone()) else { return };
         self.forgive(|slot| lanes.iter().any(|lane| slot.branches.contains(lane)));
         self.done(hash);
@@ -257,6 +279,7 @@ impl<P: PeerKey> Bodies<P> {
 
     /// The block has to come again, rather not from `failed`.
     pub fn release(&mut self, hash: BlockHash, failed: Option<P>) {
+        self.rebuild_ended(&hash);
         let Some(slot) = self.slots.get_mut(&hash) else { return };
         slot.in_hand = false;
         failed.into_iter().for_each(|peer| self.note_failure(hash, peer));
@@ -337,7 +360,10 @@ impl<P: PeerKey> Bodies<P> {
         let fits = |hash: &&BlockHash| {
             self.slots.get(*hash).is_some_and(|slot| {
                 let is_free = slot.is_free() || Some(**hash) == next && self.may_ask_another(now, slot, &asked.peer);
-                is_free && asked.has(slot.height) && self.is_its_turn(slot, &asked.peer, claimants)
+                is_free
+                    && !self.is_rebuilt(now, hash)
+                    && asked.has(slot.height)
+                    && self.is_its_turn(slot, &asked.peer, claimants)
             })
         };
         self.lanes[lane].order.iter().filter(fits).take(max).copied().collect()
