@@ -6,13 +6,14 @@
 //! One task owns the swarm and the synchronisation; it never waits for anything but the next event. Whatever takes time
 //! (judging, decoding, reading the database) is a job beside it, and the number of jobs of each kind is bounded.
 //!
-//! `build`, `requests`, [`gossip`] and [`transport`] are public for peers that are no nodes: `testnet/adversary`, which has
+//! `build`, `requests`, [`compact`], [`gossip`] and [`transport`] are public for peers that are no nodes: `testnet/adversary`, which has
 //! to speak exactly what nodes speak.
 //!
 //! Reading order: [`config`], [`message`], `behaviour`, `service`, [`handle`].
 
 pub mod address_book;
 pub mod client;
+pub mod compact;
 pub mod config;
 pub mod gossip;
 pub mod handle;

@@ -154,6 +154,8 @@ impl<P: PeerKey> Sync<P> {
                 self.headers_judged(now, source, headers, judged, &mut out);
             }
             Input::BlockJudged { source, block, judged } => self.block_judged(now, source, block, judged, &mut out),
+            Input::RebuildBegan { hash } => self.bodies.rebuild_began(now, hash),
+            Input::RebuildFailed { hash } => self.bodies.rebuild_ended(&hash),
             Input::View(view) => self.view_came(now, view, &mut out),
             Input::ChainMoved => self.view_is_old(&mut out),
             Input::Misbehaved { peer, offence } => self.punish(now, peer, offence, &mut out),

@@ -1,9 +1,15 @@
 //! Real nodes over real sockets on loopback, on ports the system chooses: connect, sync, gossip, survive junk.
 
+#[path = "network/blocks.rs"]
+mod blocks;
 #[path = "network/meeting.rs"]
 mod meeting;
 #[path = "network/peer.rs"]
 mod peer;
+/// A peer that does as it is told.
+#[path = "../../testnet/adversary/peer.rs"]
+#[allow(dead_code)] // The adversary uses all of it.
+mod puppet;
 
 use std::time::Duration;
 

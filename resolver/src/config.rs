@@ -27,7 +27,7 @@ use crate::{
 
 pub use authority::{Authorities, AuthorityConfig};
 pub use connections::{ConnectionsConfig, ConnectionsError};
-pub use forward::{ForwardConfig, ForwardConfigError, Rule};
+pub use forward::{CaseRandomization, ForwardConfig, ForwardConfigError, Rule};
 pub use hosts::HostsPaths;
 pub use tls::{TlsConfig, TlsConfigError};
 pub use transfer::{TransferConfig, TransferError};

@@ -21,7 +21,7 @@ use crate::{
     answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts},
     dname::Dname,
     envelope::Envelope,
-    forward::{Forwarder, Question, rebinding},
+    forward::{Forwarder, Question},
     guard::{
         Guard, Standing,
         cookie::Cookie,
@@ -319,13 +319,13 @@ impl Handler {
     async fn local(&self, mut answer: Answer, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
         let may_be_local = self.may_be_local(&query.name, answer.origin);
         // Before it is signed, too: what is withheld needs no signatures.
-        if !may_be_local && rebinding::withhold(&mut answer) {
+        if !may_be_local && self.forwarder.withhold(&mut answer) {
             return Ok(answer);
         }
         let answer = self.signed(answer, query, request.src().ip()).await?;
         let mut answer = self.complete(answer, query, request).await?;
         if !may_be_local {
-            rebinding::withhold(&mut answer);
+            self.forwarder.withhold(&mut answer);
         }
         Ok(answer)
     }
@@ -377,7 +377,7 @@ impl Handler {
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
         };
-        let mut answer = self.forwarder.ask(&question).await;
+        let mut answer = self.forwarder.ask_for(&question, request.src().ip()).await;
         let Some(end) = answer.elsewhere.take() else { return Ok(answer) };
         let ours = Query { name: end, ..query.clone() };
         if let Verdict::Local(rest) = self.verdict(&ours) {

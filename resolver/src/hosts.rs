@@ -19,6 +19,7 @@ use std::{
 use foldhash::quality::RandomState;
 
 use crate::dname::Dname;
+use crate::forward::rebinding;
 
 pub(crate) use files::HostsFiles;
 pub use files::{HostsError, MAX_FILE_BYTES};
@@ -68,6 +69,12 @@ impl Hosts {
     /// Whether there is something to say about a lower-cased name without its root byte.
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         self.names.contains_key(name) || self.pointers.contains_key(name)
+    }
+
+    /// Whether the files give `name` an address of the local network.
+    pub(crate) fn leads_inside(&self, name: &Dname) -> bool {
+        let is_inside = |address: &IpAddr| rebinding::is_inside(*address);
+        self.find(name).is_some_and(|host| host.addresses.iter().any(is_inside))
     }
 
     /// What the files say about `name`; `None` if it is in no file.

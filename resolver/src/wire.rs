@@ -104,7 +104,6 @@ impl Responder {
         metrics: Arc<DnsMetrics>,
         key: Option<ZoneKey>,
     ) -> Result<Self, ConfigError> {
-        let forwarder = Forwarder::new(config, metrics.clone())?;
         if let Some(key) = &key {
             site = site.signed_with(key.dnskey());
         }
@@ -117,6 +116,8 @@ impl Responder {
                 Some(HostsFiles::open(paths.to_vec(), site.clone(), report)?)
             }
         };
+        let snapshots = hosts.as_ref().map(HostsFiles::snapshots);
+        let forwarder = Forwarder::with_hosts(config, metrics.clone(), snapshots)?;
         let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
         let transfers = Transfers::new(&config.transfer, metrics.clone())?;
         let ledger_guard = !config.forward.private_ledger_addresses;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use ledger::{hash::Hash, rules::header::HeaderContext};
 use libp2p::Multiaddr;
-use node::p2p::gossip::Announcement;
+use node::p2p::compact::CompactBlock;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -80,8 +80,8 @@ fn invalid_block(forge: Forge, parent: &HeaderContext, salt: u64) -> HeaderConte
     forge.header(parent, time, Hash([0xee; 32]), salt)
 }
 
-fn whole(header: &HeaderContext) -> Announcement {
-    Announcement::Block(Box::new(empty_block(header)))
+fn whole(header: &HeaderContext) -> CompactBlock {
+    CompactBlock::whole(&empty_block(header))
 }
 
 async fn tell(peer: &Peer, header: &HeaderContext) -> Result<()> {

@@ -15,7 +15,7 @@ use std::{
 use anyhow::Result;
 use ledger::rules::header::HeaderContext;
 use libp2p::Multiaddr;
-use node::p2p::gossip::Announcement;
+use node::p2p::compact::CompactBlock;
 use serde_json::{Value, json};
 use tokio::{task::block_in_place, time::sleep};
 
@@ -67,7 +67,7 @@ pub async fn run(forge: Forge, options: Options) -> Result<Value> {
     let told = options.blocks.min(branch.len());
     let mut gossiped = 0;
     for header in &branch[..told] {
-        let announcement = Announcement::Block(Box::new(empty_block(header)));
+        let announcement = CompactBlock::whole(&empty_block(header));
         gossiped += usize::from(peer.announce(&announcement).await.unwrap_or(false));
     }
     sleep(SETTLE).await;

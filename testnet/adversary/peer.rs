@@ -17,7 +17,8 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
 };
 use node::p2p::{
-    gossip::{self, Announcement, Topics},
+    compact::CompactBlock,
+    gossip::{self, Topics},
     message::{Request, Response},
     transport::Codec,
 };
@@ -141,8 +142,8 @@ impl Peer {
         answer.context("the peer has ended")?.map_err(|why| anyhow!("no answer: {why}"))
     }
 
-    /// Gossips a block or a header. Returns whether that is news between this peer and the node.
-    pub async fn announce(&self, announcement: &Announcement) -> Result<bool> {
+    /// Announces a block. Returns whether that is news between this peer and the node.
+    pub async fn announce(&self, announcement: &CompactBlock) -> Result<bool> {
         self.tell(Topic::Block, encode(announcement)).await
     }
 

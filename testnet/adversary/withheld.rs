@@ -16,7 +16,7 @@ use ledger::{
 };
 use libp2p::Multiaddr;
 use node::p2p::{
-    gossip::Announcement,
+    compact::CompactBlock,
     message::{Refusal, Request, Response},
 };
 use serde_json::{Value, json};
@@ -101,7 +101,7 @@ async fn extend(forge: Forge, parent: &HeaderContext, branch: &Branch, peers: &[
     if let Ok(mut headers) = branch.lock() {
         headers.push(next.clone());
     }
-    let announcement = Announcement::Header(Box::new(*next.header()));
+    let announcement = CompactBlock::without_body(*next.header(), 3);
     for (_, peer) in peers {
         // A node that hung up cannot be told, and says so by its height.
         let _ = peer.announce(&announcement).await;

@@ -167,6 +167,10 @@ metrics! {
     p2p_gossip_received_total: IntCounter,
     /// Gossip messages published.
     p2p_gossip_published_total: IntCounter,
+    /// Bytes of new blocks received: as compact blocks, as parts asked for to complete them, as whole blocks.
+    p2p_block_bytes_received_total: IntCounterVec ["as"],
+    /// Announced blocks, by how they were made whole: from what was here, by asking for parts, or fetched.
+    p2p_announced_blocks_total: IntCounterVec ["made"],
     /// Offences noted.
     p2p_offences_total: IntCounter,
     /// Bans imposed.

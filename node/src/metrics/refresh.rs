@@ -128,6 +128,14 @@ impl Metrics {
         count!(verdict("late"), stats.gossip_late_total);
         count!(self.p2p_gossip_received_total, stats.gossip_received_total);
         count!(self.p2p_gossip_published_total, stats.gossip_published_total);
+        let received = |form| self.p2p_block_bytes_received_total.with_label_values(&[form]);
+        count!(received("compact"), stats.block_bytes_compact_total);
+        count!(received("parts"), stats.block_bytes_parts_total);
+        count!(received("whole"), stats.block_bytes_whole_total);
+        let announced = |made| self.p2p_announced_blocks_total.with_label_values(&[made]);
+        count!(announced("rebuilt"), stats.blocks_rebuilt_total);
+        count!(announced("completed"), stats.blocks_completed_total);
+        count!(announced("fetched"), stats.blocks_fetched_total);
         count!(self.p2p_offences_total, stats.offences_total);
         count!(self.p2p_bans_total, stats.bans_total);
         self.p2p_jobs.set(gauge(stats.jobs));

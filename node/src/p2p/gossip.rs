@@ -1,24 +1,17 @@
-//! Topics, message ids and the layout of gossip (protocol §10).
-//!
-//! ```text
-//! topic tx      a transaction
-//! topic block   kind:u8 ‖ payload        0 = header only (the body is too large to push)    1 = whole block
-//! ```
+//! Topics and message ids of gossip (protocol §10): on `tx` a transaction, on `block` a compact block.
 
 use std::time::Duration;
 
 use ledger::{
-    block::{Block, Header},
-    codec::{Decode, DecodeError, Encode, Reader, Writer, encode},
     hash::{self, Hash, Tag, to_hex},
-    params::{MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES},
+    params::MAX_TRANSACTION_BYTES,
 };
 use libp2p::gossipsub::{
     self, Behaviour, ConfigBuilder, IdentTopic, MessageAuthenticity, MessageId, TopicHash, ValidationMode,
 };
 
-/// Blocks above this are announced by their header alone.
-pub const MAX_PUSHED_BLOCK_BYTES: usize = 65_000;
+use super::compact::MAX_COMPACT_BYTES;
+
 /// Room for the protobuf frame around a message.
 const FRAME_BYTES: usize = 1_024;
 
@@ -60,7 +53,7 @@ impl Topics {
 pub enum Kind {
     /// A transaction.
     Transaction,
-    /// A block or its header.
+    /// A compact block.
     Block,
 }
 
@@ -69,50 +62,7 @@ impl Kind {
     pub fn max_bytes(self) -> usize {
         match self {
             Self::Transaction => MAX_TRANSACTION_BYTES,
-            Self::Block => 1 + MAX_PUSHED_BLOCK_BYTES,
-        }
-    }
-}
-
-/// A message on the block topic.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Announcement {
-    /// A block that is too large to push.
-    Header(Box<Header>),
-    /// A whole block.
-    Block(Box<Block>),
-}
-
-impl Announcement {
-    /// The bytes that announce a block: its own, or the header's if they are too many.
-    pub fn bytes_of(block: &Block) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.u8(1).put(block);
-        let bytes = w.finish();
-        if bytes.len() <= Kind::Block.max_bytes() {
-            return bytes;
-        }
-        encode(&Self::Header(Box::new(block.header)))
-    }
-}
-
-impl Encode for Announcement {
-    fn encode(&self, w: &mut Writer) {
-        match self {
-            Self::Header(header) => w.u8(0).put(header.as_ref()),
-            Self::Block(block) => w.u8(1).put(block.as_ref()),
-        };
-    }
-}
-
-impl Decode for Announcement {
-    const MAX_BYTES: usize = 1 + MAX_BLOCK_BYTES;
-
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match r.u8("kind")? {
-            0 => Ok(Self::Header(Box::new(r.get()?))),
-            1 => Ok(Self::Block(Box::new(r.get()?))),
-            _ => Err(DecodeError::Invalid("kind")),
+            Self::Block => MAX_COMPACT_BYTES,
         }
     }
 }
@@ -148,18 +98,9 @@ fn id_of(bytes: &[u8]) -> MessageId {
 
 #[cfg(test)]
 mod tests {
-    use ledger::{codec::decode, params::Network};
+    use ledger::params::Network;
 
     use super::*;
-
-    #[test]
-    fn announcements_round_trip() {
-        let block = Block { header: Network::Local.params().genesis(), transactions: Vec::new() };
-        assert_eq!(decode(&Announcement::bytes_of(&block)), Ok(Announcement::Block(Box::new(block.clone()))));
-        let header = Announcement::Header(Box::new(block.header));
-        assert_eq!(decode(&encode(&header)), Ok(header));
-        assert!(decode::<Announcement>(&[2]).is_err());
-    }
 
     #[test]
     fn the_behaviour_builds() {

@@ -157,7 +157,8 @@ fn cost(request: &Request) -> i64 {
         // Without ids the whole pool is looked through for some of it.
         Request::Transactions(ids) if ids.is_empty() => 16,
         Request::Transactions(ids) => 2 + ids.len() as i64 / 8,
-        Request::Proof { .. } | Request::Start(_) => 4,
+        // A block is read and decoded for some of it.
+        Request::Proof { .. } | Request::Start(_) | Request::Parts { .. } => 4,
         Request::Addresses => 64,
     }
 }

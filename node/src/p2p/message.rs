@@ -13,6 +13,7 @@
 //! 5 addresses                                    → count:u8 { B8 }…
 //! 6, 7        reserved: fly, snapshot
 //! 8 start     hash[32]                           → found:u8 [HeaderBatch Peaks]
+//! 16 parts    hash[32] count:u16 index:u16…      → found:u8 [count:u16 { B16 }…]    transactions of a block, all of them
 //! 255                                            → refused: reason:u8
 //! ```
 //!
@@ -25,6 +26,8 @@ use ledger::{
     history::Peaks,
     params::{MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES},
 };
+
+use super::compact::MAX_MISSING;
 
 /// Most hashes in a locator: ten single steps and then doubling ones reach back 2^50 blocks.
 pub const MAX_LOCATOR: usize = 64;
@@ -87,6 +90,13 @@ pub enum Request {
     Addresses,
     /// What is needed to check the headers that follow this block of the best chain, for whoever trusts its hash.
     Start(BlockHash),
+    /// Some transactions of a block, by their places in it, ascending.
+    Parts {
+        /// The block.
+        block: BlockHash,
+        /// The places, counted from 0.
+        indexes: Vec<u16>,
+    },
 }
 
 /// An answer.
@@ -107,6 +117,8 @@ pub enum Response {
     Addresses(Vec<Vec<u8>>),
     /// The block's header and what came before it, or `None` if it is not on the answerer's chain.
     Start(Option<Box<StartAnswer>>),
+    /// The encoded transactions in the order asked for, or `None` if the block is not here.
+    Parts(Option<Vec<Vec<u8>>>),
     /// No answer, and why.
     Refused(Refusal),
 }
@@ -149,6 +161,7 @@ impl Request {
             Self::Proof { .. } => "proof",
             Self::Addresses => "addresses",
             Self::Start(_) => "start",
+            Self::Parts { .. } => "parts",
         }
     }
 }
@@ -198,12 +211,20 @@ impl Encode for Request {
             }
             Self::Addresses => w.u8(5),
             Self::Start(hash) => w.u8(8).raw(hash.as_ref()),
+            Self::Parts { block, indexes } => {
+                w.u8(16).raw(block.as_ref());
+                put_long_count(w, indexes.len());
+                indexes.iter().for_each(|index| {
+                    w.u16(*index);
+                });
+                w
+            }
         };
     }
 }
 
 impl Decode for Request {
-    const MAX_BYTES: usize = 2 + 32 * MAX_LOCATOR + 2;
+    const MAX_BYTES: usize = 1 + 32 + 2 + 2 * MAX_MISSING;
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match r.u8("kind")? {
@@ -214,6 +235,7 @@ impl Decode for Request {
             4 => Self::Proof { key: r.hash("key")?, at: flag(r, "has_at")?.then(|| r.hash("at")).transpose()? },
             5 => Self::Addresses,
             8 => Self::Start(r.hash("hash")?),
+            16 => Self::Parts { block: r.hash("hash")?, indexes: indexes(r)? },
             _ => return Err(DecodeError::Invalid("kind")),
         })
     }
@@ -251,6 +273,15 @@ impl Encode for Response {
                     w.put(&HeaderBatch(vec![answer.header])).put(&answer.peaks);
                 }
             }
+            Self::Parts(answer) => {
+                w.u8(16).u8(answer.is_some().into());
+                if let Some(transactions) = answer {
+                    put_long_count(w, transactions.len());
+                    transactions.iter().for_each(|tx| {
+                        w.b16(tx);
+                    });
+                }
+            }
             Self::Refused(reason) => {
                 w.u8(255).u8(reason.id());
             }
@@ -275,6 +306,7 @@ impl Decode for Response {
             4 => Self::Proof(decode_proof(r)?),
             5 => Self::Addresses(list(r, MAX_ADDRESSES, |r| Ok(r.b8(MAX_ADDRESS_BYTES, "address")?.to_vec()))?),
             8 => Self::Start(flag(r, "found")?.then(|| decode_start(r)).transpose()?.map(Box::new)),
+            16 => Self::Parts(flag(r, "found")?.then(|| decode_parts(r)).transpose()?),
             255 => Self::Refused(Refusal::from_id(r.u8("reason")?)?),
             _ => return Err(DecodeError::Invalid("kind")),
         })
@@ -322,6 +354,29 @@ fn decode_start(r: &mut Reader<'_>) -> Result<StartAnswer, DecodeError> {
         HeaderBatch(headers) if headers.len() == 1 => Ok(StartAnswer { header: headers[0], peaks: r.get()? }),
         HeaderBatch(_) => Err(DecodeError::Invalid("start header")),
     }
+}
+
+fn decode_parts(r: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let count = usize::from(r.u16("count")?);
+    if count > MAX_MISSING {
+        return Err(DecodeError::Invalid("count"));
+    }
+    (0..count).map(|_| Ok(r.b16(MAX_TRANSACTION_BYTES, "transaction")?.to_vec())).collect()
+}
+
+/// Places in a block: at least one, ascending, so that a question has one spelling and asks for nothing twice.
+fn indexes(r: &mut Reader<'_>) -> Result<Vec<u16>, DecodeError> {
+    let count = usize::from(r.u16("count")?);
+    if count == 0 || count > MAX_MISSING {
+        return Err(DecodeError::Invalid("count"));
+    }
+    let indexes = (0..count).map(|_| r.u16("index")).collect::<Result<Vec<_>, _>>()?;
+    let ascend = indexes.is_sorted_by(|one, next| one < next);
+    if ascend { Ok(indexes) } else { Err(DecodeError::Invalid("index")) }
+}
+
+fn put_long_count(w: &mut Writer, count: usize) {
+    w.u16(u16::try_from(count).expect("a block has far less than 65,536 transactions"));
 }
 
 fn put_count(w: &mut Writer, count: usize) {
@@ -399,6 +454,7 @@ mod tests {
             Request::Proof { key: Key([6; 32]), at: Some(BlockHash([7; 32])) },
             Request::Addresses,
             Request::Start(BlockHash([8; 32])),
+            Request::Parts { block: BlockHash([9; 32]), indexes: (1_000..).take(MAX_MISSING).collect() },
         ]
     }
 
@@ -413,6 +469,8 @@ mod tests {
             Response::Addresses(vec![vec![4; 40]]),
             Response::Start(None),
             Response::Start(Some(Box::new(StartAnswer { header: Network::Local.params().genesis(), peaks: peaks() }))),
+            Response::Parts(None),
+            Response::Parts(Some(vec![vec![5; 90], vec![6; 200]])),
             Response::Refused(Refusal::Busy),
             Response::Refused(Refusal::Unsupported),
         ]
@@ -472,5 +530,10 @@ mod tests {
         assert!(decode::<Request>(&encode(&Request::Bodies(many))).is_err());
         let locator = vec![BlockHash::ZERO; MAX_LOCATOR + 1];
         assert!(decode::<Request>(&encode(&Request::Headers { locator, max: 1 })).is_err());
+        let parts = |indexes| decode::<Request>(&encode(&Request::Parts { block: BlockHash::ZERO, indexes }));
+        for wrong in [vec![], vec![3, 3], vec![4, 3], (0..=MAX_MISSING as u16).collect()] {
+            assert!(parts(wrong).is_err());
+        }
+        assert!(parts(vec![0, u16::MAX]).is_ok());
     }
 }

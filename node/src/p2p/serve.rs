@@ -3,7 +3,7 @@
 //! Runs beside the network task and reads the database only; never waits for the chain thread.
 
 use ledger::{
-    block::{Header, HeaderBatch},
+    block::{Block, Header, HeaderBatch},
     codec::encode,
     hash::{BlockHash, Key, WitnessTxId},
 };
@@ -22,6 +22,7 @@ pub fn answer(reader: &ChainReader, request: Request) -> Response {
         Request::Transactions(ids) => transactions(reader, &ids),
         Request::Proof { key, at } => proof(reader, &key, at),
         Request::Start(hash) => start(reader, &hash),
+        Request::Parts { block, indexes } => parts(reader, &block, &indexes),
         Request::Status(_) | Request::Addresses => None,
     };
     answer.unwrap_or(Response::Refused(Refusal::Unsupported))
@@ -44,6 +45,16 @@ fn bodies(reader: &ChainReader, hashes: &[BlockHash]) -> Option<Response> {
         bodies.push(body);
     }
     Some(Response::Bodies(bodies))
+}
+
+/// Some transactions of a block. To ask for one that it does not have is no mistake of an honest peer, and gets no part.
+fn parts(reader: &ChainReader, block: &BlockHash, indexes: &[u16]) -> Option<Response> {
+    let block = reader.block(block).ok()?;
+    let pick = |block: Block| {
+        let places = indexes.iter().map(|index| block.transactions.get(usize::from(*index)).map(encode));
+        places.collect::<Option<Vec<_>>>()
+    };
+    Some(Response::Parts(block.and_then(pick)))
 }
 
 /// The pooled transactions with these ids; without ids, some of the pool, at random so that askers get to all in time.
@@ -90,6 +101,7 @@ pub fn size(response: &Response) -> usize {
         | Response::Proof(_)
         | Response::Addresses(_)
         | Response::Start(_)
+        | Response::Parts(_)
         | Response::Refused(_) => encode(response).len(),
     }
 }

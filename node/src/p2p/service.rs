@@ -1,13 +1,14 @@
 //! The network task: one loop over swarm events, commands, finished jobs, chain events and time.
 //!
 //! Nothing in the loop waits or computes for long. `swarm_events` handles what libp2p reports, `connections` who is there,
-//! `jobs` what runs beside, `dialing` whom to connect to, `publishing` what to tell everybody.
+//! `jobs` what runs beside, `rebuilding` blocks on their way, `dialing` whom to connect to, `publishing` what to tell everybody.
 
 mod connections;
 mod dialing;
 mod entry;
 mod jobs;
 mod publishing;
+mod rebuilding;
 mod swarm_events;
 mod witnesses;
 
@@ -20,7 +21,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use ledger::params::Params;
+use ledger::{hash::BlockHash, params::Params};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     request_response::OutboundRequestId,
@@ -59,6 +60,7 @@ use dialing::Dialing;
 use entry::Connected;
 use jobs::{Done, Pending};
 use publishing::Outbox;
+use rebuilding::Rebuilding;
 
 /// How often time is looked at: stallers are noticed after two seconds, so a tenth of that is fine enough.
 const TICK: Duration = Duration::from_millis(100);
@@ -175,6 +177,8 @@ enum Asked {
     Sync(Question),
     Addresses,
     Pool,
+    /// Parts of an announced block.
+    Parts(BlockHash),
 }
 
 /// The state of the network task.
@@ -194,6 +198,7 @@ pub(super) struct Service {
     limits: Limits,
     dialing: Dialing,
     outbox: Outbox,
+    rebuilding: Rebuilding,
     connected: BTreeMap<PeerId, Connected>,
     /// Peers that have come since the start.
     arrivals: u64,
@@ -235,6 +240,7 @@ impl Service {
             stats,
             limits: Limits::default(),
             outbox: Outbox::default(),
+            rebuilding: Rebuilding::default(),
             connected: BTreeMap::new(),
             arrivals: 0,
             bringers: BlockBringers::default(),
@@ -293,7 +299,7 @@ impl Service {
             Output::AskBodies { peer, batch, hashes } => {
                 self.ask(peer, Asked::Sync(Question::Bodies(batch)), Request::Bodies(hashes));
             }
-            Output::SubmitHeaders { source, headers } => self.submit_headers(source, headers, None),
+            Output::SubmitHeaders { source, headers } => self.submit_headers(source, headers),
             Output::SubmitBlock { source, block } => self.submit_block(source, block),
             Output::RefreshView { claims } => self.refresh_view(claims),
             Output::Disconnect { peer } => self.let_go(peer, DialFailure::Silent),
@@ -407,6 +413,7 @@ impl Service {
         self.ticks += 1;
         self.feed(Input::Tick { unix_now: unix_now() });
         self.retry_outbox();
+        self.hurry_rebuilds();
         if self.ticks.is_multiple_of(5) {
             self.lift_bans();
             self.let_go_of_silent_peers();

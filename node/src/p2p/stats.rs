@@ -78,6 +78,18 @@ counters! {
     gossip_late_total,
     /// Messages published.
     gossip_published_total,
+    /// Bytes of compact blocks received, without the copies that gossip drops unseen.
+    block_bytes_compact_total,
+    /// Bytes of transactions that were asked for to complete announced blocks.
+    block_bytes_parts_total,
+    /// Bytes of whole blocks that were asked for.
+    block_bytes_whole_total,
+    /// Announced blocks put together from what was here.
+    blocks_rebuilt_total,
+    /// Announced blocks completed by whoever announced them.
+    blocks_completed_total,
+    /// Announced blocks left to be fetched as a whole.
+    blocks_fetched_total,
     /// Offences noted, of any kind.
     offences_total,
     /// Bans imposed.

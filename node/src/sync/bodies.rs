@@ -9,7 +9,7 @@
 //! room from other branches, and is not downloaded again and again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -43,6 +43,8 @@ const MAX_ASKED: usize = 16;
 const TRIES: u32 = 3;
 /// A withheld branch is asked for again after this.
 const WITHHELD_MS: u64 = 600_000;
+/// A block that the shell puts together is asked for after this all the same.
+const REBUILD_MS: u64 = 10_000;
 /// A branch whose lowest block arrived longer ago than this is none whose bodies come.
 const COMING_MS: u64 = 60_000;
 
@@ -102,7 +104,7 @@ struct Lane {
     end: Point,
     base: BlockHash,
     /// What is missing, lowest first.
-    order: Vec<BlockHash>,
+    order: VecDeque<BlockHash>,
 }
 
 /// Which bodies are missing, and who was asked for them.
@@ -113,8 +115,38 @@ pub struct Bodies<P> {
     batches: BTreeMap<u64, Batch<P>>,
     next_batch: u64,
     patience_ms: u64,
-    /// Blocks that arrived when they were missing on a branch, for as long as that is news.
-    arrivals: BTreeMap<BlockHash, Arrival>,
+    /// Wanted blocks that somebody was asked for in vain: few, and looked through with each block that arrives.
+    in_vain: BTreeSet<BlockHash>,
+    arrivals: Arrivals,
+    /// Blocks that the shell puts together, and since when: as many as it does at a time.
+    rebuilt: BTreeMap<BlockHash, Millis>,
+}
+
+/// Blocks that arrived when they were missing on a branch, for as long as that is news.
+#[derive(Debug, Default)]
+struct Arrivals {
+    by_hash: BTreeMap<BlockHash, Arrival>,
+    /// The same, oldest first. A fast sync has tens of thousands, so they are not looked through for the old ones.
+    in_order: VecDeque<(Millis, BlockHash)>,
+}
+
+impl Arrivals {
+    fn note(&mut self, hash: BlockHash, arrival: Arrival) {
+        while self.in_order.front().is_some_and(|(at, _)| arrival.at.since(*at) > COMING_MS) {
+            let Some((at, old)) = self.in_order.pop_front() else { break };
+            // It may have arrived once more since.
+            if self.by_hash.get(&old).is_some_and(|arrival| arrival.at == at) {
+                self.by_hash.remove(&old);
+            }
+        }
+        self.in_order.push_back((arrival.at, hash));
+        self.by_hash.insert(hash, arrival);
+    }
+
+    /// A block that arrived lately.
+    fn get(&self, now: Millis, hash: &BlockHash) -> Option<&Arrival> {
+        self.by_hash.get(hash).filter(|arrival| now.since(arrival.at) <= COMING_MS)
+    }
 }
 
 /// A block that arrived.
@@ -135,7 +167,9 @@ impl<P> Default for Bodies<P> {
             batches: BTreeMap::new(),
             next_batch: 0,
             patience_ms: PATIENCE_MIN_MS,
-            arrivals: BTreeMap::new(),
+            in_vain: BTreeSet::new(),
+            arrivals: Arrivals::default(),
+            rebuilt: BTreeMap::new(),
         }
     }
 }
@@ -170,49 +204,85 @@ impl<P: PeerKey> Bodies<P> {
         let order = |branch: &WantedBranch| branch.missing.iter().map(|(_, hash)| *hash).collect();
         let lane = |branch: &WantedBranch| Lane { end: branch.end, base: branch.base, order: order(branch) };
         self.lanes = branches.iter().map(lane).collect();
+        self.in_vain.retain(|hash| self.slots.contains_key(hash));
+    }
+
+    /// The shell puts a block together.
+    pub fn rebuild_began(&mut self, now: Millis, hash: BlockHash) {
+        self.rebuilt.retain(|_, since| now.since(*since) < REBUILD_MS);
+        self.rebuilt.insert(hash, now);
+    }
+
+    /// It has done so, or could not.
+    pub fn rebuild_ended(&mut self, hash: &BlockHash) {
+        self.rebuilt.remove(hash);
+    }
+
+    fn is_rebuilt(&self, now: Millis, hash: &BlockHash) -> bool {
+        self.rebuilt.get(hash).is_some_and(|since| now.since(*since) < REBUILD_MS)
     }
 
     /// The block was judged for good.
     pub fn done(&mut self, hash: BlockHash) {
-        if let Some(slot) = self.slots.remove(&hash) {
-            for lane in slot.branches {
-                self.lanes[lane].order.retain(|other| *other != hash);
-            }
+        self.rebuild_ended(&hash);
+        let Some(slot) = self.slots.remove(&hash) else { return };
+        self.in_vain.remove(&hash);
+        for lane in slot.branches {
+            let order = &mut self.lanes[lane].order;
+            // Nearly always among the first.
+            let place = order.iter().position(|other| *other == hash);
+            place.and_then(|place| order.remove(place));
         }
     }
 
     /// The block was judged, and is good: whoever was asked in vain for others of its branches may be asked again.
     pub fn arrived(&mut self, now: Millis, hash: BlockHash, parent: BlockHash) {
+        self.rebuild_ended(&hash);
         let Some(lanes) = self.slots.get(&hash).map(|slot| slot.branches.clone()) else { return };
-        for lane in &lanes {
-            for other in &self.lanes[*lane].order {
-                self.slots.get_mut(other).into_iter().for_each(Slot::forgive);
-            }
-        }
+        self.forgive(|slot| lanes.iter().any(|lane| slot.branches.contains(lane)));
         self.done(hash);
-        self.arrivals.retain(|_, arrival| now.since(arrival.at) <= COMING_MS);
         let end = lanes.iter().map(|lane| self.lanes[*lane].end).max_by_key(|end| end.work).unwrap_or_default();
-        let run = self.arrivals.get(&parent).map_or(1, |below| below.run.saturating_add(1));
-        self.arrivals.insert(hash, Arrival { at: now, end, run });
+        let run = self.arrivals.get(now, &parent).map_or(1, |below| below.run.saturating_add(1));
+        self.arrivals.note(hash, Arrival { at: now, end, run });
     }
 
-    /// Where those branches end whose bodies come, and the last block below their gap: whose last two blocks before the gap were fetched for
-    /// them, lately. One alone may be the honest block that somebody builds withheld ones on, and headers that were
-    /// announced on top of it since then say nothing.
+    /// Whoever was asked in vain for such blocks may be asked again.
+    fn forgive(&mut self, chosen: impl Fn(&Slot<P>) -> bool) {
+        let Self { slots, in_vain, .. } = self;
+        in_vain.retain(|hash| match slots.get_mut(hash) {
+            Some(slot) if chosen(slot) => {
+                slot.forgive();
+                false
+            }
+            Some(_) => true,
+            None => false,
+        });
+    }
+
+    fn note_failure(&mut self, hash: BlockHash, peer: P) {
+        if let Some(slot) = self.slots.get_mut(&hash) {
+            *slot.failed.entry(peer).or_default() += 1;
+            self.in_vain.insert(hash);
+        }
+    }
+
+    /// Where those branches end whose bodies come, and the last block below their gap: whose last two blocks before the
+    /// gap were fetched for them, lately. One alone may be the honest block that somebody builds withheld ones on, and
+    /// headers that were announced on top of it since then say nothing.
     pub fn coming(&self, now: Millis) -> impl Iterator<Item = (Point, BlockHash)> {
-        let fresh = move |arrival: &&Arrival| now.since(arrival.at) <= COMING_MS && arrival.run >= 2;
-        let end = move |lane: &Lane| self.arrivals.get(&lane.base).filter(fresh).map(|arrival| arrival.end);
+        let end = move |lane: &Lane| {
+            self.arrivals.get(now, &lane.base).filter(|arrival| arrival.run >= 2).map(|arrival| arrival.end)
+        };
         let lesser = |one: Point, other: Point| if one.work < other.work { one } else { other };
         self.lanes.iter().filter_map(move |lane| Some((lesser(end(lane)?, lane.end), lane.base)))
     }
 
     /// The block has to come again, rather not from `failed`.
     pub fn release(&mut self, hash: BlockHash, failed: Option<P>) {
+        self.rebuild_ended(&hash);
         let Some(slot) = self.slots.get_mut(&hash) else { return };
         slot.in_hand = false;
-        if let Some(peer) = failed {
-            *slot.failed.entry(peer).or_default() += 1;
-        }
+        failed.into_iter().for_each(|peer| self.note_failure(hash, peer));
     }
 
     /// A question came to nothing.
@@ -233,9 +303,7 @@ impl<P: PeerKey> Bodies<P> {
     fn release_asked(&mut self, batch: u64, hash: BlockHash, failed: Option<P>) {
         let Some(slot) = self.slots.get_mut(&hash).filter(|slot| slot.asked.contains(&batch)) else { return };
         slot.asked.retain(|other| *other != batch);
-        if let Some(peer) = failed {
-            *slot.failed.entry(peer).or_default() += 1;
-        }
+        failed.into_iter().for_each(|peer| self.note_failure(hash, peer));
     }
 
     /// Takes a body in hand if it is wanted and not in hand already.
@@ -292,7 +360,10 @@ impl<P: PeerKey> Bodies<P> {
         let fits = |hash: &&BlockHash| {
             self.slots.get(*hash).is_some_and(|slot| {
                 let is_free = slot.is_free() || Some(**hash) == next && self.may_ask_another(now, slot, &asked.peer);
-                is_free && asked.has(slot.height) && self.is_its_turn(slot, &asked.peer, claimants)
+                is_free
+                    && !self.is_rebuilt(now, hash)
+                    && asked.has(slot.height)
+                    && self.is_its_turn(slot, &asked.peer, claimants)
             })
         };
         self.lanes[lane].order.iter().filter(fits).take(max).copied().collect()
@@ -402,9 +473,12 @@ impl<P: PeerKey> Sync<P> {
             let Some(hash) = self.bodies.next_of(lane).map(|(hash, _)| *hash) else { continue };
             let Some(slot) = self.bodies.slots.get_mut(&hash) else { continue };
             slot.refused_since = if is_withheld { slot.refused_since.or(Some(now)) } else { None };
-            if slot.refused_since.is_some_and(|since| now.since(since) >= WITHHELD_MS) {
-                let lane: BTreeSet<_> = self.bodies.lanes[lane].order.iter().copied().collect();
-                self.bodies.slots.iter_mut().filter(|(hash, _)| lane.contains(hash)).for_each(|(_, s)| s.forgive());
+            let since = slot.refused_since;
+            if is_withheld {
+                self.bodies.in_vain.insert(hash);
+            }
+            if since.is_some_and(|since| now.since(since) >= WITHHELD_MS) {
+                self.bodies.forgive(|slot| slot.branches.contains(&lane));
             }
         }
     }

@@ -251,6 +251,16 @@ pub enum Input<P> {
         /// The result.
         judged: Judged,
     },
+    /// The shell puts an announced block together from transactions that are here: nobody is asked for it meanwhile.
+    RebuildBegan {
+        /// The block.
+        hash: BlockHash,
+    },
+    /// It could not: the block has to be asked for like any other.
+    RebuildFailed {
+        /// The block.
+        hash: BlockHash,
+    },
     /// The answer to [`Output::RefreshView`].
     View(View),
     /// The tip or a branch changed by other means (mining, announcements, the operator).

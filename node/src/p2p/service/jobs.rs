@@ -20,15 +20,19 @@ use crate::{
     chain::Arrival,
     p2p::{
         chain_port,
-        gossip::{Announcement, Kind},
+        compact::{CompactBlock, Next},
+        gossip::Kind,
         message::{Refusal, Request, Response},
         serve,
         stats::{add, count},
     },
-    sync::{Failure, Input, Judged, Offence, Question, Relay, Source, View, relay_of},
+    sync::{Failure, Input, Judged, Offence, Question, Relay, Source, View},
 };
 
-use super::Service;
+use super::{
+    Service,
+    rebuilding::{decode_compact, judge_compact},
+};
 
 /// Gossip being judged: at most 256 messages of 65 kB. What comes on top is ignored, and comes again by request.
 const MAX_GOSSIP_JOBS: usize = 256;
@@ -47,6 +51,7 @@ pub enum Pending {
     Gossip(Ticket),
     Headers(Source<PeerId>),
     Block(Source<PeerId>, Arc<Block>),
+    Rebuild(BlockHash),
     View(Vec<BlockHash>),
     Serve,
     Decode { peer: PeerId, batch: u64 },
@@ -56,9 +61,12 @@ pub enum Pending {
 
 /// What a job came to.
 pub enum Done {
-    GossipTransaction { ticket: Ticket, relay: Relay, offence: Option<Offence> },
-    Headers { source: Source<PeerId>, headers: Vec<Header>, judged: Judged, ticket: Option<Ticket> },
-    Block { source: Source<PeerId>, block: Arc<Block>, judged: Judged, ticket: Option<Ticket> },
+    Gossip { ticket: Ticket, relay: Relay, offence: Option<Offence> },
+    Compact { ticket: Ticket, compact: Box<CompactBlock>, judged: Judged, is_here: bool },
+    Rebuilt { hash: BlockHash, next: Next },
+    Completed { peer: PeerId, hash: BlockHash, completed: Result<Option<Block>, Offence> },
+    Headers { source: Source<PeerId>, headers: Vec<Header>, judged: Judged },
+    Block { source: Source<PeerId>, block: Arc<Block>, judged: Judged },
     View(Option<View>),
     Served { peer: PeerId, channel: ResponseChannel<Response>, response: Response },
     Bodies { peer: PeerId, batch: u64, bodies: Option<Vec<Option<Arc<Block>>>> },
@@ -72,20 +80,24 @@ impl Service {
         self.pending.insert(id, owes);
     }
 
-    pub(super) fn submit_headers(&mut self, source: Source<PeerId>, headers: Vec<Header>, ticket: Option<Ticket>) {
+    pub(super) fn submit_headers(&mut self, source: Source<PeerId>, headers: Vec<Header>) {
         let chain = self.chain.clone();
         self.spawn_job(Pending::Headers(source), async move {
             let judged = chain_port::judge_headers(&chain, headers.clone()).await;
-            Done::Headers { source, headers, judged, ticket }
+            Done::Headers { source, headers, judged }
         });
     }
 
     pub(super) fn submit_block(&mut self, source: Source<PeerId>, block: Arc<Block>) {
-        let chain = self.chain.clone();
         let arrival = if self.sync.verdict().is_synced() { Arrival::Live } else { Arrival::Sync };
+        self.judge_block(source, block, arrival);
+    }
+
+    pub(super) fn judge_block(&mut self, source: Source<PeerId>, block: Arc<Block>, arrival: Arrival) {
+        let chain = self.chain.clone();
         self.spawn_job(Pending::Block(source, block.clone()), async move {
             let judged = chain_port::judge_block(&chain, block.clone(), arrival).await;
-            Done::Block { source, block, judged, ticket: None }
+            Done::Block { source, block, judged }
         });
     }
 
@@ -96,6 +108,8 @@ impl Service {
 
     /// Decodes bodies on another core; a body that is no block spoils the whole answer.
     pub(super) fn decode_bodies(&mut self, peer: PeerId, batch: u64, bodies: Vec<Option<Vec<u8>>>) {
+        let bytes: usize = bodies.iter().flatten().map(Vec::len).sum();
+        add(&self.stats.block_bytes_whole_total, bytes as u64);
         self.spawn_job(Pending::Decode { peer, batch }, async move {
             let decoded = spawn_blocking(move || {
                 bodies.into_iter().map(|body| body.map(|bytes| decode(&bytes).map(Arc::new)).transpose()).collect()
@@ -157,24 +171,20 @@ impl Service {
                     Ok(tx) => chain_port::judge_transaction(&chain, tx, number_of(&ticket.from)).await,
                     Err(verdict) => verdict,
                 };
-                Done::GossipTransaction { ticket, relay, offence }
+                Done::Gossip { ticket, relay, offence }
             }),
-            Kind::Block => self.spawn_job(owes, async move {
-                let source = Source::Gossip(ticket.from);
-                match decode_beside::<Announcement>(bytes).await {
-                    Ok(Announcement::Header(header)) => {
-                        let judged = chain_port::judge_announced_header(&chain, *header).await;
-                        let headers = vec![*header];
-                        Done::Headers { source, headers, judged, ticket: Some(ticket) }
+            Kind::Block => {
+                add(&self.stats.block_bytes_compact_total, bytes.len() as u64);
+                self.spawn_job(owes, async move {
+                    match decode_compact(bytes).await {
+                        Ok(compact) => {
+                            let (judged, is_here) = judge_compact(&chain, compact.header).await;
+                            Done::Compact { ticket, compact: Box::new(compact), judged, is_here }
+                        }
+                        Err((relay, offence)) => Done::Gossip { ticket, relay, offence },
                     }
-                    Ok(Announcement::Block(block)) => {
-                        let block: Arc<Block> = block.into();
-                        let judged = chain_port::judge_block(&chain, block.clone(), Arrival::Announced).await;
-                        Done::Block { source, block, judged, ticket: Some(ticket) }
-                    }
-                    Err((relay, offence)) => Done::GossipTransaction { ticket, relay, offence },
-                }
-            }),
+                });
+            }
         }
     }
 
@@ -211,18 +221,21 @@ impl Service {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::GossipTransaction { ticket, relay, offence } => {
+            Done::Gossip { ticket, relay, offence } => {
                 self.verdict_on(&ticket, relay);
                 if let Some(offence) = offence {
                     self.offence(ticket.from, offence);
                 }
             }
-            Done::Headers { source, headers, judged, ticket } => {
-                self.settle(ticket, judged);
-                self.feed(Input::HeadersJudged { source, headers, judged });
+            Done::Compact { ticket, compact, judged, is_here } => {
+                self.compact_judged(ticket, *compact, judged, is_here);
             }
-            Done::Block { source, block, judged, ticket } => {
-                self.settle(ticket, judged);
+            Done::Rebuilt { hash, next } => self.rebuilt(hash, next),
+            Done::Completed { peer, hash, completed } => self.completed(peer, hash, completed),
+            Done::Headers { source, headers, judged } => self.feed(Input::HeadersJudged { source, headers, judged }),
+            Done::Block { source, block, judged } => {
+                let Some(judged) = self.without_blame(source, block.hash(), judged) else { return };
+                self.no_longer_under_way(&block.hash());
                 if judged == Judged::Accepted
                     && let Some(number) = self.bringers.brought(block.hash(), source.peer())
                 {
@@ -237,12 +250,6 @@ impl Service {
             Done::Served { peer, channel, response } => self.respond(peer, channel, response),
             Done::Bodies { peer, batch, bodies: Some(bodies) } => self.feed(Input::Bodies { peer, batch, bodies }),
             Done::Bodies { peer, batch, bodies: None } => self.spoiled_batch(peer, batch),
-        }
-    }
-
-    fn settle(&mut self, ticket: Option<Ticket>, judged: Judged) {
-        if let Some(ticket) = ticket {
-            self.verdict_on(&ticket, relay_of(judged));
         }
     }
 
@@ -261,6 +268,7 @@ impl Service {
             Pending::Headers(source) => {
                 self.feed(Input::HeadersJudged { source, headers: Vec::new(), judged: Judged::Unjudged });
             }
+            Pending::Rebuild(hash) => self.leave_to_sync(hash),
             Pending::View(claims) => self.refresh_view(claims),
             Pending::Decode { peer, batch } => self.spoiled_batch(peer, batch),
             // The response channel died with the job; libp2p tells the peer.

@@ -11,10 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
     chain::ChainEvent,
-    p2p::{
-        gossip::{Announcement, Kind},
-        stats::count,
-    },
+    p2p::{gossip::Kind, stats::count},
     sync::Input,
 };
 
@@ -39,16 +36,16 @@ impl Service {
         match event {
             Ok(event) => match event.as_ref() {
                 ChainEvent::Connected(connected) => {
-                    // Blocks fetched while catching up are news to nobody.
-                    if connected.arrival.is_news() {
-                        self.publish(Kind::Block, Announcement::bytes_of(&connected.block));
-                    }
+                    self.announce(connected);
                     if let Some((peer, number)) = self.bringers.connected(connected.block.hash()) {
                         self.brought_block(peer, number);
                     }
                     self.feed(Input::ChainMoved);
                 }
-                ChainEvent::TransactionAdded(tx) => self.publish(Kind::Transaction, tx.to_bytes()),
+                ChainEvent::TransactionAdded(tx) => {
+                    self.transaction_came(tx.wtxid());
+                    self.publish(Kind::Transaction, tx.to_bytes());
+                }
                 ChainEvent::Disconnected(_) => self.feed(Input::ChainMoved),
                 ChainEvent::TransactionRemoved { .. } | ChainEvent::Alarm(_) => {}
             },

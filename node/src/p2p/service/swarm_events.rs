@@ -194,12 +194,13 @@ impl Service {
                 let answer = self.addresses_to_share();
                 self.respond(peer, channel, answer);
             }
-            Request::Headers { .. }
-            | Request::Bodies(_)
-            | Request::Transactions(_)
-            | Request::Proof { .. }
-            | Request::Start(_) => {
-                self.serve(peer, request, channel);
+            Request::Bodies(_) | Request::Parts { .. } => {
+                if let Some((request, channel)) = self.park(peer, request, channel) {
+                    self.serve(peer, request, channel);
+                }
+            }
+            Request::Headers { .. } | Request::Transactions(_) | Request::Proof { .. } | Request::Start(_) => {
+                self.serve(peer, request, channel)
             }
         }
     }
@@ -240,9 +241,15 @@ impl Service {
                 self.feed(Input::Failed { peer, question, why });
             }
             (Asked::Pool, Response::Transactions(transactions)) => self.take_pool(peer, transactions),
+            (Asked::Parts(hash), Response::Parts(parts)) => self.parts_came(peer, hash, parts),
+            (Asked::Parts(hash), Response::Refused(_)) => self.leave_to_sync(hash),
             (Asked::Addresses | Asked::Pool, Response::Refused(_)) => {}
             // An answer to another question than was asked.
             (Asked::Sync(question), _) => self.feed(Input::Failed { peer, question, why: Failure::Malformed }),
+            (Asked::Parts(hash), _) => {
+                self.offence(peer, Offence::Malformed);
+                self.leave_to_sync(hash);
+            }
             (Asked::Addresses | Asked::Pool, _) => self.offence(peer, Offence::Malformed),
         }
     }
@@ -262,6 +269,7 @@ impl Service {
         }
         match asked {
             Asked::Sync(question) => self.feed(Input::Failed { peer, question, why }),
+            Asked::Parts(hash) => self.leave_to_sync(hash),
             Asked::Addresses | Asked::Pool => {}
         }
     }

@@ -268,3 +268,23 @@ fn a_peer_that_is_chosen_later_counts_as_outbound() {
     bench.give(Input::Chosen { peer: 2 });
     assert_eq!(bench.sync.peer_count(), 1);
 }
+
+/// While an announced block is being put together from the mempool, its body is not asked for; afterwards it is, whether
+/// the shell says that it failed or is never heard of again.
+#[test]
+fn a_block_that_is_being_put_together_is_not_asked_for() {
+    let mut bench = Bench::alone(0);
+    let hash = bench.blocks[1].hash();
+    bench.give(Input::RebuildBegan { hash });
+    bench.best = 1;
+    assert!(asked_bodies(&bench.meet(1, 1)).is_empty());
+    assert!(asked_bodies(&bench.pass(3_000)).is_empty());
+    assert_eq!(asked_bodies(&bench.give(Input::RebuildFailed { hash })).len(), 1);
+
+    let mut bench = Bench::alone(0);
+    bench.give(Input::RebuildBegan { hash });
+    bench.best = 1;
+    bench.meet(1, 1);
+    assert!(asked_bodies(&bench.pass(9_000)).is_empty());
+    assert_eq!(asked_bodies(&bench.pass(2_000)).len(), 1);
+}
