@@ -8,6 +8,7 @@ counts as one during recovery only if the log shows that the node had not got to
 """
 
 import http.client
+import pathlib
 import random
 import shutil
 import statistics
@@ -55,11 +56,16 @@ class Load:
                 pass  # the node was just killed: it acknowledged nothing
 
 
+def sockets_and_lock(folder, names):
+    """What is not copied: a socket cannot be, wherever the kill left it, and the lock is the dead process's."""
+    return [name for name in names if name == "LOCK" or (pathlib.Path(folder) / name).is_socket()]
+
+
 def replay(victim, scratch):
     """Replays a copy of the database as the kill left it, so that the node's own recovery is not helped."""
     copy = scratch / "copy"
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(victim.data_dir, copy, ignore=shutil.ignore_patterns("*.sock", "LOCK"))
+    shutil.copytree(victim.data_dir, copy, ignore=sockets_and_lock)
     config = scratch / "copy.toml"
     config.write_text(victim.config.read_text().replace(str(victim.data_dir), str(copy)))
     return subprocess.Popen(
