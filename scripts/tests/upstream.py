@@ -107,19 +107,19 @@ class Peculiarity:
     """What is done, which type is asked for, and what of it is right to tell a client. unbound may differ where `unbound` is
     given: docs/dns.md says why."""
 
-    def __init__(self, does, right, rtype=A, unbound=None):
-        self.does, self.right, self.rtype, self.unbound = does, right, rtype, unbound
+    def __init__(self, does, right, rtype=A, unbound=None, is_data=False):
+        self.does, self.right, self.rtype, self.unbound, self.is_data = does, right, rtype, unbound, is_data
 
 
 def passes(rtype, data, unbound=None):
-    return Peculiarity(record(rtype, data), generic(rtype, data), rtype, unbound)
+    return Peculiarity(record(rtype, data), generic(rtype, data), rtype, unbound, is_data=True)
 
 
 P = Peculiarity
 PECULIARITIES = {
     # EDNS (RFC 6891 §6.2.2, §7).
     "edns-formerr": P(without_edns(lambda q: q.reply(code=FORMERR, additional=[])), GOOD),
-    "edns-formerr-opt": P(without_edns(lambda q: q.reply(code=FORMERR)), FAILED, unbound=GOOD),
+    "edns-formerr-opt": P(without_edns(lambda q: q.reply(code=FORMERR)), GOOD),
     "edns-formerr-header": P(without_edns(lambda q: q.reply(code=FORMERR, question=b"", additional=[])), GOOD),
     "edns-notimp": P(without_edns(lambda q: q.reply(code=NOTIMP, additional=[])), GOOD),
     "edns-servfail": P(without_edns(lambda q: q.reply(code=SERVFAIL, additional=[])), GOOD, unbound=FAILED),
@@ -193,11 +193,17 @@ PECULIARITIES = {
 }
 
 
-class Upstream:
-    """Listens on a port; what it was asked is in `asked`."""
+# Those to which nothing right ever comes, which is silence.
+SILENT = {"silent", "short-header", "other-id", "other-question", "other-type", "no-question", "query-bit"}
+# Those that are asked by no rule of their own, because upstreams of rules may be in the local network.
+GUARDED = {"rebinding", "alias-to-localhost"}
 
-    def __init__(self, port):
-        self.port, self.asked, self.lost, self.lock = port, [], set(), threading.Lock()
+
+class Upstream:
+    """Listens on an address; what it was asked is in `asked`."""
+
+    def __init__(self, host, port):
+        self.host, self.port, self.asked, self.lost, self.lock = host, port, [], set(), threading.Lock()
 
     def answer(self, message, via):
         try:
@@ -246,8 +252,8 @@ class Upstream:
         tcp = socket.socket()
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with udp, tcp:
-            udp.bind(("127.0.0.1", self.port))
-            tcp.bind(("127.0.0.1", self.port))
+            udp.bind((self.host, self.port))
+            tcp.bind((self.host, self.port))
             tcp.listen(64)
             for target, listener in ((self.datagrams, udp), (self.connections, tcp)):
                 threading.Thread(target=target, args=(listener,), daemon=True).start()
