@@ -27,6 +27,7 @@ UNBOUND = """\
     num-threads: 1
     module-config: "iterator"
     use-caps-for-id: yes
+    incoming-num-tcp: 200
     do-not-query-localhost: no
     local-zone: "localhost." transparent
     local-zone: "home.arpa." transparent
