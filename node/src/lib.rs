@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod descriptors;
+pub mod owner;
 pub mod shutdown;
 pub mod stdio;
 pub mod telemetry;
