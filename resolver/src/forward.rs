@@ -17,6 +17,7 @@
 
 mod cache;
 mod clock;
+mod delegated;
 mod flight;
 mod health;
 mod link;
@@ -41,6 +42,7 @@ use crate::{
     metrics::{DnsMetrics, ForwardResult, forwarding::Lookup},
 };
 use cache::{Cache, Found};
+use delegated::Delegated;
 use flight::{Boarding, Flight, Flights, Landing};
 use pool::{Member, Pool, PoolError, Response};
 use routes::{NoRoute, Route, Routes};
@@ -49,6 +51,7 @@ use upstream::{Context, SystemServers, Upstream};
 pub use crate::metrics::forwarding::ForwardMetrics;
 pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
 pub use clock::Clock;
+pub(crate) use delegated::Reach;
 pub use flight::MAX_FLIGHTS;
 pub(crate) use system::would_reach;
 pub use target::{Protocol, Server, Target, TargetError};
@@ -76,6 +79,7 @@ pub struct Forwarder {
 
 struct Inner {
     routes: Routes,
+    delegated: Delegated,
     cache: Cache,
     flights: Flights,
     clients: Semaphore,
@@ -114,11 +118,14 @@ impl Forwarder {
     /// The same; `clock` tells how old cached answers are.
     pub fn with_clock(config: &DnsConfig, metrics: Arc<DnsMetrics>, clock: Clock) -> Result<Self, ConfigError> {
         let forward = &config.forward;
-        let routes = Builder::new(config, metrics.clone(), clock.clone())?.routes(config)?;
+        let builder = Builder::new(config, metrics.clone(), clock.clone())?;
+        let delegated = Delegated::new(builder.context.clone());
+        let routes = builder.routes(config)?;
         let is_enabled = config.forwards();
         Ok(Self {
             inner: Arc::new(Inner {
                 routes,
+                delegated,
                 cache: Cache::new(forward.cache_bytes, forward.max_stale_s),
                 flights: Flights::default(),
                 clients: Semaphore::new(MAX_CLIENTS),
@@ -153,6 +160,10 @@ impl Forwarder {
             Ok(route) => route,
             Err(reason) => return refused(reason),
         };
+        self.answer(question, route).await
+    }
+
+    async fn answer(&self, question: &Question, route: Route) -> Answer {
         match self.inner.cache.find(question, self.inner.clock.now_ms()) {
             Found::Fresh { answer, expires_soon } => {
                 if expires_soon && self.inner.settings.prefetch {

@@ -40,7 +40,7 @@ use tracing::debug;
 
 use super::{
     Question,
-    target::{Protocol, Server},
+    target::{Protocol, Role, Server},
 };
 
 /// How long one attempt may take, connecting included.
@@ -280,6 +280,7 @@ impl Link {
         let mut options = DnsRequestOptions::default();
         options.edns_set_dnssec_ok = question.dnssec_ok;
         options.case_randomization = case_randomization;
+        options.recursion_desired = self.server.role() == Role::Recursive;
         // A name that is a `Dname` is a name to hickory as well.
         let name = Name::from_labels(question.name.labels()).unwrap_or_default();
         let mut request = DnsRequest::from_query(Query::query(name, RecordType::from(question.qtype)), options);

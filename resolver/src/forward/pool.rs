@@ -22,6 +22,7 @@ const MAX_ASKED: usize = 4;
 pub(super) struct Pool {
     members: Vec<Member>,
     context: Arc<Context>,
+    max_asked: usize,
 }
 
 pub(super) enum Member {
@@ -51,7 +52,12 @@ type Outcome = (Arc<Upstream>, Result<Message, LinkError>);
 
 impl Pool {
     pub(super) fn new(members: Vec<Member>, context: Arc<Context>) -> Self {
-        Self { members, context }
+        Self { members, context, max_asked: MAX_ASKED }
+    }
+
+    /// The same; for one question all upstreams may be asked.
+    pub(super) fn asking_all(self) -> Self {
+        Self { max_asked: self.members.len(), ..self }
     }
 
     /// Whether all upstreams are in the local network, so that answers from there may be as well.
@@ -65,7 +71,7 @@ impl Pool {
     /// The first good response; failing that, the last bad one (SERVFAIL, REFUSED, …). The caller bounds the time.
     pub(super) async fn ask(&self, question: &Question) -> Result<Response, PoolError> {
         let upstreams = self.in_order();
-        let (sender, mut outcomes) = mpsc::channel(MAX_ASKED);
+        let (sender, mut outcomes) = mpsc::channel(self.max_asked.max(1));
         let (mut asked, mut under_way) = (0, 0);
         let mut failure = PoolError::Unreachable;
         let mut refusal = None;
@@ -121,7 +127,7 @@ impl Pool {
             ranked.retain(|((is_dead, _), _)| !is_dead);
         }
         ranked.iter().skip(1).for_each(|(_, upstream)| upstream.health().passed_over());
-        ranked.into_iter().map(|(_, upstream)| upstream).take(MAX_ASKED).collect()
+        ranked.into_iter().map(|(_, upstream)| upstream).take(self.max_asked).collect()
     }
 
     /// Asks one upstream from a task of its own, which also finishes when somebody else was faster: otherwise nobody
