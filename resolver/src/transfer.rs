@@ -217,16 +217,16 @@ fn records(
     newest: ZoneRecord,
 ) -> (Box<dyn Iterator<Item = ZoneRecord> + Send>, Outcome) {
     let last = std::iter::once(newest.clone());
-    if let Kind::Ixfr(has) = kind {
-        if let Some((delta, old)) = increment(has, zone, published) {
-            let delta = Arc::new(delta);
-            // The old SOA record as the secondary has it, whatever made it.
-            let old = ZoneRecord { data: old, ..newest.clone() };
-            let deleted = std::iter::once(old).chain(delta.clone().deleted());
-            let added = std::iter::once(newest.clone()).chain(delta.added());
-            let all = std::iter::once(newest).chain(deleted).chain(added).chain(last);
-            return (Box::new(all), Outcome::Delta);
-        }
+    if let Kind::Ixfr(has) = kind
+        && let Some((delta, old)) = increment(has, zone, published)
+    {
+        let delta = Arc::new(delta);
+        // The old SOA record as the secondary has it, whatever made it.
+        let old = ZoneRecord { data: old, ..newest.clone() };
+        let deleted = std::iter::once(old).chain(delta.clone().deleted());
+        let added = std::iter::once(newest.clone()).chain(delta.added());
+        let all = std::iter::once(newest).chain(deleted).chain(added).chain(last);
+        return (Box::new(all), Outcome::Delta);
     }
     let apex = apex_records(zone, &published.table);
     let all = std::iter::once(newest).chain(apex).chain(AllNames::new(published.table.clone())).chain(last);

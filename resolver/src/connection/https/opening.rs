@@ -97,7 +97,8 @@ mod tests {
             let client = async move {
                 client.write_all(&PREFACE[..cut]).await?;
                 client.write_all(&[&PREFACE[cut..], b"and frames"].concat()).await?;
-                io::Result::Ok(drop(client))
+                drop(client);
+                io::Result::Ok(())
             };
             let server = async move {
                 let mut opened = expect_http_2(server).await.expect("reads").expect("HTTP/2");
