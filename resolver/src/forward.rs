@@ -19,6 +19,7 @@
 
 mod cache;
 mod clock;
+mod delegated;
 mod flight;
 mod habits;
 mod health;
@@ -44,11 +45,12 @@ use crate::{
     answer::{Answer, EdeCode, Origin},
     config::{ConfigError, DnsConfig},
     dname::Dname,
-    hosts::Hosts,
+    hosts::{Audience, Hosts},
     metrics::{DnsMetrics, ForwardResult, forwarding::Lookup},
     rtype,
 };
 use cache::{Cache, Found, Source};
+use delegated::Delegated;
 use flight::{Asker, Boarding, Client, Flight, Flights, Landing, Waiting};
 use pool::{Answered, Member, Pool, PoolError};
 use routes::{NoRoute, Route, Routes};
@@ -57,6 +59,7 @@ use upstream::{Context, SystemServers, Upstream};
 pub use crate::metrics::forwarding::ForwardMetrics;
 pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
 pub use clock::Clock;
+pub(crate) use delegated::Reach;
 pub use flight::MAX_FLIGHTS;
 pub(crate) use system::would_reach;
 pub use target::{Protocol, Server, Target, TargetError};
@@ -87,6 +90,7 @@ pub struct Forwarder {
 
 struct Inner {
     routes: Routes,
+    delegated: Delegated,
     cache: Cache,
     flights: Flights,
     waiting: Waiting,
@@ -145,11 +149,14 @@ impl Forwarder {
         hosts: Option<Arc<ArcSwap<Hosts>>>,
     ) -> Result<Self, ConfigError> {
         let forward = &config.forward;
-        let routes = Builder::new(config, metrics.clone(), clock.clone())?.routes(config)?;
+        let builder = Builder::new(config, metrics.clone(), clock.clone())?;
+        let delegated = Delegated::new(builder.context.clone());
+        let routes = builder.routes(config)?;
         let is_enabled = config.forwards();
         Ok(Self {
             inner: Arc::new(Inner {
                 routes,
+                delegated,
                 cache: Cache::new(forward.cache_bytes, forward.max_stale_s),
                 flights: Flights::default(),
                 waiting: Waiting::default(),
@@ -358,7 +365,7 @@ impl Inner {
     }
 
     fn is_in_hosts(&self, name: &Dname) -> bool {
-        self.hosts.as_ref().is_some_and(|hosts| hosts.load().leads_inside(name))
+        self.hosts.as_ref().is_some_and(|hosts| hosts.load().told_to(Audience::ThisMachine).leads_inside(name))
     }
 
     /// Whether a question is about the address of a name without dots, which is no affair of upstreams: such names are
@@ -381,8 +388,7 @@ impl Inner {
 }
 
 fn asker(route: &Route, client: Client) -> Asker {
-    // Where it is in memory: pools are never moved, and live as long as the forwarder.
-    Asker { pool: Arc::as_ptr(&route.pool).addr(), client }
+    Asker { pool: route.pool.share(), client }
 }
 
 async fn arrival(landing: Landing) -> Answer {

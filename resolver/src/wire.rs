@@ -27,10 +27,10 @@ use std::{
 
 use crate::{
     answer::NotPlain,
-    config::{ConfigError, DnsConfig},
+    config::{ConfigError, DnsConfig, guard::Switch},
     forward::Forwarder,
     guard::Guard,
-    handler::{Client, Handler, Responses, Via},
+    handler::{Client, Delegations, Handler, Responses, Via},
     hosts::HostsFiles,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
@@ -122,9 +122,26 @@ impl Responder {
         let transfers = Transfers::new(&config.transfer, metrics.clone())?;
         let ledger_guard = !config.forward.private_ledger_addresses;
         let keepalive = u16::try_from(config.connections.idle_timeout_ms / 100).unwrap_or(u16::MAX);
-        let handler =
-            Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard, ledger_guard, keepalive };
-        Ok(Self { handler: Arc::new(handler) })
+        let delegations = Delegations {
+            is_on: config.resolve_delegated == Switch::On,
+            port: config.delegated_port,
+            listen: config.listen.clone(),
+        };
+        Ok(Self {
+            handler: Arc::new(Handler {
+                site,
+                source,
+                forwarder,
+                transfers,
+                metrics,
+                signer,
+                hosts,
+                guard,
+                delegations,
+                ledger_guard,
+                keepalive,
+            }),
+        })
     }
 
     /// What is known of who sent `datagram` from `src`: whether it has proved its address, and the cookie for it. Both

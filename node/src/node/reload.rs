@@ -22,7 +22,7 @@ pub(super) fn reloaded(old: &Config, new: &Config) -> (Config, Reloaded) {
 
 /// Whether a key can be changed while the node runs.
 fn is_reloadable(key: &str) -> bool {
-    const KEYS: [&str; 9] = [
+    const KEYS: [&str; 10] = [
         // The program applies this one: the node does not own the log.
         "log.level",
         "mining.mode",
@@ -33,6 +33,7 @@ fn is_reloadable(key: &str) -> bool {
         "dns.guard.forward_allow",
         "dns.guard.forward_deny",
         "dns.guard.exempt",
+        "dns.guard.exempt_forwarded",
     ];
     KEYS.contains(&key)
 }
@@ -49,6 +50,7 @@ fn merged(old: &Config, new: &Config) -> Config {
     guard.forward_allow.clone_from(&wanted.forward_allow);
     guard.forward_deny.clone_from(&wanted.forward_deny);
     guard.exempt.clone_from(&wanted.exempt);
+    guard.exempt_forwarded = wanted.exempt_forwarded;
     config
 }
 

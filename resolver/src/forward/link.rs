@@ -381,7 +381,7 @@ impl Link {
 
     fn request(&self, question: &Question, style: Style) -> Request {
         let validation = if self.server.is_trusted() { Validation::Believed } else { Validation::Ignored };
-        Request::new(question, style, validation)
+        Request::new(question, style, self.server.role(), validation)
     }
 }
 

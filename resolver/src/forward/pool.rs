@@ -2,7 +2,10 @@
 //! it usually does or fails, and the first good answer wins.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,6 +24,9 @@ use super::{
 
 /// The most upstreams asked for one question.
 const MAX_ASKED: usize = 4;
+/// The share of all pools of delegated servers; those of configured pools have the numbers that follow.
+const DELEGATED_SHARE: usize = 0;
+static NEXT_SHARE: AtomicUsize = AtomicUsize::new(DELEGATED_SHARE + 1);
 /// An attempt that is given up after so long without an answer counts as silence; before that it says nothing.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -28,6 +34,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     members: Vec<Member>,
     context: Arc<Context>,
+    max_asked: usize,
+    share: usize,
 }
 
 pub(super) enum Member {
@@ -76,7 +84,19 @@ struct Attempts(Vec<Attempt>);
 
 impl Pool {
     pub(super) fn new(members: Vec<Member>, context: Arc<Context>) -> Self {
-        Self { members, context }
+        let share = NEXT_SHARE.fetch_add(1, Ordering::Relaxed);
+        Self { members, context, max_asked: MAX_ASKED, share }
+    }
+
+    /// The same, for the servers that a name is delegated to. Who they are is anybody's choice, so all such pools have one
+    /// share together; all members may be asked for one question.
+    pub(super) fn of_delegation(self) -> Self {
+        Self { max_asked: self.members.len(), share: DELEGATED_SHARE, ..self }
+    }
+
+    /// A number that tells apart those who have a share of what is under way.
+    pub(super) fn share(&self) -> usize {
+        self.share
     }
 
     /// Whether all upstreams are in the local network, so that answers from there may be as well.
@@ -91,7 +111,7 @@ impl Pool {
     /// holds the place of one attempt.
     pub(super) async fn ask(&self, question: &Question) -> Result<Answered, PoolError> {
         let upstreams = self.in_order();
-        let (sender, mut outcomes) = mpsc::channel(MAX_ASKED);
+        let (sender, mut outcomes) = mpsc::channel(self.max_asked.max(1));
         let (mut asked, mut under_way) = (0, 0);
         let mut failure = PoolError::Unreachable;
         let mut refusal = None;
@@ -154,7 +174,7 @@ impl Pool {
             ranked.retain(|((is_dead, _), _)| !is_dead);
         }
         ranked.iter().skip(1).for_each(|(_, upstream)| upstream.health().passed_over());
-        ranked.into_iter().map(|(_, upstream)| upstream).take(MAX_ASKED).collect()
+        ranked.into_iter().map(|(_, upstream)| upstream).take(self.max_asked).collect()
     }
 
     /// Asks one upstream from a task of its own. All but the first need a place.

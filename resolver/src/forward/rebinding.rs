@@ -70,13 +70,11 @@ pub(crate) fn withhold_targets(answer: &mut Answer, is_inner: impl Fn(&Dname) ->
     is_held
 }
 
+/// Whose answer it is does not change: an empty one without AA and RA is a lame referral to stub resolvers.
 fn empty(answer: &mut Answer) {
-    *answer = Answer::failure(
-        ResponseCode::NoError,
-        answer.origin,
-        EdeCode::Blocked,
-        "the answer leads into the local network (DNS rebinding)",
-    );
+    let text = "the answer leads into the local network (DNS rebinding)";
+    let empty = Answer::failure(ResponseCode::NoError, answer.origin, EdeCode::Blocked, text);
+    *answer = Answer { authoritative: answer.authoritative, ..empty };
 }
 
 impl Asked {

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::Question;
+use super::{Question, target::Role};
 use crate::{query::MAX_UDP_BYTES, rtype};
 
 /// Bytes of a header.
@@ -55,8 +55,11 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(question: &Question, style: Style, validation: Validation) -> Self {
-        let mut flags = RD;
+    pub(super) fn new(question: &Question, style: Style, role: Role, validation: Validation) -> Self {
+        let mut flags = match role {
+            Role::Recursive => RD,
+            Role::Authority => 0,
+        };
         if validation == Validation::Believed {
             flags |= AD;
         }
@@ -130,7 +133,7 @@ mod tests {
             dnssec_ok: true,
             checking_disabled: true,
         };
-        Request::new(&question, Style { edns, letters }, Validation::Believed)
+        Request::new(&question, Style { edns, letters }, Role::Recursive, Validation::Believed)
     }
 
     #[test]

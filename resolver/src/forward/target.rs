@@ -43,6 +43,16 @@ pub struct Server {
     // A name or an address: what the certificate must be for.
     host: String,
     path: String,
+    role: Role,
+}
+
+/// What a server does with questions about zones that it does not hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Role {
+    /// It asks others: an upstream.
+    Recursive,
+    /// It knows its own zones: a server that a name is delegated to.
+    Authority,
 }
 
 /// How a server is spoken to.
@@ -101,8 +111,18 @@ pub enum TargetError {
 impl Server {
     /// A plain server.
     pub(super) fn plain(address: SocketAddr) -> Self {
-        let (path, host) = (String::new(), address.ip().to_string());
-        Self { protocol: Protocol::Udp, addresses: vec![address], interface: None, host, path }
+        let (path, host, role) = (String::new(), address.ip().to_string(), Role::Recursive);
+        Self { protocol: Protocol::Udp, addresses: vec![address], interface: None, host, path, role }
+    }
+
+    /// A server that a name is delegated to. It is not asked to ask others (RFC 1034 §5.3.3).
+    pub(super) fn authority(address: SocketAddr) -> Self {
+        Self { role: Role::Authority, ..Self::plain(address) }
+    }
+
+    /// What it does with questions about zones that it does not hold.
+    pub(super) fn role(&self) -> Role {
+        self.role
     }
 
     /// How it is spoken to.
@@ -141,6 +161,9 @@ impl Server {
 
     /// Whether nobody between here and there can have changed an answer: what it says about validation can be believed.
     pub(super) fn is_trusted(&self) -> bool {
+        if self.role == Role::Authority {
+            return false;
+        }
         self.protocol.is_encrypted() || self.addresses.iter().all(|address| address.ip().to_canonical().is_loopback())
     }
 }
@@ -203,7 +226,8 @@ impl FromStr for Target {
         let (host, port) = split_port(authority, protocol)?;
         let (host, interface) = split_interface(host)?;
         let (addresses, host) = locate(host, port, fragment, protocol)?;
-        Ok(Self::Server(Server { protocol, addresses, interface, host, path: checked_path(path, protocol)? }))
+        let (path, role) = (checked_path(path, protocol)?, Role::Recursive);
+        Ok(Self::Server(Server { protocol, addresses, interface, host, path, role }))
     }
 }
 

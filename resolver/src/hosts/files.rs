@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn has(watched: &Watched, name: &[u8]) -> bool {
-        watched.current.load().has(name)
+        watched.current.load().told_to(crate::hosts::Audience::ThisMachine).has(name)
     }
 
     #[test]
