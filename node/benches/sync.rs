@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     env,
     hint::black_box,
     io::{BufRead, BufReader, Read as _, Write as _},
@@ -209,8 +209,10 @@ fn import(chain: &TestChain, dir: &Path) -> f64 {
         }
         assert_eq!(handle.tip().hash, chain.tip().hash(), "the whole chain was connected");
         let seconds = started.elapsed().as_secs_f64();
-        handle.shutdown().await;
-        drop(service);
+        println!("         CPU-seconds of its threads: {}", cpu_by_thread());
+        drop(handle);
+        // Not `handle.shutdown()`, which does not wait until the database is let go: the next process opens it.
+        service.shutdown().await;
         seconds
     })
 }
@@ -287,16 +289,33 @@ fn fetch(dir: &Path, peer: &str, blocks: u32) {
         let wait = tips.wait_for(|tip| tip.height >= blocks);
         tokio::time::timeout(Duration::from_secs(1_200), wait).await.expect("synced in time").unwrap();
         let (cpu, peak) = (cpu_seconds(std::process::id()), peak_mib());
-        println!("{:.2} s wall, {cpu:.1} CPU-seconds, {peak} MiB resident at most", started.elapsed().as_secs_f64());
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{seconds:.2} s wall, {cpu:.1} CPU-seconds ({}), {peak} MiB resident at most", cpu_by_thread());
         handle.shutdown(Duration::from_secs(5)).await;
-        chain.shutdown().await;
-        drop(service);
+        drop((chain, tips));
+        service.shutdown().await;
     });
+}
+
+/// What this process's threads of each name have used so far: where the rest of the time goes.
+fn cpu_by_thread() -> String {
+    let mut seconds = BTreeMap::<String, f64>::new();
+    for thread in std::fs::read_dir("/proc/self/task").unwrap() {
+        let thread = thread.unwrap().path();
+        let name = std::fs::read_to_string(thread.join("comm")).unwrap();
+        *seconds.entry(name.trim().to_owned()).or_default() += cpu_seconds_in(&thread.join("stat"));
+    }
+    let shown = seconds.iter().filter(|(_, seconds)| **seconds >= 0.05);
+    shown.map(|(name, seconds)| format!("{name} {seconds:.1}")).collect::<Vec<_>>().join(", ")
 }
 
 /// CPU time of a process so far, in seconds.
 fn cpu_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    cpu_seconds_in(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn cpu_seconds_in(stat: &Path) -> f64 {
+    let stat = std::fs::read_to_string(stat).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
     ticks / 100.0

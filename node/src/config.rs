@@ -15,9 +15,9 @@ use serde::Deserialize;
 
 pub use complaint::ConfigError;
 pub use resolver::DnsConfig;
-pub use sections::{ApiConfig, LogConfig, LogFormat, MetricsConfig, Role, Toggle};
+pub use sections::{ApiConfig, MetricsConfig, Role, Toggle};
 
-use crate::{miner::MiningConfig, p2p};
+use crate::{miner::MiningConfig, p2p, telemetry::LogConfig};
 
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -18,5 +18,5 @@ mod state;
 
 mod judge;
 
-pub use judge::{Judge, Moment, Rules, WITNESSES};
+pub use judge::{Judge, Moment, Rules};
 pub use state::{Health, State, unix_ms, unix_s};

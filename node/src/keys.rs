@@ -22,8 +22,4 @@ pub use attempt::{Attempt, Attempts, NEWEST_ATTEMPTS, Standing};
 pub use file::{FileError, KeyFile};
 pub use seed::{Role, Seed, WordCount, WordsError, derivation_path};
 pub use vault::{KdfCost, VaultError};
-pub use wallet::{Entry, MAX_ENTRIES, Wallet, WalletError};
-
-/// How many unused indices in a row end the search after a restore. Indices are handed out in order, so a gap only
-/// comes from registrations that were given up; twenty is BIP44's number.
-pub const GAP_LIMIT: u32 = 20;
+pub use wallet::{Entry, GAP_LIMIT, MAX_ENTRIES, Wallet, WalletError};

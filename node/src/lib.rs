@@ -6,6 +6,8 @@
 
 pub mod config;
 pub mod descriptors;
+pub mod failure;
+pub mod owner;
 pub mod shutdown;
 pub mod stdio;
 pub mod telemetry;

@@ -12,6 +12,7 @@
 mod chain;
 mod lookup;
 mod proof_file;
+mod state_proof;
 
 pub use lookup::{LightAnswer, LightError, Start, lookup};
 pub use proof_file::{Checkpoint, ProofFile, ProofFileError, Verified, verify};

@@ -21,7 +21,7 @@ mod pool;
 mod purpose;
 mod view;
 
-pub use entry::{PoolRefusal, PoolTransaction, Removal};
+pub use entry::{PoolRefusal, PoolTransaction, Removal, TxOrigin};
 pub use order::{BlockRoom, select};
 pub use pool::{Admission, Candidate, Limits, Mempool, Room};
 pub use purpose::{Kind, Precedence, Purpose, RevealPlace, Standing, Verdict};

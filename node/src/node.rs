@@ -7,6 +7,7 @@
 mod feed;
 mod reload;
 mod running;
+mod serial;
 mod verdicts;
 
 pub use feed::fill as fill_table;
@@ -30,6 +31,7 @@ use resolver::{
 use tracing::{info, warn};
 
 use running::Running;
+use serial::SerialFile;
 
 use crate::{
     api::server::{ApiError, ApiServer, ApiState, MonitorServer, Parts},
@@ -225,6 +227,18 @@ impl Node {
         self.running.monitor.as_ref().and_then(MonitorServer::local_addr)
     }
 
+    /// Takes over of a new configuration what can be taken over, and says what had changed.
+    pub async fn reload(&mut self, new: &Config) -> Reloaded {
+        let (config, reloaded) = reload::reloaded(&self.config, new);
+        self.config = config;
+        self.miner.configure(&self.config.mining).await;
+        self.p2p.set_peers(self.config.p2p.peers.clone()).await;
+        if let Some(dns) = &self.running.dns {
+            dns.set_access(&self.config.dns);
+        }
+        reloaded
+    }
+
     /// Waits until a part without which the node is useless has stopped by itself, and says which.
     pub async fn failed(&mut self) -> String {
         let mut tips = self.chain.watch();
@@ -333,13 +347,13 @@ fn dns_equipment(config: &Config, sockets: Option<GivenSockets>) -> Result<Equip
 }
 
 /// Before anything is published: what was given out before, and how much is remembered for secondaries.
-fn prepare_zone(config: &Config, table: &SharedTable) -> feed::SerialFile {
+fn prepare_zone(config: &Config, table: &SharedTable) -> SerialFile {
     if let Some(limits) = config.dns.transfer.history() {
         table.keep_history(limits);
     }
     // The configuration was checked, so there are zones to tell apart.
     let digest = config.dns.zones_digest().unwrap_or_default();
-    let serials = feed::SerialFile::load(config.data_dir.join("dns.serial"), digest);
+    let serials = SerialFile::load(config.data_dir.join("dns.serial"), digest);
     if let Some(last) = serials.last() {
         table.resume(last);
     }

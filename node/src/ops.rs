@@ -11,23 +11,26 @@
 //! While the node is not synced nothing is decided: an old tip would make up failures that are not there.
 
 mod admit;
-mod failure;
+mod error;
 mod handle;
 mod id;
 mod journal;
+mod json;
+mod limits;
+mod look;
+mod reasons;
 mod record;
+mod request;
+mod rules;
 mod runner;
 mod sight;
-pub mod step;
+mod state;
+mod step;
 
-pub use admit::{Request, ResumeRequest};
-pub use failure::{Failure, OpsError};
+pub use error::OpsError;
 pub use handle::{OpsHandle, View};
 pub use id::OpId;
-pub use record::{Milestones, Plan, Record, Role, State};
+pub use record::{Milestones, Plan, Record};
+pub use request::{Request, ResumeRequest};
 pub use runner::Ops;
-
-/// Operations under way. Each costs a few reads per block and its turn at the miner.
-pub const MAX_ACTIVE: usize = 256;
-/// Finished operations kept for their owners to look up; as many again are still watched for reorganisations.
-pub const MAX_FINISHED: usize = 1_000;
+pub use state::{OperationState, TxRole};

@@ -2,9 +2,42 @@
 
 use std::io::IsTerminal as _;
 
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
 
-use crate::config::{LogConfig, LogFormat};
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The `[log]` section.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// A level, or directives such as `info,node::p2p=debug`.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl LogConfig {
+    /// Whether the level can be followed.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        filter(&self.level).map(drop).map_err(|reason| format!("log.level: {reason}"))
+    }
+}
 
 /// Libraries whose lines are not for operators: each message that arrives twice, each start without peers; and each DNS
 /// message that is damaged, forged or in the wrong letter case, which strangers can send at will, some with the name that
@@ -12,7 +45,7 @@ use crate::config::{LogConfig, LogFormat};
 const QUIET: &str = "libp2p_gossipsub=error,libp2p_kad=error,libp2p_swarm=warn,hickory_net=error,hickory_proto=error";
 
 /// The filter that a level or a list of directives stands for.
-pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
+fn filter(level: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|error| format!("{level:?} is no log filter: {error}"))
 }
 

@@ -21,7 +21,9 @@ mod lexer;
 mod lint;
 mod loc;
 mod name;
+mod origin;
 mod print;
+mod problem;
 mod rdata;
 mod read;
 mod strings;
@@ -29,88 +31,10 @@ mod svcb;
 #[cfg(test)]
 mod tests;
 
-use ledger::name::Name;
-
 pub use diff::{Change, Diff};
 pub use lint::{Finding, Severity, lint};
 pub use name::display_sub;
+pub use origin::{DEFAULT_TTL, Origin};
 pub use print::{print, rdata_text, record_line};
-pub use read::{read, read_record, read_sub};
-
-/// TTL of records that give none and stand under no `$TTL`: an hour.
-pub const DEFAULT_TTL: u32 = 3_600;
-/// Problems reported at once; after twenty the file is probably not a zone file.
-pub const MAX_PROBLEMS: usize = 20;
-/// Longest text read: 32 records of 512 bytes in `\DDD` escapes fit ten times.
-pub const MAX_TEXT_BYTES: usize = 1 << 20;
-
-/// The name that records stand under, and the suffix that makes it absolute: `alice` and `p2p`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    name: Name,
-    /// `\x05alice\x03p2p\x00`
-    wire: Vec<u8>,
-}
-
-impl Origin {
-    /// The origin of `name` under `suffix`, which may have several labels and a dot at either end.
-    pub fn new(name: Name, suffix: &str) -> Self {
-        let mut wire = Vec::new();
-        let labels = suffix.split('.').filter(|label| !label.is_empty());
-        for label in std::iter::once(name.as_str()).chain(labels) {
-            let label = label.to_ascii_lowercase();
-            let bytes = &label.as_bytes()[..label.len().min(63)];
-            wire.push(bytes.len() as u8);
-            wire.extend_from_slice(bytes);
-        }
-        wire.push(0);
-        Self { name, wire }
-    }
-
-    /// The name.
-    pub fn name(&self) -> &Name {
-        &self.name
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&name::absolute(&self.wire))
-    }
-}
-
-/// What is wrong with a text, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Line, counted from one; zero if the whole is meant.
-    pub line: u32,
-    /// Column in characters, counted from one; zero if the whole line is meant.
-    pub column: u32,
-    /// What is wrong.
-    pub what: String,
-    /// What to write instead; may be empty.
-    pub fix: String,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.line, self.column) {
-            (0, _) => write!(f, "{}", self.what),
-            (line, 0) => write!(f, "{line}: {}", self.what),
-            (line, column) => write!(f, "{line}:{column}: {}", self.what),
-        }
-    }
-}
-
-/// What is wrong with one field; its place is known to the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Fault {
-    what: String,
-    fix: String,
-}
-
-impl Fault {
-    fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.into(), fix: fix.into() }
-    }
-}
+pub use problem::Problem;
+pub use read::{MAX_PROBLEMS, MAX_TEXT_BYTES, read, read_record, read_sub};

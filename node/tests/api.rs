@@ -1,14 +1,19 @@
 //! The HTTP interface of a whole node on the local network, in this process, with mined blocks.
 
+#[path = "api/adopt.rs"]
+mod adopt;
 #[path = "api/harness.rs"]
 mod harness;
 
 use std::time::{Duration, Instant};
 
 use harness::{TestNode, in_time, wallet};
-use node::api::{
-    client::{Client, ClientError, Endpoint, EventStream, NameQuery},
-    types::{CommitQuery, Event, NameStatus, NewOperation, Operation, OperationState, SyncState, TransactionPlace},
+use node::{
+    api::{
+        client::{Client, ClientError, Endpoint, EventStream, NameQuery},
+        types::{CommitQuery, Event, NameStatus, NewOperation, Operation, SyncState, TransactionPlace},
+    },
+    ops::OperationState,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ledger::params::Network;
 use node::{
-    config::{Config, EXAMPLE, LogFormat, Overrides, Role},
+    config::{Config, EXAMPLE, Overrides, Role},
     miner::MiningMode,
+    telemetry::LogFormat,
 };
 
 fn parse(text: &str) -> Result<Config, String> {

@@ -158,6 +158,35 @@ fn the_trust_anchor_is_made_once_and_stays() {
     assert_eq!(export("windows").0, Some(2));
 }
 
+/// Whoever owns the folder must not get at what is the superuser's by a link in it, nor have it changed.
+#[test]
+fn the_superuser_follows_no_link_in_the_folder_of_the_node() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let (data, secret) = (dir.path().join("data"), dir.path().join("secret"));
+    std::fs::create_dir(&data).expect("made");
+    std::fs::write(&secret, "for the superuser").expect("written");
+    // The owner must be able to come as far as its folder.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).expect("ours");
+    if chown(&data, Some(12_345), Some(12_345)).is_err() {
+        // Only the superuser can give the folder away, and nobody else has anything to lose.
+        return;
+    }
+    let trust_anchor = ["trust-anchor", "--format", "ds", "--config", &config];
+    symlink(&secret, data.join("dnssec.key")).expect("linked");
+    let (code, stdout, stderr) = output(&trust_anchor);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    let found = std::fs::metadata(&secret).expect("there");
+    assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o644), "untouched");
+    std::fs::remove_file(data.join("dnssec.key")).expect("removed");
+    // What is made belongs to the owner, whatever made it.
+    assert_eq!(output(&trust_anchor).0, Some(0));
+    let made = std::fs::metadata(data.join("dnssec.key")).expect("made");
+    assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (12_345, 12_345, 0o600));
+}
+
 #[test]
 fn a_damaged_dnssec_key_is_refused_and_kept() {
     let dir = tempfile::tempdir().expect("a directory");

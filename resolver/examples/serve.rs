@@ -13,7 +13,7 @@ use ledger::{
     record::{Record, Records},
 };
 use prometheus::Registry;
-use resolver::{DnsConfig, DnsMetrics, Entry, Filling, Life, Readiness, Resolver, SharedTable};
+use resolver::{DnsConfig, DnsMetrics, Entry, Filling, GuardConfig, Life, Readiness, Resolver, SharedTable};
 
 const HEIGHT: u32 = 10_000;
 const BLOCK_INTERVAL_S: u32 = 120;
@@ -25,7 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = args.next().ok_or("give a file of records")?;
     let listen = args.next().unwrap_or_else(|| "127.0.0.1:0".to_owned()).parse()?;
     let table = Arc::new(table(&fs::read_to_string(file)?)?);
-    let config = DnsConfig { listen: vec![listen], suffixes: vec!["p2p".to_owned()], ..DnsConfig::default() };
+    // An authority to everybody: servers that names are delegated to are not asked.
+    let guard = GuardConfig { forward_allow: Vec::new(), ..GuardConfig::default() };
+    let config = DnsConfig { listen: vec![listen], suffixes: vec!["p2p".to_owned()], guard, ..DnsConfig::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let resolver = Resolver::bind(&config, table, Arc::new(DnsMetrics::new(&Registry::new())?)).await?;

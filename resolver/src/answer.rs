@@ -23,7 +23,7 @@ use hickory_proto::op::ResponseCode;
 
 use crate::{
     dname::Dname,
-    hosts::Hosts,
+    hosts::{Hosts, HostsView},
     query::Query,
     rtype,
     site::Site,
@@ -201,7 +201,13 @@ pub fn answer(query: &Query, view: &dyn NameView, site: &Site) -> Verdict {
 }
 
 /// The same with names from HOSTS files, which come before all others.
-pub fn answer_with_hosts(query: &Query, view: &dyn NameView, site: &Site, hosts: &Hosts) -> Verdict {
+pub fn answer_with_hosts<'h>(
+    query: &Query,
+    view: &dyn NameView,
+    site: &Site,
+    hosts: impl Into<HostsView<'h>>,
+) -> Verdict {
+    let hosts = hosts.into();
     match query.qclass {
         rtype::CLASS_IN => {}
         rtype::CLASS_CH => return Verdict::Local(chaos::answer(query, &view.facts(), site)),
@@ -213,9 +219,11 @@ pub fn answer_with_hosts(query: &Query, view: &dyn NameView, site: &Site, hosts:
     if let Some(answer) = local::answer(&query.name, query, hosts) {
         return Verdict::Local(answer);
     }
-    if site.zone_of(&query.name).is_some() {
+    if let Some(zone) = site.zone_of(&query.name) {
         return Verdict::Local(match view.facts().readiness {
             Readiness::Ready => chain::follow(query, view, site, hosts),
+            // It says that this is the right resolver, which it is from the start.
+            Readiness::NotReady { .. } if zone.is_probe(&query.name) => chain::follow(query, view, site, hosts),
             Readiness::NotReady { height, target } => not_ready(height, target),
         });
     }

@@ -126,13 +126,13 @@ impl Certificate {
     }
 
     /// What TLS needs to know for a transport with this name (RFC 7301).
-    pub(crate) fn server_config(&self, alpn: &[u8]) -> Result<ServerConfig, rustls::Error> {
+    pub(crate) fn server_config(&self, alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(ring::default_provider().into());
         let mut config = builder
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(self.current.clone());
-        config.alpn_protocols = vec![alpn.to_vec()];
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
 

@@ -27,7 +27,7 @@ use crate::{
 
 pub use authority::{Authorities, AuthorityConfig};
 pub use connections::{ConnectionsConfig, ConnectionsError};
-pub use forward::{ForwardConfig, ForwardConfigError, Rule};
+pub use forward::{CaseRandomization, ForwardConfig, ForwardConfigError, Rule};
 pub use hosts::HostsPaths;
 pub use tls::{TlsConfig, TlsConfigError};
 pub use transfer::{TransferConfig, TransferError};
@@ -72,6 +72,12 @@ pub struct DnsConfig {
     pub hosts: HostsPaths,
     /// For suffixes that are real domains: what their zones say about themselves.
     pub authority: Authorities,
+    /// Whether names that their owners delegate with NS records are looked up at the delegated servers, for clients that
+    /// want recursion and that questions are forwarded for. Clients that iterate get the referral.
+    pub resolve_delegated: guard::Switch,
+    /// Where delegated servers are asked. Only tests change it.
+    #[serde(skip, default = "dns_port")]
+    pub delegated_port: u16,
     /// Who is served, and how much strangers get.
     pub guard: GuardConfig,
     /// Secondaries.
@@ -204,6 +210,8 @@ impl Default for DnsConfig {
             connections: ConnectionsConfig::default(),
             hosts: HostsPaths::default(),
             authority: Authorities::new(),
+            resolve_delegated: guard::Switch::On,
+            delegated_port: dns_port(),
             guard: GuardConfig::default(),
             transfer: TransferConfig::default(),
             forward: ForwardConfig::default(),
@@ -322,6 +330,10 @@ impl DnsConfig {
             None => Ok(()),
         }
     }
+}
+
+fn dns_port() -> u16 {
+    53
 }
 
 fn suffix(text: &str) -> Result<Dname, ConfigError> {

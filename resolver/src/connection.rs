@@ -15,6 +15,7 @@
 //! A stopped server accepts nothing, reads no further queries, and gives what is in work [`DRAIN`] to finish.
 
 mod activity;
+mod bodies;
 mod frames;
 mod gate;
 mod https;
@@ -49,7 +50,7 @@ use crate::{
 };
 
 use gate::{Gate, Pass, Unread};
-pub(crate) use quic::endpoint as open_quic;
+pub(crate) use quic::{Quic, endpoint as open_quic};
 use socket::Socket;
 use stream::{Terms, converse};
 
@@ -138,8 +139,8 @@ impl Connections {
     }
 
     /// Serves DNS over QUIC on a socket of it.
-    pub(crate) fn serve_quic(&mut self, endpoint: quinn::Endpoint) {
-        self.listeners.spawn(quic::accept(endpoint, self.hall.clone()));
+    pub(crate) fn serve_quic(&mut self, quic: Quic) {
+        self.listeners.spawn(quic::accept(quic, self.hall.clone()));
     }
 
     fn serve<F: Future<Output = End> + Send + 'static>(

@@ -4,16 +4,17 @@
 //! for a damaged option, together with the question and an OPT record, so that the client does not take us for a
 //! server without EDNS. Guarantees: no panic for any bytes, no allocation, and work that is linear in their number.
 
-use crate::{dname::Dname, rtype};
+use crate::{
+    dname::{Dname, MAX_LABEL_BYTES},
+    rtype,
+};
 
 /// Bytes of a header.
-const HEADER_BYTES: usize = 12;
+pub(crate) const HEADER_BYTES: usize = 12;
 /// Bytes of type and class behind the name of a question.
-const QUESTION_TAIL_BYTES: usize = 4;
+pub(crate) const QUESTION_TAIL_BYTES: usize = 4;
 /// Bytes of type, class, TTL and length behind the owner of a record.
 const RECORD_TAIL_BYTES: usize = 10;
-/// The two bits that make a length byte a compression pointer (RFC 1035 §4.1.4).
-const POINTER: u8 = 0xc0;
 
 /// What of a query could be found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,21 +71,28 @@ impl<'m> Envelope<'m> {
 }
 
 /// Type and data of the record that `bytes` begin with, and what follows it.
-fn record(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+pub(crate) fn record(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let (tail, rest) = skip_name(bytes)?.split_at_checked(RECORD_TAIL_BYTES)?;
     let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([tail[8], tail[9]])))?;
     Some((u16::from_be_bytes([tail[0], tail[1]]), data, rest))
 }
 
-/// What follows a name, compressed or not.
-fn skip_name(mut bytes: &[u8]) -> Option<&[u8]> {
+/// What follows a name, compressed or not. Pointers are not followed.
+pub(crate) fn skip_name(mut bytes: &[u8]) -> Option<&[u8]> {
     loop {
         match *bytes.first()? {
             0 => return bytes.get(1..),
-            pointer if pointer & POINTER == POINTER => return bytes.get(2..),
-            len => bytes = bytes.get(1 + usize::from(len)..)?,
+            // A compression pointer (RFC 1035 §4.1.4).
+            0xc0.. => return bytes.get(2..),
+            len if usize::from(len) <= MAX_LABEL_BYTES => bytes = bytes.get(1 + usize::from(len)..)?,
+            _ => return None,
         }
     }
+}
+
+/// The two bytes at `at` as a number.
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|two| u16::from_be_bytes(*two))
 }
 
 /// Each option is a code, a length, and as many bytes (RFC 6891 §6.1.2).

@@ -8,20 +8,26 @@
 //! - [`Target`]: how upstreams are written. UDP, TCP, TLS, HTTPS and QUIC.
 //! - A name of the ledger never leaves, a special-use name only by a rule of its own (the last gate is here, whatever
 //!   callers have checked).
-//! - Of what comes back only the answer to the question is kept, unless it leads into the local network.
+//! - Of what comes back only the answer to the question is kept, unless it leads into the local network. An alias whose
+//!   end is missing is followed, each target by its own route.
+//! - Record data passes as bytes; no other code than ours reads responses.
 //! - What was known is served again when upstreams fail (RFC 8767).
 //!
 //! Bounded: [`MAX_FLIGHTS`] questions under way, [`MAX_ATTEMPTS`] attempts waiting for a response and [`MAX_RESENDS`]
-//! datagrams sent again, [`MAX_CLIENTS`] clients waiting, [`TOTAL`] for each question, and the cache in bytes. Whatever
-//! happens, there is an [`Answer`].
+//! datagrams sent again, [`MAX_CLIENTS`] clients waiting, [`TOTAL`] for each question, and the cache in bytes. No client
+//! and no pool keeps others out. Whatever happens, there is an [`Answer`].
 
 mod cache;
 mod clock;
+mod delegated;
 mod flight;
+mod habits;
 mod health;
 mod link;
 mod pool;
 pub(crate) mod rebinding;
+mod request;
+mod response;
 mod routes;
 mod scrub;
 mod system;
@@ -29,8 +35,9 @@ mod target;
 mod tls;
 mod upstream;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -38,22 +45,27 @@ use crate::{
     answer::{Answer, EdeCode, Origin},
     config::{ConfigError, DnsConfig},
     dname::Dname,
+    hosts::{Audience, Hosts},
     metrics::{DnsMetrics, ForwardResult, forwarding::Lookup},
+    rtype,
 };
-use cache::{Cache, Found};
-use flight::{Boarding, Flight, Flights, Landing};
-use pool::{Member, Pool, PoolError, Response};
+use cache::{Cache, Found, Source};
+use delegated::Delegated;
+use flight::{Asker, Boarding, Client, Flight, Flights, Landing, Waiting};
+use pool::{Answered, Member, Pool, PoolError};
 use routes::{NoRoute, Route, Routes};
 use upstream::{Context, SystemServers, Upstream};
 
 pub use crate::metrics::forwarding::ForwardMetrics;
 pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
 pub use clock::Clock;
+pub(crate) use delegated::Reach;
 pub use flight::MAX_FLIGHTS;
 pub(crate) use system::would_reach;
 pub use target::{Protocol, Server, Target, TargetError};
 
-/// The most attempts that wait for a response, each at one upstream. Over UDP each holds a socket for up to two seconds.
+/// The most attempts that wait for a response, each at one upstream: one for each question, the others for second
+/// upstreams. Over UDP each holds a socket for up to two seconds.
 ///
 /// Together with [`MAX_RESENDS`] these are 384 sockets. Of the usual limit of 1,024 open files, clients' connections may
 /// take 512 and peers 80.
@@ -65,6 +77,8 @@ pub const MAX_RESENDS: usize = 64;
 pub const MAX_CLIENTS: usize = 4_096;
 /// The most answers that are being prefetched: clients come first.
 pub const MAX_PREFETCHES: usize = 32;
+/// The most aliases followed by routes of their own for one question.
+const MAX_FOLLOWED: usize = 8;
 /// Time for one question, all upstreams together: stub resolvers give up after 5 seconds.
 pub const TOTAL: Duration = Duration::from_secs(4);
 
@@ -76,19 +90,22 @@ pub struct Forwarder {
 
 struct Inner {
     routes: Routes,
+    delegated: Delegated,
     cache: Cache,
     flights: Flights,
-    clients: Semaphore,
+    waiting: Waiting,
     prefetches: Arc<Semaphore>,
     settings: Settings,
     clock: Clock,
     metrics: Arc<DnsMetrics>,
+    hosts: Option<Arc<ArcSwap<Hosts>>>,
 }
 
 struct Settings {
     is_enabled: bool,
     prefetch: bool,
     rebinding_guard: bool,
+    domain_needed: bool,
     stale_after: Duration,
 }
 
@@ -108,29 +125,52 @@ pub struct Question {
 impl Forwarder {
     /// A forwarder as configured. Nothing is sent before the first question.
     pub fn new(config: &DnsConfig, metrics: Arc<DnsMetrics>) -> Result<Self, ConfigError> {
-        Self::with_clock(config, metrics, Clock::monotonic())
+        Self::with_clock(config, metrics, Clock::of_the_world())
     }
 
     /// The same; `clock` tells how old cached answers are.
     pub fn with_clock(config: &DnsConfig, metrics: Arc<DnsMetrics>, clock: Clock) -> Result<Self, ConfigError> {
+        Self::build(config, metrics, clock, None)
+    }
+
+    /// The same, for a resolver that answers from HOSTS files, too: answers of upstreams must not lead there.
+    pub(crate) fn with_hosts(
+        config: &DnsConfig,
+        metrics: Arc<DnsMetrics>,
+        hosts: Option<Arc<ArcSwap<Hosts>>>,
+    ) -> Result<Self, ConfigError> {
+        Self::build(config, metrics, Clock::of_the_world(), hosts)
+    }
+
+    fn build(
+        config: &DnsConfig,
+        metrics: Arc<DnsMetrics>,
+        clock: Clock,
+        hosts: Option<Arc<ArcSwap<Hosts>>>,
+    ) -> Result<Self, ConfigError> {
         let forward = &config.forward;
-        let routes = Builder::new(config, metrics.clone(), clock.clone())?.routes(config)?;
+        let builder = Builder::new(config, metrics.clone(), clock.clone())?;
+        let delegated = Delegated::new(builder.context.clone());
+        let routes = builder.routes(config)?;
         let is_enabled = config.forwards();
         Ok(Self {
             inner: Arc::new(Inner {
                 routes,
+                delegated,
                 cache: Cache::new(forward.cache_bytes, forward.max_stale_s),
                 flights: Flights::default(),
-                clients: Semaphore::new(MAX_CLIENTS),
+                waiting: Waiting::default(),
                 prefetches: Arc::new(Semaphore::new(MAX_PREFETCHES)),
                 settings: Settings {
                     is_enabled,
                     prefetch: forward.prefetch,
                     rebinding_guard: forward.rebinding_guard,
+                    domain_needed: forward.domain_needed,
                     stale_after: Duration::from_millis(forward.stale_after_ms),
                 },
                 clock,
                 metrics,
+                hosts,
             }),
         })
     }
@@ -149,10 +189,31 @@ impl Forwarder {
     ///
     /// If an alias leads to a name of the ledger, the answer ends there and [`Answer::elsewhere`] is that name.
     pub async fn ask(&self, question: &Question) -> Answer {
+        self.ask_as(question, Client::Own).await
+    }
+
+    /// The same for a client at `address`, which has its share of what can be under way.
+    pub(crate) async fn ask_for(&self, question: &Question, address: IpAddr) -> Answer {
+        self.ask_as(question, address.into()).await
+    }
+
+    async fn ask_as(&self, question: &Question, client: Client) -> Answer {
         let route = match self.inner.routes.route(&question.name) {
+            Ok(route) if self.inner.is_for_nobody(question, &route) => return single_label(),
             Ok(route) => route,
             Err(reason) => return refused(reason),
         };
+        let is_guarded = self.inner.guards(&route);
+        let mut answer = self.answer(question, route, client).await;
+        // Not before it is kept: files change.
+        let is_asked_about = is_guarded && self.inner.hosts.is_some();
+        if is_asked_about && rebinding::withhold_targets(&mut answer, |name| self.inner.is_in_hosts(name)) {
+            self.inner.metrics.forwarding.blocked();
+        }
+        answer
+    }
+
+    async fn answer(&self, question: &Question, route: Route, client: Client) -> Answer {
         match self.inner.cache.find(question, self.inner.clock.now_ms()) {
             Found::Fresh { answer, expires_soon } => {
                 if expires_soon && self.inner.settings.prefetch {
@@ -163,12 +224,12 @@ impl Forwarder {
             }
             Found::Stale { answer, recently_failed: true } => self.stale(answer),
             Found::Stale { answer: stale, recently_failed: false } => {
-                match timeout(self.inner.settings.stale_after, self.fetch(question, route)).await {
+                match timeout(self.inner.settings.stale_after, self.fetch(question, route, client)).await {
                     Ok(answer) if !cache::is_failure(&answer) => answer,
                     _ => self.stale(stale),
                 }
             }
-            Found::Nothing => self.fetch(question, route).await,
+            Found::Nothing => self.fetch(question, route, client).await,
         }
     }
 
@@ -176,9 +237,15 @@ impl Forwarder {
     /// from more than one source.
     pub(crate) fn guard(&self, asked: &Dname, answer: &mut Answer) {
         let is_exempt = !self.inner.settings.rebinding_guard || self.inner.routes.may_be_local(asked);
-        if !is_exempt && rebinding::withhold(answer) {
+        if !is_exempt && self.inner.withhold(Some(asked), answer) {
             self.inner.metrics.forwarding.blocked();
         }
+    }
+
+    /// Empties an answer of strangers, who are allowed nothing, that leads into the local network, and says whether it
+    /// did.
+    pub(crate) fn withhold(&self, answer: &mut Answer) -> bool {
+        self.inner.withhold(None, answer)
     }
 
     fn stale(&self, answer: Answer) -> Answer {
@@ -187,16 +254,16 @@ impl Forwarder {
     }
 
     /// Asks upstreams, or waits for somebody who does.
-    async fn fetch(&self, question: &Question, route: Route) -> Answer {
-        let Ok(_permit) = self.inner.clients.try_acquire() else { return self.overloaded() };
-        let landing = match self.inner.flights.board(question) {
-            Boarding::Pilot(flight, landing) => {
+    async fn fetch(&self, question: &Question, route: Route, client: Client) -> Answer {
+        let Some(_place) = self.inner.waiting.enter(client) else { return self.overloaded() };
+        let landing = match self.inner.flights.board(question, asker(&route, client)) {
+            Boarding::Leader(flight, landing) => {
                 self.inner.metrics.forwarding.lookup(Lookup::Miss);
                 // A task of its own: the answer is for the cache too, even if this client goes away.
                 tokio::spawn(self.inner.clone().fly(flight, route));
                 landing
             }
-            Boarding::Passenger(landing) => {
+            Boarding::Waiter(landing) => {
                 self.inner.metrics.forwarding.lookup(Lookup::Joined);
                 landing
             }
@@ -208,7 +275,7 @@ impl Forwarder {
     fn prefetch(&self, question: &Question, route: Route) {
         let Ok(permit) = self.inner.prefetches.clone().try_acquire_owned() else { return };
         // If somebody is asking already, or too many are, that is good enough.
-        if let Boarding::Pilot(flight, _) = self.inner.flights.board(question) {
+        if let Boarding::Leader(flight, _) = self.inner.flights.board(question, asker(&route, Client::Own)) {
             self.inner.metrics.forwarding.prefetch();
             let flying = self.inner.clone().fly(flight, route);
             tokio::spawn(async move {
@@ -232,44 +299,96 @@ impl fmt::Debug for Forwarder {
 
 impl Inner {
     /// Asks upstreams and keeps what they say.
-    async fn fly(self: Arc<Self>, flight: Flight, route: Route) {
-        let question = flight.question();
-        let outcome = timeout(TOTAL, route.pool.ask(question)).await.unwrap_or(Err(PoolError::Unreachable));
-        let (answer, result) = match outcome {
-            Ok(response) => (self.read(question, &response, &route), ForwardResult::Answered),
-            Err(error @ PoolError::Overloaded) => (unanswered(error), ForwardResult::Overloaded),
-            Err(error) => (unanswered(error), ForwardResult::Unreachable),
+    async fn fly(self: Arc<Self>, mut flight: Flight, route: Route) {
+        let question = flight.question().clone();
+        let outcome = tokio::select! {
+            outcome = timeout(TOTAL, self.resolve(&question, &route)) => {
+                outcome.unwrap_or(Err(PoolError::Unreachable))
+            }
+            () = flight.cut() => Err(PoolError::Overloaded),
+        };
+        let (answer, source, result) = match outcome {
+            Ok((answer, source)) => (answer, source, ForwardResult::Answered),
+            Err(error @ PoolError::Overloaded) => (unanswered(error), Source::Upstream, ForwardResult::Overloaded),
+            Err(error) => (unanswered(error), Source::Upstream, ForwardResult::Unreachable),
         };
         self.metrics.forward(result);
         if result != ForwardResult::Overloaded {
-            self.keep(question, &answer);
+            self.keep(&question, &answer, source);
         }
         flight.land(answer);
     }
 
-    fn read(&self, question: &Question, response: &Response, route: &Route) -> Answer {
-        let is_ours = |name: &Dname| self.routes.ours.iter().any(|zone| name.is_within(zone));
-        let mut answer = scrub::scrub(question, &response.message, is_ours);
-        cache::limit_absence(&mut answer);
-        answer.authentic =
-            response.is_trusted && response.message.metadata.authentic_data && answer.elsewhere.is_none();
-        let is_guarded = self.settings.rebinding_guard && !route.may_be_local;
-        if is_guarded && rebinding::withhold(&mut answer) {
-            self.metrics.forwarding.blocked();
+    /// The answer of upstreams to the end of its aliases.
+    async fn resolve(&self, question: &Question, route: &Route) -> Result<(Answer, Source), PoolError> {
+        let mut answer = self.ask_pool(question, &route.pool).await?;
+        for _ in 0..MAX_FOLLOWED {
+            let Some(target) = scrub::bare_alias(question, &answer) else { break };
+            let Ok(next) = self.routes.route(&target) else { break };
+            let asked = Question { name: target, ..question.clone() };
+            if self.is_for_nobody(&asked, &next) {
+                break;
+            }
+            let rest = self.ask_pool(&asked, &next.pool).await?;
+            if cache::is_failure(&rest) {
+                return Ok((rest, Source::Upstream));
+            }
+            let is_end = rest.answer.is_empty();
+            answer.answer.extend(rest.answer);
+            answer = Answer { answer: answer.answer, authentic: false, ..rest };
+            if is_end {
+                break;
+            }
         }
-        answer
+        cache::limit_absence(&mut answer);
+        if self.guards(route) && self.withhold(Some(&question.name), &mut answer) {
+            self.metrics.forwarding.blocked();
+            return Ok((answer, Source::Withheld));
+        }
+        Ok((answer, Source::Upstream))
+    }
+
+    async fn ask_pool(&self, question: &Question, pool: &Pool) -> Result<Answer, PoolError> {
+        let Answered { response, is_trusted } = pool.ask(question).await?;
+        let is_ours = |name: &Dname| self.routes.ours.iter().any(|zone| name.is_within(zone));
+        let mut answer = scrub::scrub(question, &response, is_ours);
+        answer.authentic = is_trusted && response.authentic_data && answer.elsewhere.is_none();
+        Ok(answer)
+    }
+
+    fn guards(&self, route: &Route) -> bool {
+        self.settings.rebinding_guard && !route.may_be_local
+    }
+
+    fn withhold(&self, asked: Option<&Dname>, answer: &mut Answer) -> bool {
+        rebinding::withhold(asked, answer, |name| self.routes.is_inner(name) || self.is_in_hosts(name))
+    }
+
+    fn is_in_hosts(&self, name: &Dname) -> bool {
+        self.hosts.as_ref().is_some_and(|hosts| hosts.load().told_to(Audience::ThisMachine).leads_inside(name))
+    }
+
+    /// Whether a question is about the address of a name without dots, which is no affair of upstreams: such names are
+    /// of the local network, and public ones have no addresses.
+    fn is_for_nobody(&self, question: &Question, route: &Route) -> bool {
+        let is_address = matches!(question.qtype, rtype::A | rtype::AAAA | rtype::SVCB | rtype::HTTPS);
+        self.settings.domain_needed && !route.is_rule && is_address && question.name.labels().count() == 1
     }
 
     /// A failure never takes the place of an answer that can still be served.
-    fn keep(&self, question: &Question, answer: &Answer) {
+    fn keep(&self, question: &Question, answer: &Answer, source: Source) {
         let now_ms = self.clock.now_ms();
         let has_better = cache::is_failure(answer) && self.cache.find(question, now_ms) != Found::Nothing;
         match has_better {
             true => self.cache.postpone(question, now_ms),
-            false => self.cache.keep(question, answer, now_ms),
+            false => self.cache.keep(question, answer, source, now_ms),
         }
         self.metrics.forwarding.cache_size(self.cache.size());
     }
+}
+
+fn asker(route: &Route, client: Client) -> Asker {
+    Asker { pool: route.pool.share(), client }
 }
 
 async fn arrival(landing: Landing) -> Answer {
@@ -280,12 +399,21 @@ fn unanswered(error: PoolError) -> Answer {
     match error {
         PoolError::Unreachable => failure(EdeCode::NoReachableAuthority, "no upstream answered"),
         PoolError::Network => failure(EdeCode::NetworkError, "no upstream could be asked"),
+        PoolError::Odd => failure(EdeCode::NetworkError, "what upstreams sent is no answer"),
+        PoolError::Lame => failure(EdeCode::NoReachableAuthority, "the upstreams refer to others and ask nobody"),
         PoolError::Overloaded => failure(EdeCode::Other, "too many questions are waiting for upstreams"),
     }
 }
 
 fn failure(code: EdeCode, text: &'static str) -> Answer {
     Answer::failure(ResponseCode::ServFail, Origin::Upstream, code, text)
+}
+
+/// "No data", not "no such name": that would speak about what is below, and about name servers. Without SOA nobody keeps
+/// it.
+fn single_label() -> Answer {
+    let text = "names without dots are not asked upstream (dns.forward.domain_needed)";
+    Answer::failure(ResponseCode::NoError, Origin::Policy, EdeCode::Blocked, text)
 }
 
 fn refused(reason: NoRoute) -> Answer {
@@ -311,10 +439,10 @@ impl Builder {
         let targets = config.targets()?;
         let needs_tls = forward.ca_file.is_some() || targets.iter().chain(rules.iter().flatten()).any(is_encrypted);
         let tls = needs_tls.then(|| tls::client(forward.ca_file.as_deref())).transpose()?;
-        let attempts = Arc::new(Semaphore::new(MAX_ATTEMPTS));
+        let spare_attempts = Arc::new(Semaphore::new(MAX_ATTEMPTS - MAX_FLIGHTS));
         let case_randomization = forward.case_randomization;
         let resends = Arc::new(Semaphore::new(MAX_RESENDS));
-        let context = Arc::new(Context { metrics, tls, case_randomization, clock, attempts, resends });
+        let context = Arc::new(Context { metrics, tls, case_randomization, clock, spare_attempts, resends });
         Ok(Self { context, known: HashMap::new() })
     }
 

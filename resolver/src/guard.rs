@@ -61,6 +61,8 @@ struct Access {
     ask: Acl,
     forward: Acl,
     exempt: Prefixes,
+    /// Those among whom questions are forwarded for that have no limits either.
+    house: Prefixes,
 }
 
 impl Access {
@@ -72,7 +74,13 @@ impl Access {
             },
             forward: Acl::only(&config.forward_allow, &config.forward_deny),
             exempt: Prefixes::new(&config.exempt),
+            house: Prefixes::new(&config.house()),
         }
+    }
+
+    /// Whether there are no limits for `src`. An address that nothing is forwarded for is none of the house.
+    fn is_exempt(&self, src: IpAddr) -> bool {
+        self.exempt.contains(src) || (self.house.contains(src) && self.forward.allows(src))
     }
 }
 
@@ -150,7 +158,7 @@ impl Guard {
 
     /// What is known of who sent `message` from `src`. Changes nothing.
     pub(crate) fn standing(&self, message: &[u8], src: IpAddr, now: &Now) -> Standing {
-        let is_exempt = self.access.load().exempt.contains(src);
+        let is_exempt = self.access.load().is_exempt(src);
         let option = self.jar.as_ref().and_then(|_| scan::cookie(message));
         let cookie = option.map_or(Cookie::Absent, |option| now.secrets.judge(option, src, now.unix_s));
         let is_trusted = is_exempt || matches!(cookie, Cookie::Valid(_));

@@ -18,19 +18,23 @@ use hickory_proto::{
 use hickory_server::server::Request;
 
 use crate::{
-    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts},
+    answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts, special_zone_of},
+    delegation::{self, Delegation, MAX_CUTS, MAX_LOOKED_UP},
     dname::Dname,
     envelope::Envelope,
-    forward::{Forwarder, Question, rebinding},
+    forward::{Forwarder, Question, Reach, rebinding, would_reach},
     guard::{
         Guard, Standing,
         cookie::Cookie,
+        scan::Claims,
         signing::{OverBudget, SigningRequest},
     },
-    hosts::HostsFiles,
+    hosts::{Audience, HostsFiles},
+    intake,
     message::{Extras, Fitted, Reply},
     metrics::{DnsMetrics, Sent, guard::Refused},
     query::{ClientEdns, MAX_UDP_BYTES, Query, Recursion, Transport},
+    rtype,
     sign::Signer,
     site::Site,
     source::NameSource,
@@ -39,13 +43,6 @@ use crate::{
 
 /// The CO bit among the EDNS flags (RFC 9824 §5.1).
 const COMPACT_OK: u16 = 1 << 14;
-/// Bytes of a header.
-const HEADER_BYTES: usize = 12;
-/// The fewest bytes of a question: the root, type, class.
-const MIN_QUESTION_BYTES: usize = 5;
-/// The fewest bytes of a record: the root, type, class, TTL, length.
-const MIN_RECORD_BYTES: usize = 11;
-
 /// What is said instead of an answer whose signatures cannot be made now.
 type Unsigned = Box<Reply>;
 
@@ -59,10 +56,21 @@ pub(crate) struct Handler {
     pub(crate) signer: Option<Signer>,
     pub(crate) hosts: Option<HostsFiles>,
     pub(crate) guard: Guard,
+    pub(crate) delegations: Delegations,
     /// Whether answers about names of the ledger must not lead into the local network.
     pub(crate) ledger_guard: bool,
     /// How long connections may be idle, in units of 100 ms (RFC 7828).
     pub(crate) keepalive: u16,
+}
+
+/// How delegated names are treated.
+pub(crate) struct Delegations {
+    /// Whether their servers are asked.
+    pub(crate) is_on: bool,
+    /// The port of those.
+    pub(crate) port: u16,
+    /// Where this server listens.
+    pub(crate) listen: Vec<SocketAddr>,
 }
 
 /// What a message came over.
@@ -85,6 +93,13 @@ pub enum Via {
 pub(crate) struct Client {
     pub(crate) addr: SocketAddr,
     pub(crate) via: Via,
+}
+
+/// A message as it is kept while its answer is made.
+struct Asked {
+    request: Request,
+    /// Whether its EDNS options do not add up.
+    has_damaged_options: bool,
 }
 
 /// What goes back for one message that came on a connection.
@@ -166,19 +181,39 @@ impl Handler {
         if header.message_type == MessageType::Response {
             return Draft::None;
         }
-        let (bytes, signing) = match self.transfers.check(&bytes) {
-            Checked::Unsigned => (bytes, None),
-            Checked::Signed(unsigned, signing) => (unsigned, Some(signing)),
-            Checked::Refused(_, refusal) => return self.refused_unread(client.via, &bytes, refusal),
-            Checked::Malformed => return self.refused_unread(client.via, &bytes, unreadable(&header, &bytes)),
+        if !intake::is_bounded(&bytes) {
+            return self.refused_unread(client.via, &bytes, self.unreadable(&bytes, client));
+        }
+        let claims = Claims { authoritative: false, recursion_available: self.offers_recursion(client.addr.ip()) };
+        let max_bytes = match client.via {
+            Via::Udp => usize::from(standing.max_bytes),
+            _ => usize::from(u16::MAX),
         };
-        if let Some(responses) = self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source)) {
+        let (bytes, signing) = match self.transfers.check(&bytes, claims, max_bytes) {
+            Checked::Unsigned => (bytes, None),
+            Checked::Signed(unsigned, signing) => {
+                drop(bytes);
+                (unsigned, Some(signing))
+            }
+            Checked::Refused(_, refusal) => return self.refused_unread(client.via, &bytes, refusal),
+            Checked::Malformed => {
+                return self.refused_unread(client.via, &bytes, self.unreadable(&bytes, client));
+            }
+        };
+        if let Some(responses) =
+            self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source, claims))
+        {
             self.metrics.request(client.via, Envelope::open(&bytes).qtype());
             return transfer_draft(responses);
         }
-        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Draft::None };
+        let Some(asked) = Asked::read(&bytes, client) else {
+            return self.refused_unread(client.via, &bytes, self.unreadable(&bytes, client));
+        };
+        // The answer may take seconds: of the message only question, flags and EDNS stay.
+        drop(bytes);
         let reserved = signing.as_ref().map_or(0, Signing::byte_len);
-        let mut draft = self.one(&header, bytes, client, (standing, reserved)).await;
+        let (fitted, sent) = self.respond(&asked, client, (standing, reserved)).await;
+        let mut draft = fitted.encode(&asked.request).map_or(Draft::None, |message| Draft::One(message, sent));
         if let (Draft::One(message, sent), Some(mut signing)) = (&mut draft, signing) {
             signing.sign(message);
             sent.bytes = message.len();
@@ -193,23 +228,27 @@ impl Handler {
         Draft::One(refusal, sent)
     }
 
-    /// The ordinary response, which leaves `reserved` bytes for a signature.
-    async fn one(
-        &self,
-        header: &Header,
-        bytes: Vec<u8>,
-        client: Client,
-        (standing, reserved): (&Standing, usize),
-    ) -> Draft {
-        let request = match counts_are_possible(header, bytes.len()) && can_be_repeated(header, &bytes) {
-            true => Request::from_bytes(bytes.clone(), client.addr, client.via.protocol()).ok(),
-            false => None,
+    /// FORMERR for what has a header and else cannot be read; with its question and an OPT record if it has those (RFC 6891
+    /// §7).
+    fn unreadable(&self, message: &[u8], client: Client) -> Vec<u8> {
+        let Ok(header) = Header::read(&mut BinDecoder::new(message)) else { return Vec::new() };
+        let envelope = Envelope::open(message);
+        let mut metadata = Metadata::response_from_request(&header.metadata);
+        metadata.response_code = ResponseCode::FormErr;
+        metadata.checking_disabled = false;
+        metadata.recursion_available = self.offers_recursion(client.addr.ip());
+        let counts = HeaderCounts {
+            queries: u16::from(envelope.question.is_some()),
+            additionals: u16::from(envelope.options.is_some()),
+            ..HeaderCounts::default()
         };
-        let Some(request) = request else {
-            return self.refused_unread(client.via, &bytes, unreadable(header, &bytes));
-        };
-        let (fitted, sent) = self.respond(&request, client, (standing, reserved)).await;
-        fitted.encode(&request).map_or(Draft::None, |message| Draft::One(message, sent))
+        let mut bytes = Header { metadata, counts }.to_bytes().unwrap_or_default();
+        bytes.extend_from_slice(envelope.question.unwrap_or_default());
+        if envelope.options.is_some() {
+            let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
+            bytes.extend_from_slice(&[0, 0, 41, size_0, size_1, 0, 0, 0, 0, 0, 0]);
+        }
+        bytes
     }
 
     /// Whether a client there may have other questions forwarded (the RA bit).
@@ -217,27 +256,27 @@ impl Handler {
         self.forwarder.is_enabled() && self.guard.may_forward(src)
     }
 
-    async fn respond(
-        &self,
-        request: &Request,
-        client: Client,
-        (standing, reserved): (&Standing, usize),
-    ) -> (Fitted, Sent) {
+    /// The ordinary response, which leaves `reserved` bytes for a signature.
+    async fn respond(&self, asked: &Asked, client: Client, (standing, reserved): (&Standing, usize)) -> (Fitted, Sent) {
         let started = Instant::now();
+        let request = &asked.request;
         let query = match standing.cookie {
             Cookie::Malformed => Err(Box::new(malformed())),
-            _ => screen(request, client.via, &standing.cookie),
+            _ => screen(asked, client.via, &standing.cookie),
         };
-        let asked = request.queries.queries();
-        self.metrics.request(client.via, <&[_; 1]>::try_from(asked).ok().map(|[only]| only.query_type().into()));
+        let questions = request.queries.queries();
+        self.metrics.request(client.via, <&[_; 1]>::try_from(questions).ok().map(|[only]| only.query_type().into()));
         let mut reply = match &query {
             Ok(query) => self.reply(query, request).await,
             Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
         };
+        // Only for those who may have it others are asked, also if all that is asked are servers of delegated names.
+        reply.recursion_available = reply.origin == Origin::Upstream || self.offers_recursion(client.addr.ip());
         reply.cookie = standing.cookie_out().copied();
         if client.via == Via::Udp {
             reply.max_bytes = standing.max_bytes;
         }
+        reply.settle_code(request);
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
         let extras = Extras { reserved, ..self.extras(request, client.via) };
         let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), extras);
@@ -258,13 +297,24 @@ impl Handler {
         }
     }
 
+    /// What an answer to `message` says of itself if nobody looks for what it is about: AA for names of our zones and
+    /// special-use names, RA as always.
+    pub(crate) fn claims(&self, message: &[u8], client: IpAddr) -> Claims {
+        let question = Envelope::open(message).question.unwrap_or_default();
+        let is_ours = |name: &Dname| self.site.zone_of(name).is_some() || special_zone_of(name).is_some();
+        Claims {
+            authoritative: Dname::split_wire(question).is_ok_and(|(name, _)| is_ours(&name)),
+            recursion_available: self.offers_recursion(client),
+        }
+    }
+
     async fn reply(&self, query: &Query, request: &Request) -> Reply {
         if !self.guard.may_ask(request.src().ip()) {
             self.metrics.guard.refused(Refused::Query);
             let text = "clients at this address are not served";
             return Reply::from_answer(refused(Ede { code: EdeCode::Prohibited, text: text.into() }), None);
         }
-        let outcome = match self.verdict(query) {
+        let outcome = match self.verdict(query, request.src().ip()) {
             Verdict::Local(answer) if answer.origin == Origin::Special && self.is_opened(query, request) => {
                 self.ask(&query.name, query, request).await
             }
@@ -277,15 +327,25 @@ impl Handler {
         };
         // Only for those who understand it: they set DO, or AD itself (RFC 6840 §5.8).
         reply.authentic_data &= query.dnssec_ok() || request.metadata.authentic_data;
-        reply.recursion_available = self.offers_recursion(request.src().ip());
         reply
     }
 
     /// What our own sources say; the snapshot is let go again.
-    fn verdict(&self, query: &Query) -> Verdict {
-        match &self.hosts {
-            Some(files) => answer_with_hosts(query, &*self.source.view(), &self.site, &files.load()),
-            None => answer(query, &*self.source.view(), &self.site),
+    fn verdict(&self, query: &Query, client: IpAddr) -> Verdict {
+        let (view, site) = (self.source.view(), &self.site);
+        match (&self.hosts, self.audience(client)) {
+            (Some(files), Some(audience)) => answer_with_hosts(query, &*view, site, files.load().told_to(audience)),
+            _ => answer(query, &*view, site),
+        }
+    }
+
+    /// As whom a client hears what HOSTS files say: they are about this house, so strangers hear nothing.
+    pub(crate) fn audience(&self, client: IpAddr) -> Option<Audience> {
+        let client = client.to_canonical();
+        match self.guard.may_forward(client) {
+            true if client.is_loopback() => Some(Audience::ThisMachine),
+            true => Some(Audience::House),
+            false => None,
         }
     }
 
@@ -300,12 +360,13 @@ impl Handler {
         let Some(signer) = self.signer.as_ref().filter(|_| wants_signatures) else { return Ok(answer) };
         // A clock before 1970 is as wrong as any: validators refuse the signatures.
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let authoritative = answer.authoritative;
         let begun = signer.begin(answer, query, &self.site, now_s);
         let wanted = SigningRequest { src, transport: query.transport, signatures: begun.missing() };
         let Err(OverBudget) = self.guard.wait_to_sign(&wanted).await else { return Ok(signer.finish(begun)) };
         self.metrics.guard.unsigned(query.transport);
         Err(Box::new(match query.transport {
-            Transport::Datagram => Reply::come_by_tcp(Origin::Ledger),
+            Transport::Datagram => Reply { authoritative, ..Reply::come_by_tcp(Origin::Ledger) },
             Transport::Stream => {
                 let text = "too many signatures to make; ask again later";
                 let failure = Answer::failure(ResponseCode::ServFail, Origin::Policy, EdeCode::Other, text);
@@ -318,22 +379,142 @@ impl Handler {
     /// the owner of the name, so the answer is looked at as a whole, whoever gave its parts.
     async fn local(&self, mut answer: Answer, query: &Query, request: &Request) -> Result<Answer, Unsigned> {
         let may_be_local = self.may_be_local(&query.name, answer.origin);
-        // Before it is signed, too: what is withheld needs no signatures.
-        if !may_be_local && rebinding::withhold(&mut answer) {
+        // Before it is signed, too: what is withheld needs no signatures. A referral that this client does not get to see
+        // leads nowhere by itself.
+        let stays_here = self.resolves(query, request.src().ip()) && Delegation::is_in(&answer);
+        if !may_be_local && !stays_here && self.forwarder.withhold(&mut answer) {
             return Ok(answer);
         }
-        let answer = self.signed(answer, query, request.src().ip()).await?;
+        let answer = self.settled(answer, query, request, MAX_CUTS).await?;
         let mut answer = self.complete(answer, query, request).await?;
         if !may_be_local {
-            rebinding::withhold(&mut answer);
+            self.forwarder.withhold(&mut answer);
         }
         Ok(answer)
+    }
+
+    /// What our own sources say, signed; where that is a referral and this client leaves the rest to us, what the
+    /// delegated servers say, through at most `cuts_left` delegations.
+    async fn settled(
+        &self,
+        mut answer: Answer,
+        query: &Query,
+        request: &Request,
+        cuts_left: usize,
+    ) -> Result<Answer, Unsigned> {
+        let src = request.src().ip();
+        let delegation = self.resolves(query, src).then(|| Delegation::take(&mut answer, &query.name)).flatten();
+        let Some(delegation) = delegation else { return self.signed(answer, query, src).await };
+        let start = if answer.answer.is_empty() { answer } else { self.signed(answer, query, src).await? };
+        // Boxed: it may come here again.
+        let mut rest = Box::pin(self.ask_servers(&delegation, query, request, cuts_left)).await;
+        if let Some(end) = rest.elsewhere.take() {
+            let ours = Query { name: end, ..query.clone() };
+            let seen = rest.answer.iter().any(|set| set.owner == ours.name);
+            match self.verdict(&ours, src) {
+                Verdict::Local(next) if cuts_left > 1 && !seen => {
+                    let next = Box::pin(self.settled(next, &ours, request, cuts_left - 1)).await?;
+                    rest = join(rest, next);
+                }
+                _ => rest = delegation.failure(EdeCode::Other, "its aliases lead through too many delegations"),
+            }
+        }
+        Ok(match rest.rcode {
+            ResponseCode::ServFail => rest,
+            _ if start.answer.is_empty() => rest,
+            _ => join(start, rest),
+        })
+    }
+
+    /// Whether a client leaves it to us to ask the servers of a delegated name.
+    fn resolves(&self, query: &Query, client: IpAddr) -> bool {
+        query.recursion == Recursion::Desired && self.guard.may_forward(client)
+    }
+
+    /// What the servers of a delegation say about its name, or why they say nothing.
+    async fn ask_servers(&self, delegation: &Delegation, query: &Query, request: &Request, cuts_left: usize) -> Answer {
+        if !self.delegations.is_on {
+            let why = "dns.resolve_delegated is off: ask its servers yourself";
+            return delegation.failure(EdeCode::NotSupported, why);
+        }
+        let mut addresses = delegation.addresses.clone();
+        if addresses.is_empty() {
+            addresses = self.look_up_servers(delegation, query, request, cuts_left).await;
+        }
+        let reach = if self.ledger_guard { Reach::Outside } else { Reach::Anywhere };
+        let may_be_asked = |address: &IpAddr| {
+            let socket = SocketAddr::new(address.to_canonical(), self.delegations.port);
+            delegation::can_be_asked(*address)
+                && !(reach == Reach::Outside && rebinding::is_inside(*address))
+                && !would_reach(socket, &self.delegations.listen)
+        };
+        let servers = delegation::sockets(addresses.into_iter().filter(may_be_asked), self.delegations.port);
+        if servers.is_empty() {
+            let why = "no name server of it has an address that can be asked";
+            return delegation.failure(EdeCode::NoReachableAuthority, why);
+        }
+        let question = Question {
+            name: delegation.name.clone(),
+            qtype: query.qtype,
+            dnssec_ok: query.dnssec_ok(),
+            checking_disabled: request.metadata.checking_disabled,
+        };
+        let answer = self.forwarder.ask_delegated(&question, request.src().ip(), &servers, reach).await;
+        let says_nothing = answer.answer.is_empty() && answer.authority.is_empty() && answer.ede.is_none();
+        match answer.rcode {
+            // Neither data nor a reason why there is none (RFC 2308 §2.2).
+            ResponseCode::NoError if says_nothing && answer.elsewhere.is_none() => {
+                delegation.failure(EdeCode::NoReachableAuthority, "its servers refer to others or say nothing")
+            }
+            ResponseCode::NoError | ResponseCode::NXDomain | ResponseCode::YXDomain => answer,
+            ResponseCode::ServFail => {
+                let why = answer.ede.map_or("its servers fail".into(), |ede| ede.text);
+                delegation.failure(EdeCode::NoReachableAuthority, &format!("asking its servers failed: {why}"))
+            }
+            code => delegation.failure(EdeCode::NoReachableAuthority, &format!("its servers say {code}")),
+        }
+    }
+
+    /// The addresses of name servers that are not with the delegation: names of the ledger by what it says, others by
+    /// the ordinary routes.
+    async fn look_up_servers(
+        &self,
+        delegation: &Delegation,
+        query: &Query,
+        request: &Request,
+        cuts_left: usize,
+    ) -> Vec<IpAddr> {
+        let mut addresses = Vec::new();
+        let others = delegation.name_servers.iter().filter(|name| !name.is_within(&delegation.cut));
+        for (server, qtype) in others.take(MAX_LOOKED_UP).flat_map(|name| [(name, rtype::A), (name, rtype::AAAA)]) {
+            let asked = Query { name: server.clone(), qtype, edns: None, ..query.clone() };
+            let found = match self.verdict(&asked, request.src().ip()) {
+                Verdict::Local(found) if cuts_left > 1 => {
+                    Box::pin(self.settled(found, &asked, request, cuts_left - 1)).await.ok()
+                }
+                Verdict::Local(_) => None,
+                Verdict::Elsewhere => {
+                    let (dnssec_ok, checking_disabled) = (false, false);
+                    let question = Question { name: server.clone(), qtype, dnssec_ok, checking_disabled };
+                    Some(self.forwarder.ask_for(&question, request.src().ip()).await)
+                }
+            };
+            let sets = found.into_iter().flat_map(|found| found.answer);
+            addresses.extend(sets.flat_map(|set| delegation::addresses_of(&set)));
+            if !addresses.is_empty() {
+                break;
+            }
+        }
+        addresses
     }
 
     /// Whether what we say about a name that was asked for may lead into the local network. Names of others are the
     /// forwarder's affair, and what a HOSTS file says about the name itself is the operator's word.
     fn may_be_local(&self, asked: &Dname, origin: Origin) -> bool {
-        let is_in_file = || self.hosts.as_ref().is_some_and(|files| files.load().find(asked).is_some());
+        let key = asked.as_wire().strip_suffix(b"\0").unwrap_or_default();
+        // Its origin says already that this client hears of it.
+        let is_in_file =
+            || self.hosts.as_ref().is_some_and(|files| files.load().told_to(Audience::ThisMachine).has(key));
         !self.ledger_guard || self.site.zone_of(asked).is_none() || (origin == Origin::Hosts && is_in_file())
     }
 
@@ -377,12 +558,12 @@ impl Handler {
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
         };
-        let mut answer = self.forwarder.ask(&question).await;
+        let mut answer = self.forwarder.ask_for(&question, request.src().ip()).await;
         let Some(end) = answer.elsewhere.take() else { return Ok(answer) };
         let ours = Query { name: end, ..query.clone() };
-        if let Verdict::Local(rest) = self.verdict(&ours) {
-            let rest = Answer { elsewhere: None, ..rest };
-            answer = join(answer, self.signed(rest, &ours, request.src().ip()).await?);
+        if let Verdict::Local(rest) = self.verdict(&ours, request.src().ip()) {
+            let rest = self.settled(rest, &ours, request, MAX_CUTS).await?;
+            answer = join(answer, Answer { elsewhere: None, ..rest });
             self.forwarder.guard(&query.name, &mut answer);
         }
         Ok(answer)
@@ -403,6 +584,23 @@ impl Handler {
     }
 }
 
+impl Asked {
+    /// Reads what counts of a message, and keeps no more of it. `None` if it is damaged.
+    fn read(bytes: &[u8], client: Client) -> Option<Self> {
+        let reduced = intake::reduced(bytes)?;
+        let has_damaged_options = Envelope::open(&reduced).is_damaged();
+        let lean = (!has_damaged_options).then(|| intake::lean(&reduced)).flatten();
+        let parse = |bytes| Request::from_bytes(bytes, client.addr, client.via.protocol()).ok();
+        // What is wrong with an option is found before options are left out.
+        let whole = parse(reduced)?;
+        let request = match lean {
+            Some(lean) => parse(lean)?,
+            None => whole,
+        };
+        Some(Self { request, has_damaged_options })
+    }
+}
+
 /// The messages about a transfer, of which a refusal says nothing from the ledger.
 fn transfer_draft(responses: Responses) -> Draft {
     match responses {
@@ -419,7 +617,8 @@ fn transfer_draft(responses: Responses) -> Draft {
 }
 
 /// Takes the question out of a request, or says what else there is to say, mostly what is wrong with it.
-fn screen(request: &Request, via: Via, cookie: &Cookie) -> Result<Query, Box<Answer>> {
+fn screen(asked: &Asked, via: Via, cookie: &Cookie) -> Result<Query, Box<Answer>> {
+    let request = &asked.request;
     let refuse = |rcode| Err(Box::new(Answer::empty(rcode, Origin::Policy)));
     match request.metadata.op_code {
         OpCode::Query => {}
@@ -430,7 +629,7 @@ fn screen(request: &Request, via: Via, cookie: &Cookie) -> Result<Query, Box<Ans
     if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
         return refuse(ResponseCode::BADVERS);
     }
-    if Envelope::open(request.as_slice()).is_damaged() {
+    if asked.has_damaged_options {
         return Err(Box::new(malformed()));
     }
     // RFC 9619: a query has exactly one question, or none if it is about a cookie.
@@ -471,40 +670,6 @@ fn client_edns(edns: &Edns) -> ClientEdns {
         compact_ok: edns.flags().z & COMPACT_OK != 0,
         wants_nsid: edns.option(EdnsCode::NSID).is_some(),
     }
-}
-
-/// Whether as many questions and records as the header promises could fit: hickory makes room for them beforehand.
-fn counts_are_possible(header: &Header, message_bytes: usize) -> bool {
-    let HeaderCounts { queries, answers, authorities, additionals } = header.counts;
-    let records = usize::from(answers) + usize::from(authorities) + usize::from(additionals);
-    HEADER_BYTES + usize::from(queries) * MIN_QUESTION_BYTES + records * MIN_RECORD_BYTES <= message_bytes
-}
-
-/// Whether the question can stand in a response as it is. If it is compressed, it points into the header, which is
-/// another one there, with flags that no name can contain. What is cut short or unreadable cannot be repeated either.
-fn can_be_repeated(header: &Header, message: &[u8]) -> bool {
-    header.counts.queries != 1 || Envelope::open(message).question.is_some()
-}
-
-/// FORMERR for what has a header and else cannot be read; with its question and an OPT record if it has those (RFC 6891
-/// §7).
-fn unreadable(header: &Header, message: &[u8]) -> Vec<u8> {
-    let envelope = Envelope::open(message);
-    let mut metadata = Metadata::response_from_request(&header.metadata);
-    metadata.response_code = ResponseCode::FormErr;
-    metadata.checking_disabled = false;
-    let counts = HeaderCounts {
-        queries: u16::from(envelope.question.is_some()),
-        additionals: u16::from(envelope.options.is_some()),
-        ..HeaderCounts::default()
-    };
-    let mut bytes = Header { metadata, counts }.to_bytes().unwrap_or_default();
-    bytes.extend_from_slice(envelope.question.unwrap_or_default());
-    if envelope.options.is_some() {
-        let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
-        bytes.extend_from_slice(&[0, 0, 41, size_0, size_1, 0, 0, 0, 0, 0, 0]);
-    }
-    bytes
 }
 
 fn malformed() -> Answer {

@@ -19,6 +19,7 @@ use std::{
 use foldhash::quality::RandomState;
 
 use crate::dname::Dname;
+use crate::forward::rebinding;
 
 pub(crate) use files::HostsFiles;
 pub use files::{HostsError, MAX_FILE_BYTES};
@@ -34,8 +35,27 @@ pub struct Hosts {
     // lists of addresses are shared.
     names: HashMap<Box<[u8]>, u32, RandomState>,
     lists: Vec<Box<[IpAddr]>>,
+    // Of names that have addresses which only this machine hears of: the list of the others.
+    told_to_house: HashMap<Box<[u8]>, u32, RandomState>,
     // From the reverse name of an address to a name.
     pointers: HashMap<Box<[u8]>, Dname, RandomState>,
+}
+
+/// To whom something of the files is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Audience {
+    /// Clients on loopback: everything.
+    ThisMachine,
+    /// Other clients that questions are forwarded for: everything but what a machine says to itself, which is the line
+    /// of its own name that Debian writes (`127.0.1.1 myhost`) and others like it.
+    House,
+}
+
+/// The files as one audience hears them.
+#[derive(Clone, Copy, Debug)]
+pub struct HostsView<'a> {
+    hosts: &'a Hosts,
+    audience: Audience,
 }
 
 /// What the files say about one name.
@@ -65,20 +85,56 @@ impl Hosts {
         self.names.is_empty()
     }
 
+    /// What is told to clients of a kind.
+    pub fn told_to(&self, audience: Audience) -> HostsView<'_> {
+        HostsView { hosts: self, audience }
+    }
+}
+
+impl<'a> From<&'a Hosts> for HostsView<'a> {
+    fn from(hosts: &'a Hosts) -> Self {
+        hosts.told_to(Audience::ThisMachine)
+    }
+}
+
+impl<'a> HostsView<'a> {
     /// Whether there is something to say about a lower-cased name without its root byte.
-    pub(crate) fn has(&self, name: &[u8]) -> bool {
-        self.names.contains_key(name) || self.pointers.contains_key(name)
+    pub(crate) fn has(self, name: &[u8]) -> bool {
+        self.find_key(name).is_some()
+    }
+
+    /// Whether the files give `name` an address of the local network.
+    pub(crate) fn leads_inside(self, name: &Dname) -> bool {
+        let is_inside = |address: &IpAddr| rebinding::is_inside(*address);
+        self.find(name).is_some_and(|host| host.addresses.iter().any(is_inside))
     }
 
     /// What the files say about `name`; `None` if it is in no file.
-    pub(crate) fn find(&self, name: &Dname) -> Option<Host<'_>> {
+    pub(crate) fn find(self, name: &Dname) -> Option<Host<'a>> {
         let wire = name.as_wire();
-        let key = &wire[..wire.len() - 1];
-        let addresses = self.names.get(key).and_then(|index| self.lists.get(*index as usize));
-        let pointer = self.pointers.get(key);
-        let is_there = addresses.is_some() || pointer.is_some();
-        is_there.then_some(Host { addresses: addresses.map(|list| &**list).unwrap_or_default(), pointer })
+        self.find_key(&wire[..wire.len() - 1])
     }
+
+    fn find_key(self, key: &[u8]) -> Option<Host<'a>> {
+        let Hosts { names, lists, told_to_house, pointers } = self.hosts;
+        let is_told = self.audience == Audience::ThisMachine || !key.ends_with(LOOPBACK_ZONE);
+        let pointer = pointers.get(key).filter(|_| is_told);
+        let index = match self.audience {
+            Audience::ThisMachine => names.get(key),
+            Audience::House => told_to_house.get(key).or_else(|| names.get(key)),
+        };
+        let addresses = index.and_then(|index| lists.get(*index as usize)).map(|list| &**list).unwrap_or_default();
+        (!addresses.is_empty() || pointer.is_some()).then_some(Host { addresses, pointer })
+    }
+}
+
+/// Where the reverse names of 127.0.0.0/8 are, without the root byte.
+const LOOPBACK_ZONE: &[u8] = b"\x03127\x07in-addr\x04arpa";
+
+/// Whether an address means the machine that the file is on, and nothing to others. 127.0.0.1 is not among them: lists
+/// of names that lead nowhere give it to all of them.
+fn is_for_this_machine(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.is_loopback() && *v4 != Ipv4Addr::LOCALHOST)
 }
 
 /// The name below `in-addr.arpa` or `ip6.arpa` that asks for the name of `address` (RFC 1035 §3.5, RFC 3596 §2.5), in

@@ -30,8 +30,10 @@ pub mod server;
 pub mod wire;
 
 mod connection;
+mod delegation;
 mod envelope;
 mod handler;
+mod intake;
 
 pub mod certificate;
 mod discovery;

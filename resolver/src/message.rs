@@ -36,6 +36,8 @@ const PADDING_OPTION: u16 = 12;
 const KEEPALIVE_OPTION: u16 = 11;
 /// Padded responses are multiples of so many bytes (RFC 8467 §4.1).
 const PADDING_BLOCK_BYTES: usize = 468;
+/// The largest response code that a header can say without an OPT record (RFC 6891 §6.1.3).
+const MAX_HEADER_CODE: u16 = 15;
 /// Bytes of an option without data.
 const OPTION_BYTES: usize = 4;
 
@@ -101,6 +103,16 @@ impl Reply {
     /// "Come by TCP", and nothing else.
     pub(crate) fn come_by_tcp(origin: Origin) -> Self {
         Self { truncated: true, ..Self::from_answer(Answer::empty(ResponseCode::NoError, origin), None) }
+    }
+
+    /// The code as it can be said: without an OPT record only its low four bits would go out, and those of an extended
+    /// code mean something else, often "no error". What an upstream says in such a code is about the question that we
+    /// asked it, never about the client's.
+    pub(crate) fn settle_code(&mut self, request: &Request) {
+        let is_extended = u16::from(self.rcode) > MAX_HEADER_CODE;
+        if is_extended && (request.edns.is_none() || self.origin == Origin::Upstream) {
+            self.rcode = ResponseCode::ServFail;
+        }
     }
 
     /// Cuts the reply to what the client can take. `query` is absent if the question could not be understood.

@@ -228,10 +228,11 @@ impl Resolver {
             return Ok(());
         }
         let certificate = certificate.ok_or(BindError::NoCertificate)?;
-        let acceptor = |alpn: &[u8]| -> Result<TlsAcceptor, BindError> {
+        let acceptor = |alpn: &[&[u8]]| -> Result<TlsAcceptor, BindError> {
             Ok(TlsAcceptor::from(Arc::new(certificate.server_config(alpn)?)))
         };
-        let (tls, https) = (acceptor(b"dot")?, acceptor(b"h2")?);
+        // Whoever cannot speak HTTP/2 is told so in HTTP/1.1, which is clearer than a TLS alert.
+        let (tls, https) = (acceptor(&[b"dot"])?, acceptor(&[b"h2", b"http/1.1"])?);
         for socket in sockets.tls.drain(..) {
             self.addrs.tls.push(socket.local_addr()?);
             self.connections.serve_tls(TcpListener::from_std(socket)?, tls.clone());
@@ -243,7 +244,7 @@ impl Resolver {
         }
         for socket in sockets.quic.drain(..) {
             self.addrs.quic.push(socket.local_addr()?);
-            let tls = certificate.server_config(b"doq")?;
+            let tls = certificate.server_config(&[b"doq"])?;
             self.connections.serve_quic(open_quic(socket, tls, &config.connections)?);
         }
         self.tasks.push(tokio::spawn(certificate.keep_fresh()));

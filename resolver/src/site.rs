@@ -21,6 +21,12 @@ use crate::{
 /// The reserved label under which each zone keeps its own host names.
 pub const SERVICE_LABEL: &[u8] = b"nic";
 
+/// The name below `nic` by which a program sees that it asks a resolver of the ledger, without its root byte and suffix.
+pub(crate) const PROBE_LABEL: &[u8] = b"\x02up";
+/// Its address, one for documentation (RFC 5737): nobody shall connect to it.
+const PROBE_ADDRESS: [u8; 4] = [192, 0, 2, 1];
+/// Its TTL, in seconds: what it says is about now.
+const PROBE_TTL_S: u32 = 5;
 /// The longest SOA RETRY in seconds.
 const MAX_RETRY_S: u32 = 60;
 /// SOA EXPIRE in seconds: a secondary without contact serves for a week.
@@ -224,6 +230,18 @@ impl Zone {
             }
         }
         sets
+    }
+
+    /// The sets of the probe, `up.nic`: answered whether the ledger is complete or not.
+    pub(crate) fn probe_sets(&self) -> Vec<RrSet> {
+        let owner = self.apex.with_prefix(&[PROBE_LABEL, &[SERVICE_LABEL.len() as u8], SERVICE_LABEL].concat());
+        owner.map(|owner| RrSet::one(owner, rtype::A, PROBE_TTL_S, PROBE_ADDRESS.to_vec())).into_iter().collect()
+    }
+
+    /// Whether a name is that of the probe.
+    pub(crate) fn is_probe(&self, name: &Dname) -> bool {
+        let relative = name.relative_to(&self.apex).and_then(split_last_label);
+        relative.is_some_and(|(sub, label)| label == SERVICE_LABEL && sub == PROBE_LABEL)
     }
 
     /// The DS set that a parent zone has for this one, if it is signed.

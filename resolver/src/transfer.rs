@@ -32,10 +32,11 @@ use tracing::{info, warn};
 use crate::{
     config::{TransferConfig, TransferError},
     dname::Dname,
+    guard::scan::Claims,
     handler::{Client, Responses, Via},
     metrics::DnsMetrics,
     site::{Site, Zone},
-    source::{NameSource, NameView as _, Readiness},
+    source::{Facts, NameSource, NameView as _, Readiness},
     table::{MAX_WAITING, Published},
 };
 use delta::Delta;
@@ -98,13 +99,17 @@ impl Transfers {
         Ok(Self { config: config.clone(), keys, networks, allowed_keys, running: Arc::default(), metrics })
     }
 
-    /// Checks the signature of a message, if it has one.
-    pub(crate) fn check(&self, message: &[u8]) -> Checked {
-        let checked = tsig::check(message, &self.keys, unix_time);
-        if let Checked::Refused(error, _) = &checked {
-            self.metrics.transfers.tsig_error(*error);
+    /// Checks the signature of a message, if it has one. A refusal has at most `max_bytes`: names that its sender chose,
+    /// compressed there, are not repeated in full to whoever may not get as many bytes.
+    pub(crate) fn check(&self, message: &[u8], claims: Claims, max_bytes: usize) -> Checked {
+        match tsig::check(message, &self.keys, unix_time, claims) {
+            Checked::Refused(error, refusal) => {
+                self.metrics.transfers.tsig_error(error);
+                let fits = refusal.len() <= max_bytes;
+                Checked::Refused(error, if fits { refusal } else { tsig::not_authorised(message, claims) })
+            }
+            checked => checked,
         }
-        checked
     }
 
     /// Answers a request for a zone. `None` if it is none, or one that the ordinary way refuses.
@@ -113,7 +118,7 @@ impl Transfers {
         message: &[u8],
         client: Client,
         signing: Option<&Signing>,
-        (site, source): (&Site, &dyn NameSource),
+        (site, source, claims): (&Site, &dyn NameSource, Claims),
     ) -> Option<Responses> {
         let request = read::request(message)?;
         let is_incremental = request.kind != Kind::Axfr;
@@ -122,7 +127,7 @@ impl Transfers {
             count(Outcome::Denied);
             return None;
         }
-        let refuse = |rcode| Some(Responses::One(refusal(&request, rcode, signing.cloned())));
+        let refuse = |rcode| Some(Responses::One(refusal(&request, rcode, claims, signing.cloned())));
         if request.kind == Kind::IxfrOfNothing {
             count(Outcome::Malformed);
             return refuse(ResponseCode::FormErr);
@@ -150,7 +155,7 @@ impl Transfers {
                     );
                 }
                 count(outcome);
-                let message = Messages::new(&request, std::iter::once(newest), signing.cloned()).next();
+                let message = Messages::new(&request, claims, std::iter::once(newest), signing.cloned()).next();
                 return message.map(Responses::One);
             }
         } else if matches!(client.via, Via::Udp | Via::Https) {
@@ -164,7 +169,7 @@ impl Transfers {
         };
         let (records, outcome) = records(&request.kind, zone, &published, newest);
         info!(client = %client.addr, zone = %zone.apex(), ?outcome, "zone transfer");
-        let messages = Messages::new(&request, records, signing.cloned());
+        let messages = Messages::new(&request, claims, records, signing.cloned());
         let metrics = self.metrics.clone();
         Some(Responses::Many(Box::new(Counted {
             messages,
@@ -212,21 +217,36 @@ fn records(
     newest: ZoneRecord,
 ) -> (Box<dyn Iterator<Item = ZoneRecord> + Send>, Outcome) {
     let last = std::iter::once(newest.clone());
-    if let Kind::Ixfr(has) = kind {
-        let is_known = |tag: Option<u64>| tag.is_some() && zone.mailbox(tag) == has.mailbox;
-        if let Some(delta) = Delta::since(published, |step| is_known(step.from.tag)) {
-            let delta = Arc::new(delta);
-            // The old SOA record as the secondary has it, whatever made it.
-            let old = ZoneRecord { data: has.data.clone(), ..newest.clone() };
-            let deleted = std::iter::once(old).chain(delta.clone().deleted());
-            let added = std::iter::once(newest.clone()).chain(delta.added());
-            let all = std::iter::once(newest).chain(deleted).chain(added).chain(last);
-            return (Box::new(all), Outcome::Delta);
-        }
+    if let Kind::Ixfr(has) = kind
+        && let Some((delta, old)) = increment(has, zone, published)
+    {
+        let delta = Arc::new(delta);
+        // The old SOA record as the secondary has it, whatever made it.
+        let old = ZoneRecord { data: old, ..newest.clone() };
+        let deleted = std::iter::once(old).chain(delta.clone().deleted());
+        let added = std::iter::once(newest.clone()).chain(delta.added());
+        let all = std::iter::once(newest).chain(deleted).chain(added).chain(last);
+        return (Box::new(all), Outcome::Delta);
     }
     let apex = apex_records(zone, &published.table);
     let all = std::iter::once(newest).chain(apex).chain(AllNames::new(published.table.clone())).chain(last);
     (Box::new(all), Outcome::Whole)
+}
+
+/// What led from the version that a secondary has to the newest, and the data of its SOA record.
+///
+/// A secondary that says no more than a serial has that of our history, if this run has given it out: serials do not come
+/// again (decision 0016).
+fn increment(has: &ClientSoa, zone: &Zone, published: &Arc<Published>) -> Option<(Delta, Vec<u8>)> {
+    if !has.is_bare() {
+        let is_known = |tag: Option<u64>| tag.is_some() && zone.mailbox(tag) == has.mailbox;
+        return Delta::since(published, |step| is_known(step.from.tag)).map(|delta| (delta, has.data.clone()));
+    }
+    let step = published.steps.iter().find(|step| step.has_serial(has.serial))?;
+    let facts = Facts { version: Some(step.from), height: step.height, ..published.table.facts() };
+    let delta = Delta::since(published, |step| step.has_serial(has.serial))?;
+    // As it was given out: PowerDNS deletes what is the same to the last byte.
+    Some((delta, zone.soa(&facts).data.concat()))
 }
 
 /// Whether there is nothing to send to a secondary with this SOA record: a serial that does not increase is none to it
@@ -234,7 +254,8 @@ fn records(
 fn has_newest(has: &ClientSoa, zone: &Zone, published: &Published) -> Option<Outcome> {
     let version = published.version()?;
     let is_older = (version.serial.wrapping_sub(has.serial) as i32) > 0;
-    let is_same = has.serial == version.serial && (version.tag.is_none() || zone.mailbox(version.tag) == has.mailbox);
+    let is_ours = has.is_bare() || version.tag.is_none() || zone.mailbox(version.tag) == has.mailbox;
+    let is_same = has.serial == version.serial && is_ours;
     match (is_older, is_same) {
         (true, _) => None,
         (false, true) => Some(Outcome::UpToDate),
@@ -242,9 +263,10 @@ fn has_newest(has: &ClientSoa, zone: &Zone, published: &Published) -> Option<Out
     }
 }
 
-fn refusal(request: &Request, rcode: ResponseCode, signing: Option<Signing>) -> Vec<u8> {
+fn refusal(request: &Request, rcode: ResponseCode, claims: Claims, signing: Option<Signing>) -> Vec<u8> {
     let [id_0, id_1] = request.id;
-    let flags = [0x80 | request.recursion_desired, rcode.low()];
+    let recursion_available = if claims.recursion_available { 0x80 } else { 0 };
+    let flags = [0x80 | request.recursion_desired, recursion_available | rcode.low()];
     let mut message = [&[id_0, id_1, flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 0], &request.question[..]].concat();
     if let Some(mut signing) = signing {
         signing.sign(&mut message);

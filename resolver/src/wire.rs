@@ -27,10 +27,10 @@ use std::{
 
 use crate::{
     answer::NotPlain,
-    config::{ConfigError, DnsConfig},
+    config::{ConfigError, DnsConfig, guard::Switch},
     forward::Forwarder,
     guard::Guard,
-    handler::{Client, Handler, Responses, Via},
+    handler::{Client, Delegations, Handler, Responses, Via},
     hosts::HostsFiles,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,
@@ -104,7 +104,6 @@ impl Responder {
         metrics: Arc<DnsMetrics>,
         key: Option<ZoneKey>,
     ) -> Result<Self, ConfigError> {
-        let forwarder = Forwarder::new(config, metrics.clone())?;
         if let Some(key) = &key {
             site = site.signed_with(key.dnskey());
         }
@@ -117,13 +116,32 @@ impl Responder {
                 Some(HostsFiles::open(paths.to_vec(), site.clone(), report)?)
             }
         };
+        let snapshots = hosts.as_ref().map(HostsFiles::snapshots);
+        let forwarder = Forwarder::with_hosts(config, metrics.clone(), snapshots)?;
         let guard = Guard::new(&config.guard).map_err(|_| ConfigError::Randomness)?;
         let transfers = Transfers::new(&config.transfer, metrics.clone())?;
         let ledger_guard = !config.forward.private_ledger_addresses;
         let keepalive = u16::try_from(config.connections.idle_timeout_ms / 100).unwrap_or(u16::MAX);
-        let handler =
-            Handler { site, source, forwarder, transfers, metrics, signer, hosts, guard, ledger_guard, keepalive };
-        Ok(Self { handler: Arc::new(handler) })
+        let delegations = Delegations {
+            is_on: config.resolve_delegated == Switch::On,
+            port: config.delegated_port,
+            listen: config.listen.clone(),
+        };
+        Ok(Self {
+            handler: Arc::new(Handler {
+                site,
+                source,
+                forwarder,
+                transfers,
+                metrics,
+                signer,
+                hosts,
+                guard,
+                delegations,
+                ledger_guard,
+                keepalive,
+            }),
+        })
     }
 
     /// What is known of who sent `datagram` from `src`: whether it has proved its address, and the cookie for it. Both

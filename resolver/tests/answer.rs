@@ -596,3 +596,18 @@ fn without_do_a_signed_zone_answers_as_ever() {
         assert_eq!(ask_site(&table, &query(text), &site), ask(&table, &query(text)), "{text}");
     }
 }
+
+/// A program that sets up a machine sees by this name that it asks a resolver of the ledger, complete or not.
+#[test]
+fn the_probe_is_answered_from_the_start() {
+    let table = world("p2p");
+    for readiness in [Readiness::NotReady { height: 0, target: None }, Readiness::Ready] {
+        table.set_readiness(readiness);
+        for (text, expected) in
+            [("up.nic.p2p A", "NoError aa | up.nic.p2p. A 192.0.2.1"), ("up.nic.p2p AAAA", "NoError aa | @p2p. SOA")]
+        {
+            assert_eq!(show(&ask(&table, &query(text)).expect("ours")), expected, "{text}");
+        }
+    }
+    assert_eq!(show(&ask(&table, &query("x.up.nic.p2p A")).expect("ours")), "NXDomain aa | @p2p. SOA");
+}

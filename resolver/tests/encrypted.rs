@@ -1,14 +1,13 @@
 //! DNS over TLS, HTTPS and QUIC with real clients, and how they find each other.
 
+#[path = "support/secure.rs"]
+mod secure;
 mod support;
 
 use std::{
-    convert::Infallible,
     io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    pin::Pin,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -32,159 +31,22 @@ use hickory_proto::{
         },
     },
 };
-use http_body_util::{BodyExt, Either, Full};
-use hyper::{
-    Request, Response,
-    body::{Body, Frame},
-    client::conn::http2,
-};
+use http_body_util::{Either, Full};
+use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use resolver::{
-    DnsConfig, SharedTable,
-    certificate::Certificate,
-    config::{ConnectionsConfig, TlsConfig},
-    server::Equipment,
+use resolver::config::ConnectionsConfig;
+use rustls::pki_types::ServerName;
+use secure::{LOOPBACK, Never, Secure, any_port, bytes, doq_frame, exchange, get, http, post, world};
+use support::server::{
+    DEADLINE, Running, Upstream, config, counted, is_closed, read_frame, request, send_udp, tcp, udp, with_edns,
+    write_frame,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
-use support::{
-    ACTIVE,
-    server::{
-        DEADLINE, Running, Upstream, config, counted, is_closed, read_frame, request, send_udp, tcp, udp, with_edns,
-        write_frame,
-    },
-    table,
-};
-use tempfile::TempDir;
 use tokio::{
-    io::AsyncReadExt,
-    net::{TcpSocket, TcpStream, UdpSocket},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
-
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// A server with all transports, and a client's trust in it.
-struct Secure {
-    running: Running,
-    roots: Arc<RootCertStore>,
-    _folder: TempDir,
-}
-
-fn any_port() -> Vec<SocketAddr> {
-    vec![SocketAddr::from((LOOPBACK, 0))]
-}
-
-fn world() -> SharedTable {
-    table(&[("alice", ACTIVE, "@ A 192.0.2.1")])
-}
-
-impl Secure {
-    async fn start(change: impl FnOnce(&mut DnsConfig)) -> Self {
-        let mut config = config();
-        config.tls =
-            TlsConfig { listen: any_port(), https_listen: any_port(), quic_listen: any_port(), ..TlsConfig::default() };
-        change(&mut config);
-        let folder = tempfile::tempdir().expect("a folder");
-        let certificate = Certificate::obtain(&config, folder.path()).expect("an authority");
-        let equipment = Equipment { certificate, ..Equipment::default() };
-        let running = Running::start_with(config, world(), equipment).await;
-        let ca = CertificateDer::from_pem_file(folder.path().join("dns-ca.crt")).expect("the authority's certificate");
-        let mut roots = RootCertStore::empty();
-        roots.add(ca).expect("a root");
-        Self { running, roots: Arc::new(roots), _folder: folder }
-    }
-
-    fn client(&self, alpn: &[&[u8]]) -> ClientConfig {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut client = builder.expect("TLS").with_root_certificates(self.roots.clone()).with_no_client_auth();
-        client.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        client
-    }
-
-    fn tls(&self) -> SocketAddr {
-        self.running.resolver.addrs().tls[0]
-    }
-
-    fn https(&self) -> SocketAddr {
-        self.running.resolver.addrs().https[0]
-    }
-
-    fn quic(&self) -> SocketAddr {
-        self.running.resolver.addrs().quic[0]
-    }
-
-    async fn try_tls(&self, addr: SocketAddr, name: &str, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
-        self.try_tls_from(LOOPBACK, addr, name, alpn).await
-    }
-
-    async fn try_tls_from(
-        &self,
-        local: IpAddr,
-        addr: SocketAddr,
-        name: &str,
-        alpn: &[&[u8]],
-    ) -> std::io::Result<TlsStream<TcpStream>> {
-        let connector = TlsConnector::from(Arc::new(self.client(alpn)));
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind(SocketAddr::from((local, 0))).expect("a loopback address");
-        let socket = socket.connect(addr).await.expect("connected");
-        socket.set_nodelay(true).expect("a TCP socket");
-        let name = ServerName::try_from(name.to_owned()).expect("a name");
-        timeout(DEADLINE, connector.connect(name, socket)).await.expect("in time")
-    }
-
-    async fn connect_tls(&self) -> TlsStream<TcpStream> {
-        self.try_tls(self.tls(), "127.0.0.1", &[b"dot"]).await.expect("trusted")
-    }
-
-    async fn connect_https(&self) -> http2::SendRequest<Full<Bytes>> {
-        self.connect_https_from(LOOPBACK).await
-    }
-
-    async fn connect_https_from<B>(&self, local: IpAddr) -> http2::SendRequest<B>
-    where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let socket = self.try_tls_from(local, self.https(), "127.0.0.1", &[b"h2"]).await.expect("trusted");
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.expect("HTTP/2");
-        tokio::spawn(connection);
-        sender
-    }
-
-    async fn connect_quic(&self) -> quinn::Connection {
-        self.connect_quic_from(LOOPBACK).await
-    }
-
-    async fn connect_quic_from(&self, local: IpAddr) -> quinn::Connection {
-        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(self.client(&[b"doq"])).expect("TLS 1.3");
-        let endpoint = quinn::Endpoint::client(SocketAddr::from((local, 0))).expect("a socket");
-        let config = quinn::ClientConfig::new(Arc::new(crypto));
-        let connecting = endpoint.connect_with(config, self.quic(), "ns.nic.p2p").expect("valid");
-        timeout(DEADLINE, connecting).await.expect("in time").expect("trusted")
-    }
-
-    async fn stop(self) {
-        self.running.stop().await;
-    }
-}
-
-/// A body of which nothing comes.
-struct Never;
-
-impl Body for Never {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Pending
-    }
-}
+use tokio_rustls::client::TlsStream;
 
 fn alice() -> Message {
     request("alice.p2p.", RecordType::A)
@@ -196,10 +58,6 @@ fn with_option(code: u16, data: Vec<u8>) -> Message {
     message
 }
 
-fn bytes(message: &Message) -> Vec<u8> {
-    message.to_vec().expect("encodes")
-}
-
 fn addresses(message: &Message) -> Vec<String> {
     message.answers.iter().map(|record| record.data.to_string()).collect()
 }
@@ -209,38 +67,6 @@ async fn frame_len(stream: &mut TlsStream<TcpStream>, message: &Message) -> usiz
     let len = timeout(DEADLINE, stream.read_u16()).await.expect("in time").expect("a length");
     stream.read_exact(&mut vec![0; usize::from(len)]).await.expect("a message");
     usize::from(len)
-}
-
-async fn http(secure: &Secure, request: Request<Full<Bytes>>) -> Response<Bytes> {
-    let mut sender = secure.connect_https().await;
-    let response = timeout(DEADLINE, sender.send_request(request)).await.expect("in time").expect("a response");
-    let (parts, body) = response.into_parts();
-    let body = timeout(DEADLINE, body.collect()).await.expect("in time").expect("a body").to_bytes();
-    Response::from_parts(parts, body)
-}
-
-fn post(body: Vec<u8>) -> Request<Full<Bytes>> {
-    let request = Request::post("https://127.0.0.1/dns-query").header("content-type", "application/dns-message");
-    request.body(Full::from(body)).expect("a request")
-}
-
-fn get(path_and_query: &str) -> Request<Full<Bytes>> {
-    Request::get(format!("https://127.0.0.1{path_and_query}")).body(Full::default()).expect("a request")
-}
-
-/// Sends bytes on a stream of their own, and reads what comes back.
-async fn exchange(connection: &quinn::Connection, sent: &[u8]) -> Result<Vec<u8>, quinn::ReadToEndError> {
-    let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
-    send.write_all(sent).await.expect("written");
-    send.finish().expect("finished");
-    timeout(DEADLINE, receive.read_to_end(70_000)).await.expect("in time")
-}
-
-fn doq_frame(message: &Message) -> Vec<u8> {
-    let mut message = message.clone();
-    message.metadata.id = 0;
-    let bytes = bytes(&message);
-    [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat()
 }
 
 /// What a client of another maker gets.
@@ -452,6 +278,32 @@ async fn a_refused_request_is_answered_before_its_body_has_come() {
         assert_eq!(timeout(DEADLINE, response).await.expect("in time").expect("answered").status().as_u16(), status);
     }
     assert!(started.elapsed() < Duration::from_millis(config().connections.write_timeout_ms));
+    secure.stop().await;
+}
+
+/// A client without HTTP/2 gets a sentence in the words of HTTP/1.1, not frames that it takes for noise.
+#[tokio::test]
+async fn http_1_is_refused_in_words() {
+    let secure = Secure::start(|_| {}).await;
+    for alpn in [&[][..], &[&b"http/1.1"[..]]] {
+        for request in ["GET /dns-query?dns=AAAA HTTP/1.1\r\nHost: dns\r\n\r\n", "POST / HTTP/1.0\r\n\r\n", "PUT"] {
+            let mut socket = secure.try_tls(secure.https(), "127.0.0.1", alpn).await.expect("trusted");
+            socket.write_all(request.as_bytes()).await.expect("written");
+            let mut said = String::new();
+            timeout(DEADLINE, socket.read_to_string(&mut said)).await.expect("in time").expect("the end");
+            assert!(said.starts_with("HTTP/1.1 505 HTTP Version Not Supported\r\n"), "{said}");
+            assert!(said.ends_with("DNS over HTTPS is served over HTTP/2 only (RFC 8484 \u{a7}5.2)\n"), "{said}");
+        }
+    }
+    // Who can do both gets HTTP/2, and who says nothing of it may begin it all the same.
+    for alpn in [&[&b"http/1.1"[..], b"h2"][..], &[]] {
+        let socket = secure.try_tls(secure.https(), "127.0.0.1", alpn).await.expect("trusted");
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await;
+        let (mut sender, connection) = handshake.expect("HTTP/2");
+        tokio::spawn(connection);
+        let response = timeout(DEADLINE, sender.send_request(post(bytes(&alice())))).await.expect("in time");
+        assert_eq!(response.expect("answered").status(), 200);
+    }
     secure.stop().await;
 }
 

@@ -26,7 +26,7 @@ use proptest::prelude::*;
 use resolver::{
     DnsConfig, DnsMetrics, HostsPaths,
     answer::{Answer, EdeCode, Origin},
-    config::{ForwardConfig, Rule},
+    config::{CaseRandomization, ForwardConfig, Rule},
     dname::Dname,
     forward::{Clock, Forwarder, MAX_RESENDS, Question},
     rtype,
@@ -288,26 +288,48 @@ async fn forgeries_are_passed_over() {
 #[tokio::test]
 async fn letter_case_is_random_until_an_upstream_cannot_keep_it() {
     let name = "abcdefghijklmnopqrstuvwxyz.example";
+    let always = || ForwardConfig { case_randomization: CaseRandomization::Always, ..defaults() };
+    let sent = |fake: &Fake| fake.messages().pop().expect("asked").queries[0].name().to_ascii();
     let fake = Fake::plain(address(PUBLIC, 60)).await;
-    let setup = Setup::new(&[plain(&fake)], defaults());
+    let setup = Setup::new(&[plain(&fake)], always());
     setup.ask(name).await;
-    let sent = fake.messages()[0].queries[0].name().to_ascii();
-    assert!(sent != sent.to_lowercase() && sent != sent.to_uppercase(), "{sent}");
+    assert!(sent(&fake) != sent(&fake).to_lowercase() && sent(&fake) != sent(&fake).to_uppercase(), "{}", sent(&fake));
+    // Towards the own network it is of no use.
+    let near = Setup::new(&[plain(&fake)], defaults());
+    near.ask(name).await;
+    assert_eq!(sent(&fake), sent(&fake).to_lowercase());
 
+    // Lower-cases, and has no TCP.
     let lower: Script = Arc::new(|question, over| {
         let mut question = question.clone();
         let name = question.queries[0].name().to_lowercase();
         question.queries[0].set_name(name);
-        address(PUBLIC, 60)(&question, over)
+        if over == Over::Udp { address(PUBLIC, 60)(&question, over) } else { Vec::new() }
     });
-    let fake = Fake::plain(lower).await;
-    let setup = Setup::new(&[plain(&fake)], defaults());
-    for (other, connections) in [(name, 1), ("zyxwvutsrqponmlkjihgfedcba.example", 1)] {
-        assert_eq!(addresses(&setup.ask(other).await), [&PUBLIC[..]]);
-        assert_eq!(fake.connections(), connections);
+    // Refuses, or does not know, what is not in lower case.
+    let picky = |rcode: ResponseCode| -> Script {
+        Arc::new(move |question, over| {
+            let name = question.queries[0].name().to_ascii();
+            if name == name.to_lowercase() {
+                return address(PUBLIC, 60)(question, over);
+            }
+            let mut response = reply(question);
+            response.metadata.response_code = rcode;
+            vec![encode(&response)]
+        })
+    };
+    for script in [lower, picky(ResponseCode::Refused), picky(ResponseCode::NXDomain), picky(ResponseCode::NoError)] {
+        let fake = Fake::plain(script).await;
+        let setup = Setup::new(&[plain(&fake)], always());
+        assert_eq!(addresses(&setup.ask(name).await), [&PUBLIC[..]]);
+        assert_eq!(fake.messages().len(), 2);
+        // Learnt, for a quarter of an hour.
+        assert_eq!(addresses(&setup.ask("zyxwvutsrqponmlkjihgfedcba.example").await), [&PUBLIC[..]]);
+        assert_eq!(fake.messages().len(), 3);
+        setup.clock.advance_s(15 * 60);
+        assert_eq!(addresses(&setup.ask("zyxwvutsrqponmlkjihgfedcba.example").await), [&PUBLIC[..]]);
+        assert_eq!(fake.messages().len(), 5);
     }
-    let last = fake.messages().pop().expect("asked").queries[0].name().to_ascii();
-    assert_eq!(last, "zyxwvutsrqponmlkjihgfedcba.example.");
 }
 
 #[tokio::test]
@@ -597,7 +619,7 @@ async fn the_longest_rule_wins() {
     };
     let setup = Setup::new(&[plain(&general)], forward.clone());
     for (name, last) in [
-        ("example", 1),
+        ("b.example", 1),
         ("acorp.example", 1),
         ("corp.example", 2),
         ("A.CORP.example", 2),

@@ -111,7 +111,9 @@ async fn large_answers_are_truncated_and_come_over_tcp() {
 #[tokio::test]
 async fn referrals_say_when_glue_is_missing() {
     let running = Running::start(config(), world()).await;
-    let plain = request("www.glued.p2p.", RecordType::A);
+    let mut plain = request("www.glued.p2p.", RecordType::A);
+    // As one that iterates: whoever wants recursion gets no referral.
+    plain.metadata.recursion_desired = false;
     let short = udp(running.addr(), &plain).await;
     assert!(short.metadata.truncation && !short.metadata.authoritative);
     assert_eq!(short.authorities.len(), 10);
@@ -196,7 +198,9 @@ async fn signatures_come_with_do_and_respect_the_size() {
         let expected = [RecordType::SOA, RecordType::RRSIG, RecordType::NSEC, RecordType::RRSIG];
         assert_eq!(types(&answer.authorities), expected);
     }
-    let referral = udp(running.addr(), &with_do("www.glued.p2p.", RecordType::A, 1_232)).await;
+    let mut iterating = with_do("www.glued.p2p.", RecordType::A, 1_232);
+    iterating.metadata.recursion_desired = false;
+    let referral = udp(running.addr(), &iterating).await;
     assert_eq!(types(&referral.authorities)[10..], [RecordType::NSEC, RecordType::RRSIG]);
     running.stop().await;
 }

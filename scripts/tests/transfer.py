@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Real NSD, Knot and BIND as secondaries: a whole zone, ten blocks of changes, reorganisations.
+"""Real NSD, Knot, BIND and PowerDNS as secondaries: a whole zone, ten blocks of changes, reorganisations.
 
 A program around our server (resolver/examples/primary.rs) holds made-up names of every kind, in both suffix trees, and
 its chain does what this test says. After each act the secondaries have to reach our serial, by the kind of transfer
@@ -9,16 +9,18 @@ included, and the addresses of a referral. What may differ is named in `explaine
 `--node` follows a real node instead: a name is registered, the node is stopped and started again, and the secondaries
 are led on by changes, as if nothing had happened. It needs the release build.
 
-Needs Debian's packages nsd, knot and bind9; a server that is not installed is left out, but one has to be there.
+Needs Debian's packages nsd, knot, bind9, pdns-server and pdns-backend-sqlite3; a server that is not installed is left out, but one has to be there.
 """
 
 import base64
 import contextlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -319,6 +321,59 @@ key fleet {{ algorithm hmac-sha256; secret "{secret}"; }};
         return ["named", "-f", "-n", "1", "-c", str(config)]
 
 
+class PowerDns(Secondary):
+    """Its requests for changes say a serial and no names (PowerDNS 4.7)."""
+
+    name, daemon = "pdns", "pdns_server"
+    schema = pathlib.Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
+
+    def configure(self, primary, secret):
+        database = self.directory / "pdns.sqlite3"
+        with contextlib.closing(sqlite3.connect(database)) as db:
+            db.executescript(self.schema.read_text())
+            db.execute("INSERT INTO tsigkeys (name, algorithm, secret) VALUES ('fleet', 'hmac-sha256', ?)", (secret,))
+            for zone in ZONES:
+                row = db.execute("INSERT INTO domains (name, master, type) VALUES (?, ?, 'SLAVE')",
+                                 (zone, f"127.0.0.1:{primary}")).lastrowid
+                for kind, content in (("AXFR-MASTER-TSIG", "fleet"), ("IXFR", "1")):
+                    db.execute("INSERT INTO domainmetadata (domain_id, kind, content) VALUES (?, ?, ?)", (row, kind, content))
+            db.commit()
+        config = self.directory / "pdns.conf"
+        config.write_text(f"""
+launch=gsqlite3
+gsqlite3-database={database}
+gsqlite3-pragma-synchronous=0
+secondary=yes
+xfr-cycle-interval=1
+local-address=127.0.0.1
+local-port={self.port}
+socket-dir={self.directory}
+allow-notify-from=127.0.0.0/8
+disable-axfr=yes
+dname-processing=yes
+resolver=
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+write-pid=no
+version-string=anonymous
+consistent-backends=yes
+zone-cache-refresh-interval=0
+loglevel=5
+""")
+        return ["pdns_server", "--daemon=no", "--guardian=no", "--disable-syslog", f"--config-dir={self.directory}"]
+
+    def soa_records(self):
+        """How many SOA records each zone has: one, unless an old one was not deleted (its issue 12984)."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.directory}/pdns.sqlite3?mode=ro", uri=True)) as db:
+            found = db.execute("SELECT d.name, COUNT(*) FROM domains d JOIN records r ON r.domain_id = d.id "
+                               "WHERE r.type = 'SOA' GROUP BY d.name")
+            return dict(found)
+
+
+SECONDARIES = (Nsd, Knot, Bind, PowerDns)
+
+
 class Play:
     """What is done, and what has to be seen each time."""
 
@@ -371,6 +426,9 @@ class Play:
             if one.delta and kind == "IXFR delta":
                 more = one.count(one.delta) - logged[one.name]
                 require(more >= len(ZONES), f"{what}: the log of {one.name} tells of {more} IXFRs")
+        for one in self.secondaries:
+            if isinstance(one, PowerDns):
+                require(one.soa_records() == dict.fromkeys(ZONES, 1), f"{what}: {one.name} holds SOA records {one.soa_records()}")
         self.compare(what)
         state = self.primary.state
         print(f"  {what}: height {state['height']}, serial {state['serial']}, {state['names']} names, "
@@ -385,17 +443,18 @@ def fleet_key(directory):
     return secret
 
 
-def installed():
-    kinds = [kind for kind in (Nsd, Knot, Bind) if shutil.which(kind.daemon, path=PATH)]
-    missing = [kind.daemon for kind in (Nsd, Knot, Bind) if kind not in kinds]
+def installed(only):
+    wanted = [kind for kind in SECONDARIES if only in (None, kind.name)]
+    kinds = [kind for kind in wanted if shutil.which(kind.daemon, path=PATH)]
+    missing = [kind.daemon for kind in wanted if kind not in kinds]
     if missing:
         print(f"  not installed, left out: {', '.join(missing)}", flush=True)
-    require(kinds, "none of nsd, knot and bind9 is installed\n       try: scripts/setup --test")
+    require(kinds, "none of nsd, knot, bind9 and pdns-server is installed\n       try: scripts/setup --test")
     return kinds
 
 
 def run_node(args):
-    kinds = installed()
+    kinds = installed(args.only)
     with workspace(args, "transfer-node") as directory, contextlib.ExitStack() as stack:
         secret = fleet_key(directory)
         node = Node("node1", directory / "node1", free_base_port(1))
@@ -444,7 +503,7 @@ notify_key = "fleet"
 
 
 def run(args):
-    kinds = installed()
+    kinds = installed(args.only)
     program = build()
     with workspace(args, "transfer") as directory, contextlib.ExitStack() as stack:
         secret = fleet_key(directory)
@@ -485,6 +544,7 @@ if __name__ == "__main__":
     arguments.add_argument("--changes", type=int, default=500, help="changed names per block (default %(default)s)")
     arguments.add_argument("--blocks", type=int, default=10, help="blocks to follow one by one (default %(default)s)")
     arguments.add_argument("--questions", type=int, default=10_000, help="per comparison (default %(default)s)")
+    arguments.add_argument("--only", choices=[kind.name for kind in SECONDARIES], help="one secondary instead of all")
     arguments.add_argument("--node", action="store_true", help="follow a real node instead")
     args, began = arguments.parse_args(), time.monotonic()
     try:

@@ -48,7 +48,7 @@ pub fn tag(fill: Fill, password: &[u8; 32], salt: &[u8; 16], memory: &mut Vec<Bl
         Fill::Portable => portable(password, salt, memory),
         #[cfg(target_arch = "x86_64")]
         Fill::Avx2(avx2) => {
-            let seed = ends::seed(password, salt);
+            let seed = ends::seed(password, salt, MEMORY_KIB);
             memory[0] = ends::start_block(&seed, 0);
             memory[1] = ends::start_block(&seed, 1);
             avx2.fill(memory);

@@ -32,12 +32,10 @@ impl HeaderContext {
     /// answers for that.
     pub fn stored(header: Header, parent_work: u128, parent_peaks: &Peaks) -> Self {
         let hash = header.hash();
-        let own_work = claimed_work(&header.core);
-        let HeaderCore { height, time, vtime, bits, .. } = header.core;
-        let leaf = Leaf { block_hash: hash, height, time, vtime, bits, work: own_work };
+        let leaf = history_leaf(&header.core, hash);
         let mut peaks = parent_peaks.clone();
         peaks.append(&leaf).expect("heights follow each other, and MIN_TARGET bounds the work of 2^32 headers");
-        Self { header, hash, total_work: parent_work.saturating_add(own_work), peaks }
+        Self { header, hash, total_work: parent_work.saturating_add(leaf.work), peaks }
     }
 
     /// The header.
@@ -232,6 +230,12 @@ pub fn work_meets_target(
     let Some(target) = from_compact(core.bits) else { return Err(Violation::HeaderWork) };
     let value = pow_value(params.algorithm, chain_id, core, scratch);
     if value <= target { Ok(()) } else { Err(Violation::HeaderWork) }
+}
+
+/// What the history commits to for a header with this hash (protocol §5.3).
+pub fn history_leaf(core: &HeaderCore, block_hash: BlockHash) -> Leaf {
+    let HeaderCore { height, time, vtime, bits, .. } = *core;
+    Leaf { block_hash, height, time, vtime, bits, work: claimed_work(core) }
 }
 
 /// Work that a header's bits stand for.

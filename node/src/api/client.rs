@@ -5,6 +5,7 @@
 //! them to exit codes.
 
 mod connect;
+mod error;
 mod events;
 
 use std::{path::PathBuf, time::Duration};
@@ -14,64 +15,17 @@ use hyper::{Method, Request, Response, body::Bytes, body::Incoming, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use connect::{Endpoint, EndpointError};
+pub use error::ClientError;
 pub use events::EventStream;
 
 use super::types::{
-    BlockDetail, BlockList, CommitList, CommitQuery, ErrorBody, ErrorEnvelope, MempoolList, NameAnswer, NameHistory,
-    NameList, NameProof, NewOperation, Operation, OperationList, PeerList, ResumeOperation, Status, SubmitTransaction,
-    Submitted, TransactionView,
+    AdoptFork, AdoptedFork, BlockDetail, BlockList, CommitList, CommitQuery, ErrorEnvelope, MempoolList, NameAnswer,
+    NameHistory, NameList, NameProof, NewOperation, Operation, OperationList, PeerList, ResumeOperation, Status,
+    SubmitTransaction, Submitted, TransactionView,
 };
 
 /// Largest answer accepted, in bytes: a list of 1,000 names with room to spare.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
-
-/// What went wrong with a call.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
-    /// No node answers there.
-    #[error("no node answers at {endpoint}: {reason}")]
-    Unreachable {
-        /// Where it was sought.
-        endpoint: String,
-        /// The system's words.
-        reason: String,
-    },
-    /// The node refused.
-    #[error("{message}")]
-    Api {
-        /// HTTP status.
-        status: u16,
-        /// Stable, snake_case.
-        code: String,
-        /// What happened.
-        message: String,
-        /// Why; may be empty.
-        why: String,
-        /// What to do.
-        fix: Vec<String>,
-    },
-    /// The answer is not what this version expects.
-    #[error("the node's answer cannot be read: {0}")]
-    Decode(String),
-    /// Nothing came in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-}
-
-impl ClientError {
-    /// The code of a refusal.
-    pub fn code(&self) -> Option<&str> {
-        match self {
-            Self::Api { code, .. } => Some(code),
-            Self::Unreachable { .. } | Self::Decode(_) | Self::Timeout(_) => None,
-        }
-    }
-
-    fn of_refusal(status: u16, error: ErrorBody) -> Self {
-        let ErrorBody { code, message, why, fix } = error;
-        Self::Api { status, code, message, why, fix }
-    }
-}
 
 /// Which names to list. Unset fields do not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -178,6 +132,11 @@ impl Client {
     /// `POST /v1/commits`: which of these stand on the chain.
     pub async fn commits(&self, query: &CommitQuery) -> Result<CommitList, ClientError> {
         self.post("/v1/commits", query).await
+    }
+
+    /// `POST /v1/chain/adopt`: follows the chain that ends in this block.
+    pub async fn adopt_fork(&self, hash: &str) -> Result<AdoptedFork, ClientError> {
+        self.post("/v1/chain/adopt", &AdoptFork { hash: hash.to_owned() }).await
     }
 
     /// `POST /v1/operations`.

@@ -7,6 +7,7 @@
 //!
 //! Bounds: connections, bytes of a body, seconds per request, entries of a list, readers of events.
 
+mod adopt;
 mod blocks;
 mod commits;
 mod error;
@@ -22,12 +23,13 @@ mod operations;
 mod page;
 mod peers;
 mod present;
+mod serving;
 mod state;
 mod status;
 mod token;
 mod transactions;
 
-use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::{
     Router,
@@ -35,47 +37,17 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 pub use monitor::MonitorServer;
+pub use serving::ApiError;
 pub use state::{ApiState, Parts};
 
 use crate::config::ApiConfig;
 use guard::Entrance;
+use serving::Serving;
 
 /// Largest request body, in bytes: two transactions in hexadecimal with room to spare.
 const MAX_BODY_BYTES: usize = 64 << 10;
-
-/// Why the interface could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiError {
-    /// The unix socket.
-    #[error("cannot listen on the socket {}: {error}", path.display())]
-    Socket {
-        /// Its path.
-        path: PathBuf,
-        /// The system's words.
-        error: io::Error,
-    },
-    /// The TCP address.
-    #[error("cannot listen for {what} on {address}: {error}")]
-    Listen {
-        /// What is to be found there.
-        what: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        error: io::Error,
-    },
-    /// The token file.
-    #[error("cannot read or make the token file {}: {error}", path.display())]
-    Token {
-        /// Its path.
-        path: PathBuf,
-        /// The system's words.
-        error: io::Error,
-    },
-}
 
 /// The interface, listening.
 pub struct ApiServer {
@@ -90,7 +62,8 @@ impl ApiServer {
     /// Listens on the socket and the address of `config`, each for at most `connections` at a time. When this returns,
     /// requests are answered.
     pub async fn bind(config: &ApiConfig, connections: usize, state: ApiState) -> Result<Self, ApiError> {
-        let token = token::load_or_make(&config.token_path())?;
+        let token_path = config.token_path();
+        let token = token::load_or_make(&token_path).map_err(|error| ApiError::Token { path: token_path, error })?;
         let socket = config.socket_path();
         let unix = listen::unix(&socket).map_err(|error| ApiError::Socket { path: socket.clone(), error })?;
         let mut serving = Serving::new(connections);
@@ -122,43 +95,6 @@ impl ApiServer {
         self.serving.end(deadline).await;
         // Somebody else may have removed it already.
         let _ = std::fs::remove_file(&self.socket);
-    }
-}
-
-/// Listeners that are served. When this is dropped, they are closed and their connections end.
-struct Serving {
-    connections: usize,
-    cut: watch::Sender<bool>,
-    tasks: JoinSet<io::Result<()>>,
-}
-
-impl Serving {
-    /// At most `connections` of each listener.
-    fn new(connections: usize) -> Self {
-        Self { connections, cut: watch::Sender::new(false), tasks: JoinSet::new() }
-    }
-
-    /// Serves `listener` until `stopped`; from then on nobody new is let in.
-    fn add(
-        &mut self,
-        listener: impl listen::Accept,
-        router: Router,
-        stopped: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let listener = listen::limited(listener, self.connections, &self.cut);
-        self.tasks.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
-    }
-
-    /// Lets requests under way finish for as long as `deadline`, then ends their connections. To be called once all is
-    /// `stopped`.
-    async fn end(mut self, deadline: Duration) {
-        let tasks = &mut self.tasks;
-        let mut ended = pin!(async move { while tasks.join_next().await.is_some() {} });
-        if timeout(deadline, &mut ended).await.is_err() {
-            self.cut.send_replace(true);
-            // A handler may still wait for the database; it ends by itself.
-            let _ = timeout(deadline, ended).await;
-        }
     }
 }
 
@@ -198,7 +134,7 @@ fn open_to_all() -> Router<ApiState> {
         .route("/openapi.json", get(openapi::document))
 }
 
-/// What tells of its user's plans.
+/// What tells of its user's plans, or decides for the node.
 fn owners() -> Router<ApiState> {
     Router::new()
         .route("/operations", get(operations::list).post(operations::start))
@@ -206,5 +142,6 @@ fn owners() -> Router<ApiState> {
         .route("/operations/{id}/cancel", post(operations::cancel))
         .route("/operations/{id}/resume", post(operations::resume))
         .route("/commits", post(commits::commits))
+        .route("/chain/adopt", post(adopt::adopt))
         .route_layer(middleware::from_fn(guard::owner_only))
 }

@@ -13,16 +13,16 @@ mod peer;
 mod status;
 mod transaction;
 
-pub use block::{BlockDetail, BlockList, BlockSummary};
-pub use error::{ErrorBody, ErrorEnvelope};
+pub use block::{AdoptFork, AdoptedFork, BlockDetail, BlockList, BlockSummary};
+pub use error::ErrorEnvelope;
 pub use event::{Event, Lagged, TipEvent};
 pub use name::{
     HistoryEntry, LockedName, NameAnswer, NameEntry, NameHistory, NameList, NameListItem, NamePrice, NameProof,
     NameStatus, PendingTransfer, RecordView,
 };
 pub use operation::{
-    CommitList, CommitQuery, CommitRequest, NewOperation, Operation, OperationKind, OperationList, OperationState,
-    OperationTx, Progress, ResumeOperation, StandingCommit, TxRole,
+    CommitList, CommitQuery, CommitRequest, NewOperation, Operation, OperationKind, OperationList, OperationTx,
+    Progress, ResumeOperation, StandingCommit,
 };
 pub use peer::{ConfiguredPeerView, PeerList, PeerView};
 pub use status::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, SyncState};

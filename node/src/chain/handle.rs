@@ -13,40 +13,21 @@ use ledger::{
     hash::{BlockHash, Hash, TxId},
     transaction::Transaction,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::{mempool::MempoolView, store::StoreError};
-
-use super::{
-    Arrival, BlockReport, ChainError, ChainEvent, ChainReader, ChainStats, HeadersReport, StatsSnapshot, Template, Tip,
-    TxOrigin, TxRejection, View,
+use crate::{
+    mempool::{MempoolView, TxOrigin},
+    store::StoreError,
 };
 
-/// Header batches under way: each is up to 2,000 headers, and they are judged one after the other anyway.
-const HEADER_PERMITS: usize = 8;
-/// Blocks under way: at most 64 × 256 KiB of bodies, and enough for the workers to run ahead of the writer.
-const BLOCK_PERMITS: usize = 64;
-/// Transactions under way: 1,024 × 2.5 KiB; a burst of gossip beyond that waits.
-const TRANSACTION_PERMITS: usize = 1_024;
-/// Everything else (templates, locators): small and quick.
-const OTHER_PERMITS: usize = 64;
-/// One place per permit for the message and one for the worker's result, so sending never finds the queue full.
-pub(super) const QUEUE: usize = 2 * (HEADER_PERMITS + BLOCK_PERMITS + TRANSACTION_PERMITS + OTHER_PERMITS);
-
-/// A message's right to be under way; freed when the answer is given.
-pub(super) type Permit = OwnedSemaphorePermit;
-
-/// What the chain thread is asked to do.
-pub(super) enum Request {
-    Headers(Vec<Header>, oneshot::Sender<Result<HeadersReport, ChainError>>),
-    AnnouncedHeader(Box<Header>, oneshot::Sender<Result<HeadersReport, ChainError>>),
-    Block(Arc<Block>, Arrival, oneshot::Sender<Result<BlockReport, ChainError>>),
-    Transaction(Box<Transaction>, TxOrigin, oneshot::Sender<Result<TxId, TxRejection>>),
-    Template(Hash, oneshot::Sender<Result<Template, ChainError>>),
-    View(Vec<BlockHash>, usize, oneshot::Sender<Result<View, ChainError>>),
-    AdoptFork(BlockHash, oneshot::Sender<Result<BlockReport, ChainError>>),
-    Shutdown(oneshot::Sender<()>),
-}
+use super::{
+    event::ChainEvent,
+    mailbox::{Message, Permits, Request},
+    reader::ChainReader,
+    sight::View,
+    stats::{ChainStats, StatsSnapshot},
+    types::{AdoptRefusal, Arrival, BlockReport, ChainError, HeadersReport, Template, Tip, TxRejection},
+};
 
 /// The way to the chain.
 #[derive(Clone)]
@@ -55,7 +36,7 @@ pub struct ChainHandle {
 }
 
 struct Shared {
-    queue: mpsc::Sender<super::service::Message>,
+    queue: mpsc::Sender<Message>,
     permits: Permits,
     tip: watch::Receiver<Arc<Tip>>,
     /// Weak, so that the channel closes when the chain thread ends.
@@ -65,37 +46,9 @@ struct Shared {
     fatal: Arc<OnceLock<StoreError>>,
 }
 
-struct Permits {
-    headers: Arc<Semaphore>,
-    blocks: Arc<Semaphore>,
-    transactions: Arc<Semaphore>,
-    others: Arc<Semaphore>,
-}
-
-impl Permits {
-    fn new() -> Self {
-        let permits = |count| Arc::new(Semaphore::new(count));
-        Self {
-            headers: permits(HEADER_PERMITS),
-            blocks: permits(BLOCK_PERMITS),
-            transactions: permits(TRANSACTION_PERMITS),
-            others: permits(OTHER_PERMITS),
-        }
-    }
-
-    fn of(&self, request: &Request) -> &Arc<Semaphore> {
-        match request {
-            Request::Headers(..) | Request::AnnouncedHeader(..) => &self.headers,
-            Request::Block(..) => &self.blocks,
-            Request::Transaction(..) => &self.transactions,
-            Request::Template(..) | Request::View(..) | Request::AdoptFork(..) | Request::Shutdown(_) => &self.others,
-        }
-    }
-}
-
 impl ChainHandle {
     pub(super) fn new(
-        queue: mpsc::Sender<super::service::Message>,
+        queue: mpsc::Sender<Message>,
         tip: watch::Receiver<Arc<Tip>>,
         events: broadcast::WeakSender<Arc<ChainEvent>>,
         reader: ChainReader,
@@ -136,8 +89,8 @@ impl ChainHandle {
     }
 
     /// An operator's decision to switch to the chain that ends in `tip` whatever its depth. Its work must still be
-    /// more than the active chain's.
-    pub async fn adopt_fork(&self, tip: BlockHash) -> Result<BlockReport, ChainError> {
+    /// more than the active chain's. Returns how many blocks were disconnected.
+    pub async fn adopt_fork(&self, tip: BlockHash) -> Result<Result<u32, AdoptRefusal>, ChainError> {
         self.ask(|reply| Request::AdoptFork(tip, reply)).await?
     }
 
@@ -190,15 +143,10 @@ impl ChainHandle {
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, ChainError> {
         let (reply, answer) = oneshot::channel();
         let request = request(reply);
-        let permit = self.permit_for(&request).await?;
-        let message = super::service::Message::Request(request, permit);
+        let permit = self.shared.permits.take_for(&request).await?;
+        let message = Message::Request(request, permit);
         self.shared.queue.send(message).await.map_err(|_| ChainError::Stopped)?;
         answer.await.map_err(|_| ChainError::Stopped)
-    }
-
-    async fn permit_for(&self, request: &Request) -> Result<Permit, ChainError> {
-        let semaphore = self.shared.permits.of(request).clone();
-        semaphore.acquire_owned().await.map_err(|_| ChainError::Stopped)
     }
 }
 

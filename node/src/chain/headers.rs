@@ -4,11 +4,10 @@ use ledger::{
     block::{Header, HeaderBatch},
     fork::{RELAY_BLOCKS, STORE_BLOCKS},
     hash::BlockHash,
-    history::{self, Leaf, Peaks},
-    price::Prices,
+    history::{self, Peaks},
     rules::{
         Violation,
-        header::{HeaderContext, HeaderError, Linked, check, claimed_work, link},
+        header::{HeaderContext, HeaderError, Linked, check, claimed_work, history_leaf, link},
     },
 };
 
@@ -16,7 +15,7 @@ use crate::store::{Durability, HeaderRow, Rows, StoreError, Table};
 
 use super::{
     ChainCore, HeadersOutcome, HeadersReport,
-    index::{Entry, Id, Status},
+    index::{Entry, Id},
     precheck::with_scratch,
     stats::add,
 };
@@ -296,7 +295,7 @@ impl ChainCore {
         // A header lost in a power failure is asked for again, so nothing waits for the disk here.
         batch.write(Durability::Buffered)?;
         for context in contexts {
-            let id = self.index.insert(entry(context.header(), context.hash(), context.total_work(), 0));
+            let id = self.index.insert(Entry::of(context.header(), context.hash(), context.total_work(), 0));
             let id = id.expect("the run began at a known parent, and each header follows the one before");
             if context.height().is_multiple_of(PEAKS_EVERY) {
                 self.peaks.insert(id, context.peaks().clone());
@@ -336,7 +335,7 @@ impl ChainCore {
             at = parent;
         };
         for ancestor in above.into_iter().rev() {
-            let leaf = mmr_leaf(&self.header(ancestor)?, self.index.hash(ancestor));
+            let leaf = history_leaf(&self.header(ancestor)?.core, self.index.hash(ancestor));
             peaks.append(&leaf).map_err(StoreError::corrupt)?;
         }
         Ok(peaks)
@@ -359,23 +358,4 @@ impl ChainCore {
     pub(super) fn forget_connected_peaks(&mut self, id: Id) {
         self.peaks.remove(&id);
     }
-}
-
-/// What the index is told of a header.
-pub(super) fn entry(header: &Header, hash: BlockHash, work: u128, status: u8) -> Entry {
-    Entry {
-        hash,
-        prev: header.core.prev,
-        height: header.core.height,
-        work,
-        prices: Prices::from(&header.ext),
-        status: Status::from_row(status),
-    }
-}
-
-/// What the header MMR commits to for a header.
-pub(super) fn mmr_leaf(header: &Header, block_hash: BlockHash) -> Leaf {
-    let core = &header.core;
-    let work = claimed_work(core);
-    Leaf { block_hash, height: core.height, time: core.time, vtime: core.vtime, bits: core.bits, work }
 }

@@ -11,7 +11,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use ledger::{hash::BlockHash, price::Prices};
+use ledger::{block::Header, hash::BlockHash, price::Prices};
 
 /// A header's place in the index. Headers are never taken out, so it stays good.
 pub(super) type Id = u32;
@@ -155,6 +155,14 @@ pub(super) struct Entry {
     pub(super) work: u128,
     pub(super) prices: Prices,
     pub(super) status: Status,
+}
+
+impl Entry {
+    /// A header with this hash, the work of its chain, and the bits kept on disk of what is known about it.
+    pub(super) fn of(header: &Header, hash: BlockHash, work: u128, status: u8) -> Self {
+        let (prev, height, prices) = (header.core.prev, header.core.height, Prices::from(&header.ext));
+        Self { hash, prev, height, work, prices, status: Status::from_row(status) }
+    }
 }
 
 impl Index {

@@ -8,7 +8,7 @@ use ledger::{
     hash::Hash,
     history::Peaks,
     params::Params,
-    rules::header::HeaderContext,
+    rules::header::{HeaderContext, history_leaf},
     state::delta::Change,
     state::tree::{Page, PagePath, PageSource, update, value_hash},
 };
@@ -19,14 +19,15 @@ use crate::{
 };
 
 use super::{
-    ChainCore, ChainOptions, ChainStats, connect,
-    core::{Waiting, contexts},
-    headers::{entry, mmr_leaf},
+    ChainCore, ChainOptions, ChainStats,
+    core::contexts,
     index::{Entry, Id, Index, Status},
     known::Known,
     lead::Leads,
     presync::Presync,
+    stage,
     state::{State, tree_error},
+    waiting::Waiting,
 };
 
 /// A damaged state is taken back by at most this many blocks before the database is given up: a batch is written whole
@@ -91,10 +92,10 @@ fn write_genesis(store: &Store, params: &Params) -> Result<(), StoreError> {
     batch.put(Table::Headers, hash, encode(&row));
     batch.put(Table::Heights, 0u32.to_be_bytes(), hash);
     batch.put(Table::Bodies, BodyKey(0, hash).to_bytes(), encode(&Block { header, transactions: Vec::new() }));
-    for (position, node) in Peaks::new().append(&mmr_leaf(&header, hash)).map_err(StoreError::corrupt)? {
+    for (position, node) in Peaks::new().append(&history_leaf(&header.core, hash)).map_err(StoreError::corrupt)? {
         batch.put(Table::Mmr, position.to_bytes(), encode(&node));
     }
-    connect::stage_tip(&mut batch, &header, hash);
+    stage::stage_tip(&mut batch, &header, hash);
     batch.write(Durability::Synced)
 }
 
@@ -151,17 +152,17 @@ fn roll_back(store: &Store, params: &Params, tip: &TipRow) -> Result<TipRow, Sto
     let mut batch = store.batch();
     for (key, after) in undo.0 {
         let change = Change { key, before: store.leaf(&key)?, after };
-        connect::stage_changes(&mut batch, params, std::slice::from_ref(&change));
-        connect::stage_history_back(&mut batch, tip.height, std::slice::from_ref(&change));
+        stage::stage_changes(&mut batch, params, std::slice::from_ref(&change));
+        stage::stage_history_back(&mut batch, tip.height, std::slice::from_ref(&change));
     }
-    connect::stage_pages(&mut batch, &tree);
+    stage::stage_pages(&mut batch, &tree);
     let body = store.body(tip.height, &tip.hash)?;
     if let Some(block) = body.map(|bytes| parse::<Block>("a block", &bytes)).transpose()? {
-        connect::stage_transactions_back(store, &mut batch, tip.height, &block)?;
+        stage::stage_transactions_back(store, &mut batch, tip.height, &block)?;
     }
     batch.delete(Table::Heights, tip.height.to_be_bytes());
     batch.delete(Table::Undo, tip.height.to_be_bytes());
-    connect::stage_tip(&mut batch, &header, parent);
+    stage::stage_tip(&mut batch, &header, parent);
     batch.write(Durability::Synced)?;
     Ok(TipRow { height: tip.height - 1, hash: parent, state_root: header.ext.state_root })
 }
@@ -220,7 +221,7 @@ fn load_entries(store: &Store) -> Result<Vec<Entry>, StoreError> {
         if key != hash.as_ref() {
             return Err(StoreError::corrupt(format!("another header stands in the place of {hash}")));
         }
-        entries.push(entry(&row.header, hash, row.total_work, row.status));
+        entries.push(Entry::of(&row.header, hash, row.total_work, row.status));
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(entries)

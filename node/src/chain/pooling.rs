@@ -15,19 +15,19 @@ use ledger::{
 };
 
 use crate::{
-    mempool::{Admission, Candidate, PoolRefusal, PoolTransaction, Removal, Room, Verdict},
+    mempool::{Admission, Candidate, PoolRefusal, PoolTransaction, Removal, Room, TxOrigin, Verdict},
     store::{Direction, Durability, PoolRow, Read, Rows, Table, parse},
 };
 
 use super::{
-    ChainEvent, TxOrigin, TxRejection,
+    event::ChainEvent,
+    mailbox::{Message, OWN_CHECKS, TransactionChecked, Waiter, send_back},
     precheck::with_scratch,
-    service::{Chain, Message, TransactionChecked, Waiter, send_back},
     stats::{add, set},
+    thread::Chain,
+    types::TxRejection,
 };
 
-/// Own checks under way (transactions that a reorganisation released, the mempool of the last run).
-pub(super) const OWN_CHECKS: usize = 256;
 /// Own checks waiting: two full blocks. Transactions beyond that are dropped; their senders still have them.
 const OWN_QUEUE: usize = 4_096;
 /// Transactions asked about again after each block, those that the block touched first and all of them: some 40 ms.

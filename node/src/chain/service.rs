@@ -1,27 +1,22 @@
 //! The chain thread: owns the core and the mempool, answers [`ChainHandle`], and tells everybody what happened.
 //!
-//! For: the clock, the queue, handing dear checks to [`super::workers`] and taking their results back, persisting the
-//! mempool. Not for: deciding anything about blocks.
-//!
-//! Errors of the database: a full disk is answered to whoever asked, and tried again every few seconds while readers go
-//! on; anything else stops the thread, because after a failed write nothing more may be written.
+//! For: the clock, the queue, handing expensive checks to [`super::workers`] and taking their results back. Not for:
+//! deciding anything about blocks; the mempool is cared for in [`super::pooling`].
 
 use std::{
     collections::{BTreeSet, VecDeque},
     ops::ControlFlow,
     sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use ledger::{
     block::{Block, Header},
-    hash::{BlockHash, Key, TxId},
+    hash::BlockHash,
     params::Params,
-    rules::transaction::CheckedTransaction,
-    transaction::Transaction,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::{
     mempool::{Limits, Mempool},
@@ -29,77 +24,21 @@ use crate::{
 };
 
 use super::{
-    Alarm, Arrival, BlockOutcome, BlockReport, ChainCore, ChainError, ChainEvent, ChainHandle, ChainOptions,
-    ChainReader, HeadersReport, Prechecked, Tip, TxOrigin, TxRejection,
-    handle::{Permit, QUEUE, Request},
-    pooling::OWN_CHECKS,
-    precheck::{BodyFault, PrecheckContext, precheck},
+    core::{ChainCore, ChainOptions},
+    event::ChainEvent,
+    handle::ChainHandle,
+    mailbox::{BlockChecked, BlockReply, Message, Permit, QUEUE, Request, Waiter, send_back},
+    precheck::{PrecheckContext, precheck},
+    reader::ChainReader,
     stats::set,
-    template::Draft,
+    thread::Chain,
+    types::{Arrival, BlockReport, ChainError, HeadersReport},
     workers::Workers,
 };
 
 /// Events kept for a slow receiver. A block's event takes some ten kilobytes, so ten megabytes while syncing; whoever
 /// falls behind further reads the state anew.
 const EVENTS: usize = 1_024;
-/// How often a write is tried again while the disk is full.
-const RETRY: Duration = Duration::from_secs(5);
-
-/// What arrives at the chain thread.
-pub(super) enum Message {
-    Request(Request, Permit),
-    BlockChecked(BlockChecked),
-    TransactionChecked(Box<TransactionChecked>),
-    Retry,
-}
-
-impl Message {
-    /// Whether it goes before transactions. A request to stop does not: what was asked before it is answered.
-    fn is_urgent(&self) -> bool {
-        match self {
-            Self::Request(Request::Transaction(..) | Request::Shutdown(_), _) | Self::TransactionChecked(_) => false,
-            Self::Request(
-                Request::Headers(..)
-                | Request::AnnouncedHeader(..)
-                | Request::Block(..)
-                | Request::Template(..)
-                | Request::View(..)
-                | Request::AdoptFork(..),
-                _,
-            )
-            | Self::BlockChecked(_)
-            | Self::Retry => true,
-        }
-    }
-}
-
-type BlockReply = oneshot::Sender<Result<BlockReport, ChainError>>;
-type TransactionReply = oneshot::Sender<Result<TxId, TxRejection>>;
-
-/// A worker's word on a block.
-pub(super) struct BlockChecked {
-    hash: BlockHash,
-    result: Result<Prechecked, BodyFault>,
-    arrival: Arrival,
-    reply: BlockReply,
-    _permit: Permit,
-}
-
-/// Who waits for a transaction to be judged.
-pub(super) enum Waiter {
-    /// A caller, with its permit.
-    Caller(TransactionReply, #[allow(dead_code)] Permit),
-    /// Nobody: the node itself puts it back.
-    Own,
-}
-
-/// A worker's word on a transaction.
-pub(super) struct TransactionChecked {
-    pub(super) result: Result<CheckedTransaction, TxRejection>,
-    pub(super) origin: TxOrigin,
-    pub(super) waiter: Waiter,
-}
-
 /// How the service is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceOptions {
@@ -136,7 +75,7 @@ impl ChainService {
     pub fn start(store: Store, params: &'static Params, options: ServiceOptions) -> Result<Self, StoreError> {
         let pool = Mempool::new(params, options.mempool);
         let core = ChainCore::open_with(store.clone(), params, options.chain, pool.view())?;
-        let (queue, messages) = mpsc::channel(QUEUE + OWN_CHECKS + 1);
+        let (queue, messages) = mpsc::channel(QUEUE);
         let (tip, tips) = watch::channel(Arc::new(core.tip()));
         let (events, _) = broadcast::channel(EVENTS);
         let reader = ChainReader::new(store, params, pool.view());
@@ -178,33 +117,6 @@ impl ChainService {
         // The thread has answered, so it is about to end; a panic of it was reported when it happened.
         let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
     }
-}
-
-/// What the thread owns.
-pub(super) struct Chain {
-    pub(super) core: ChainCore,
-    pub(super) pool: Mempool,
-    block_workers: Workers,
-    pub(super) transaction_workers: Workers,
-    /// Messages about transactions that wait until nothing more urgent does; bounded by their permits.
-    backlog: VecDeque<Message>,
-    pub(super) back: mpsc::WeakSender<Message>,
-    tip: watch::Sender<Arc<Tip>>,
-    events: broadcast::Sender<Arc<ChainEvent>>,
-    fatal: Arc<OnceLock<StoreError>>,
-    pub(super) clock: fn() -> u64,
-    draft: Option<Draft>,
-    /// Counts changes of the mempool.
-    pub(super) revision: u64,
-    /// Transactions that the node itself puts back into the mempool.
-    pub(super) own: VecDeque<Transaction>,
-    pub(super) own_under_way: usize,
-    /// Keys whose transactions in the mempool were judged again at this tip, because they stood in another's way. At
-    /// most as many as the mempool has transactions, twice.
-    pub(super) rivals_rechecked: (BlockHash, BTreeSet<Key>),
-    retry_is_set: bool,
-    /// Whether the operator knows that the disk is full.
-    disk_full_told: bool,
 }
 
 impl Chain {
@@ -268,12 +180,10 @@ impl Chain {
             }
             Request::AdoptFork(hash, reply) => {
                 let adopted = self.core.adopt_fork(&hash);
-                let outcome = |depth| match depth {
-                    Some(reorg_depth) => BlockOutcome::Connected { reorg_depth },
-                    None => BlockOutcome::Stored,
-                };
-                let report = self.checked(adopted).map(|depth| BlockReport { hash, outcome: outcome(depth) });
-                drop(reply.send(report));
+                let adopted = self.checked(adopted);
+                // Whoever is told that the chain was adopted must find it so.
+                self.publish();
+                drop(reply.send(adopted));
             }
             Request::Shutdown(reply) => {
                 if let Err(error) = self.core.flush() {
@@ -284,56 +194,6 @@ impl Chain {
             }
         }
         ControlFlow::Continue(())
-    }
-
-    /// Takes note of what a database error means for this thread.
-    pub(super) fn checked<T>(&mut self, result: Result<T, StoreError>) -> Result<T, ChainError> {
-        match result {
-            Ok(value) => Ok(value),
-            Err(error) => {
-                self.note(&error);
-                Err(error.into())
-            }
-        }
-    }
-
-    pub(super) fn note(&mut self, error: &StoreError) {
-        match error {
-            StoreError::DiskFull => {
-                set(&self.core.stats.disk_full, 1);
-                self.set_retry();
-            }
-            StoreError::NotOurs { .. }
-            | StoreError::OtherFormat { .. }
-            | StoreError::OtherNetwork { .. }
-            | StoreError::OtherChain { .. }
-            | StoreError::Locked { .. }
-            | StoreError::Corrupt { .. }
-            | StoreError::Io { .. } => {
-                tracing::error!(%error, "chain_stopped");
-                // Only the first error counts: what follows is its consequence.
-                let _ = self.fatal.set(error.clone());
-            }
-        }
-    }
-
-    fn set_retry(&mut self) {
-        if self.retry_is_set {
-            return;
-        }
-        self.retry_is_set = true;
-        if !std::mem::replace(&mut self.disk_full_told, true) {
-            Alarm::DiskFull.log();
-            self.send_event(ChainEvent::Alarm(Alarm::DiskFull));
-        }
-        let back = self.back.clone();
-        thread::spawn(move || {
-            thread::sleep(RETRY);
-            if let Some(queue) = back.upgrade() {
-                // A closed queue needs no retry.
-                let _ = queue.blocking_send(Message::Retry);
-            }
-        });
     }
 
     fn retry(&mut self) {
@@ -399,18 +259,5 @@ impl Chain {
         } else if self.tip.borrow().best_header != self.core.tip().best_header {
             self.tip.send_replace(Arc::new(self.core.tip()));
         }
-    }
-
-    pub(super) fn send_event(&self, event: ChainEvent) {
-        // Nobody listening is not an error.
-        let _ = self.events.send(Arc::new(event));
-    }
-}
-
-/// Hands a result to the chain thread. The queue has a place for everything under way, so this does not wait.
-pub(super) fn send_back(back: &mpsc::WeakSender<Message>, message: Message) {
-    if let Some(queue) = back.upgrade() {
-        // A closed queue means that the chain has stopped; whoever waits sees that.
-        let _ = queue.blocking_send(message);
     }
 }

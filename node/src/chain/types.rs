@@ -139,13 +139,41 @@ pub enum BlockOutcome {
     LowWork,
 }
 
-/// Where a transaction came from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum TxOrigin {
-    /// This node's own operations and API: exempt from the share of one peer.
-    Local,
-    /// A peer, named by any number that stays the same for it.
-    Peer(u64),
+/// Why a chain that an operator decided for is not followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AdoptRefusal {
+    /// No header with this hash is known.
+    #[error("no block with this hash is known")]
+    Unknown,
+    /// It is on the active chain.
+    #[error("the block is on the active chain already")]
+    Active,
+    /// A block of it breaks a rule.
+    #[error("a block of that chain breaks a rule")]
+    Invalid,
+    /// It has no more work than the active chain.
+    #[error("that chain has no more work than the active one")]
+    NotHeavier,
+    /// Not all of its bodies are here.
+    #[error("that chain is not complete: bodies of it have not been received")]
+    Incomplete,
+    /// It forks off below what can be undone.
+    #[error("that chain forks off below the blocks that this node can take back")]
+    BelowUndo,
+}
+
+impl AdoptRefusal {
+    /// Stable machine-readable code, `snake_case`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unknown => "block_not_found",
+            Self::Active => "already_active",
+            Self::Invalid => "invalid_chain",
+            Self::NotHeavier => "not_heavier",
+            Self::Incomplete => "incomplete_chain",
+            Self::BelowUndo => "below_undo",
+        }
+    }
 }
 
 /// Why a transaction was not taken into the mempool.

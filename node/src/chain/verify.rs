@@ -30,7 +30,7 @@ use ledger::{
 
 use crate::store::{Direction, Flow, Read, Rows, Snapshot, Store, StoreError, Table, parse};
 
-use super::{connect::tree_changes, precheck::with_scratch};
+use super::{precheck::with_scratch, stage::tree_changes};
 
 /// What was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

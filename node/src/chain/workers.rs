@@ -3,7 +3,7 @@
 //! Blocks and transactions have threads and queues of their own (protocol §10), so that a flood of one does not delay
 //! the other: a transaction never waits for a block's thread, nor a block for a transaction's.
 //!
-//! The queues need no bound of their own: every job came with a permit of [`super::handle`], or from the few that the
+//! The queues need no bound of their own: every job came with a permit of [`super::mailbox`], or from the few that the
 //! chain thread allows itself.
 
 use std::{

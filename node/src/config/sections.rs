@@ -147,36 +147,3 @@ impl Default for MetricsConfig {
         Self { listen: loopback(METRICS_PORT) }
     }
 }
-
-/// How log lines are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-/// The `[log]` section.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// A level, or directives such as `info,node::p2p=debug`.
-    pub level: String,
-    /// `text` or `json`.
-    pub format: LogFormat,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
-    }
-}
-
-impl LogConfig {
-    pub(super) fn check(&self) -> Result<(), String> {
-        crate::telemetry::filter(&self.level).map(drop).map_err(|reason| format!("log.level: {reason}"))
-    }
-}

@@ -9,11 +9,9 @@ use ledger::params::Params;
 use super::state::{Health, State};
 use crate::{
     chain::Tip,
-    sync::{Company, Verdict},
+    sync::{Company, Config, Verdict, WITNESSES},
 };
 
-/// Netgroups whose agreement explains an old tip (one alone may be one operator).
-pub const WITNESSES: usize = 2;
 /// The clocks may drift apart by so much between two looks, in milliseconds, before that counts as a sleep.
 const MAX_DRIFT_MS: u64 = 30_000;
 
@@ -41,11 +39,7 @@ pub struct Rules {
 impl Rules {
     /// For a network.
     pub fn of(params: &Params, company: Company) -> Self {
-        Self {
-            silence_s: params.relief_start.into(),
-            doubt_ms: crate::sync::Config::of(params, company).told_for_ms(),
-            company,
-        }
+        Self { silence_s: params.relief_start.into(), doubt_ms: Config::of(params, company).told_for_ms(), company }
     }
 }
 

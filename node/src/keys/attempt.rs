@@ -12,7 +12,10 @@ use ledger::{
     transaction::commit_hash,
 };
 
-use super::{GAP_LIMIT, seed::Role, wallet::Wallet};
+use super::{
+    seed::Role,
+    wallet::{GAP_LIMIT, Wallet},
+};
 
 /// How many attempts are tried.
 pub const NEWEST_ATTEMPTS: u32 = 64;

@@ -17,6 +17,9 @@ use super::seed::{Role, Seed, coin};
 
 /// Most entries in a wallet: bounds what a forged file makes us allocate; nobody types this many names.
 pub const MAX_ENTRIES: usize = 10_000;
+/// How many unused indices in a row end the search after a restore. Indices are handed out in order, so a gap only
+/// comes from registrations that were given up; twenty is BIP44's number.
+pub const GAP_LIMIT: u32 = 20;
 /// Version of the layout above.
 const VERSION: u8 = 1;
 /// Counters: three networks times two roles.

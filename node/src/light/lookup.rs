@@ -2,15 +2,11 @@
 
 use ledger::{
     block::HeaderBatch,
-    codec::{DecodeError, decode},
-    hash::{BlockHash, Hash},
+    hash::BlockHash,
     name::Name,
     params::Params,
     rules::header::HeaderContext,
-    state::{
-        Leaf, NameState, Status,
-        tree::{Proof, ProofError},
-    },
+    state::{NameState, Status},
 };
 use tokio::task::spawn_blocking;
 
@@ -23,6 +19,7 @@ use crate::p2p::{
 use super::{
     chain::{Chain, ChainProblem},
     proof_file::{Checkpoint, ProofFile},
+    state_proof::{StateProblem, state_of},
 };
 
 /// Most peers asked: more add nothing but delay.
@@ -313,30 +310,6 @@ fn context_of(checkpoint: Checkpoint, answer: &StartAnswer) -> Option<HeaderCont
         && peaks.count() == height
         && peaks.root() == Ok(header.ext.history_root);
     is_right.then(|| HeaderContext::stored(*header, peaks.work().unwrap_or(0), peaks))
-}
-
-/// The name's entry under `root` by this proof.
-pub(super) fn state_of(name: &Name, root: &Hash, proof: &[u8]) -> Result<Option<NameState>, StateProblem> {
-    let proof = Proof::parse(proof)?;
-    let Some(value) = proof.verify(*root, &name.key())? else { return Ok(None) };
-    match decode::<Leaf>(value)? {
-        Leaf::Name(state) if state.name == *name => Ok(Some(state)),
-        Leaf::Name(_) | Leaf::Commit(_) => Err(StateProblem::OtherEntry),
-    }
-}
-
-/// What is wrong with a proof about a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StateProblem {
-    /// It is not in canonical form.
-    #[error(transparent)]
-    Bytes(#[from] DecodeError),
-    /// It does not lead to the root.
-    #[error(transparent)]
-    Proof(#[from] ProofError),
-    /// It proves something about another entry.
-    #[error("the entry proven is not the name's")]
-    OtherEntry,
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use ledger::{
     state::NameState,
 };
 
-use super::lookup::{StateProblem, state_of};
+use super::state_proof::{StateProblem, state_of};
 
 const MAGIC: &[u8; 8] = b"nsproof1";
 const CHECKSUM_BYTES: usize = 32;

@@ -11,7 +11,14 @@ use ledger::{
 };
 
 use super::{Kind, Purpose, Standing, Verdict};
-use crate::chain::TxOrigin;
+/// Where a transaction came from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TxOrigin {
+    /// This node's own operations and API: exempt from the share of one peer.
+    Local,
+    /// A peer, named by any number that stays the same for it.
+    Peer(u64),
+}
 
 /// A transaction of the mempool.
 #[derive(Clone, Debug)]

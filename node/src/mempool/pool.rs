@@ -15,8 +15,9 @@ use ledger::{
     transaction::{Body, Transaction, commit_hash},
 };
 
-use super::{Kind, MempoolView, PoolRefusal, PoolTransaction, Purpose, Removal, Standing, Verdict, entry::Rank};
-use crate::chain::TxOrigin;
+use super::{
+    Kind, MempoolView, PoolRefusal, PoolTransaction, Purpose, Removal, Standing, TxOrigin, Verdict, entry::Rank,
+};
 
 /// How much the pool holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,7 +11,6 @@ use ledger::{
 };
 
 use super::*;
-use crate::chain::TxOrigin;
 
 /// Just enough work.
 const ENOUGH: u64 = 256;

@@ -5,65 +5,24 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use ledger::block::HeaderCore;
+use ledger::{block::HeaderCore, hash::Hash};
 use parking_lot::{Condvar, Mutex};
 
 use crate::chain::Template;
 
-use super::order::WorkOrder;
+use super::{meter::Meter, order::WorkOrder};
 
-/// Counts evaluations and smooths their rate. One per order, and one for all.
-#[derive(Default)]
-pub(super) struct Meter {
-    hashes: AtomicU64,
-    /// Bits of an `f64`.
-    rate: AtomicU64,
-    last: Mutex<Option<(Instant, u64)>>,
-}
+/// No operation is paid for.
+pub(super) const NO_SHARE: Hash = Hash::ZERO;
 
-/// Weight of the newest second in the smoothed rate.
-const SMOOTHING: f64 = 0.3;
-
-impl Meter {
-    pub(super) fn add(&self, hashes: u64) {
-        self.hashes.fetch_add(hashes, Relaxed);
-    }
-
-    pub(super) fn hashes(&self) -> u64 {
-        self.hashes.load(Relaxed)
-    }
-
-    /// Evaluations per second, as of the last [`sample`](Self::sample).
-    pub(super) fn rate(&self) -> f64 {
-        f64::from_bits(self.rate.load(Relaxed))
-    }
-
-    /// Updates the rate; to be called about once a second.
-    pub(super) fn sample(&self, now: Instant) {
-        let hashes = self.hashes();
-        let mut last = self.last.lock();
-        if let Some((then, before)) = *last {
-            let seconds = now.duration_since(then).as_secs_f64();
-            if seconds < 0.2 {
-                return;
-            }
-            let newest = hashes.saturating_sub(before) as f64 / seconds;
-            let old = self.rate();
-            let smooth = if old == 0.0 { newest } else { old + SMOOTHING * (newest - old) };
-            self.rate.store(if smooth < 0.5 { 0.0 } else { smooth }.to_bits(), Relaxed);
-        }
-        *last = Some((now, hashes));
-    }
-}
-
-/// Which workers take part.
+/// Which workers search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Crew {
+pub(super) enum WorkerSet {
     /// The one of idle priority.
-    Gentle,
+    Background,
     /// All others.
     Full,
 }
@@ -74,7 +33,7 @@ pub(super) struct Job {
     /// The parent, from which time, clock and target follow.
     pub(super) parent: HeaderCore,
     pub(super) order: Option<(WorkOrder, Arc<Meter>)>,
-    pub(super) crew: Crew,
+    pub(super) workers: WorkerSet,
     /// Percent of the time.
     pub(super) duty: u8,
     /// Set when the order's share was found, so that no second one is sent.
@@ -87,31 +46,31 @@ pub(super) enum Find {
     Block(Arc<Job>, HeaderCore),
 }
 
-/// The board on which the foreman posts the job.
+/// The job that workers search now.
 #[derive(Default)]
-pub(super) struct Board {
-    /// Changes with every posting; workers compare it between batches without a lock.
+pub(super) struct JobSlot {
+    /// Changes with every job; workers compare it between batches without a lock.
     epoch: AtomicU64,
-    posted: Mutex<Posted>,
+    content: Mutex<Content>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Posted {
+struct Content {
     job: Option<Arc<Job>>,
     is_closed: bool,
 }
 
-impl Board {
-    /// Replaces the job; `None` lets everybody rest.
-    pub(super) fn post(&self, job: Option<Arc<Job>>) {
-        self.posted.lock().job = job;
+impl JobSlot {
+    /// Replaces the job; with `None` all workers rest.
+    pub(super) fn put(&self, job: Option<Arc<Job>>) {
+        self.content.lock().job = job;
         self.wake();
     }
 
-    /// Sends the workers home.
+    /// Ends the workers.
     pub(super) fn close(&self) {
-        self.posted.lock().is_closed = true;
+        self.content.lock().is_closed = true;
         self.wake();
     }
 
@@ -124,44 +83,25 @@ impl Board {
         self.epoch.load(Relaxed)
     }
 
-    /// Waits for a job for this crew; `None` when the board is closed.
-    pub(super) fn take(&self, crew: Crew) -> Option<(u64, Arc<Job>)> {
-        let mut posted = self.posted.lock();
+    /// Waits for a job for these workers; `None` when there will be none.
+    pub(super) fn take(&self, workers: WorkerSet) -> Option<(u64, Arc<Job>)> {
+        let mut content = self.content.lock();
         loop {
-            if posted.is_closed {
+            if content.is_closed {
                 return None;
             }
-            if let Some(job) = posted.job.as_ref().filter(|job| job.crew == crew) {
+            if let Some(job) = content.job.as_ref().filter(|job| job.workers == workers) {
                 return Some((self.epoch(), job.clone()));
             }
-            self.changed.wait(&mut posted);
+            self.changed.wait(&mut content);
         }
     }
 
-    /// Sleeps, unless a posting comes first.
+    /// Sleeps, unless the job changes first.
     pub(super) fn pause(&self, epoch: u64, duration: Duration) {
-        let mut posted = self.posted.lock();
+        let mut content = self.content.lock();
         if self.epoch() == epoch {
-            self.changed.wait_for(&mut posted, duration);
+            self.changed.wait_for(&mut content, duration);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rate_follows_the_count() {
-        let meter = Meter::default();
-        let start = Instant::now();
-        meter.sample(start);
-        meter.add(1_000);
-        meter.sample(start + Duration::from_secs(1));
-        assert_eq!(meter.rate(), 1_000.0);
-        for second in 2..60 {
-            meter.sample(start + Duration::from_secs(second));
-        }
-        assert_eq!((meter.rate(), meter.hashes()), (0.0, 1_000));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ledger::{hash::Hash, transaction::Share};
 use tokio::sync::oneshot;
 
-use super::job::Meter;
+use super::meter::Meter;
 
 /// A share wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -13,13 +13,13 @@ pub struct Conditions {
     pub clock_is_off: bool,
 }
 
-/// Who searches and how much.
+/// Which workers search, and how much.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Plan {
-    /// Nobody.
+    /// None.
     Rest,
     /// The one thread of idle priority.
-    Gentle {
+    Background {
         /// Percent of the time.
         duty: u8,
     },
@@ -42,7 +42,7 @@ pub(super) fn plan(config: &MiningConfig, conditions: Conditions, orders: usize)
         MiningMode::Off => Plan::Rest,
         MiningMode::On => Plan::Full { duty: config.duty.unwrap_or(100) },
         MiningMode::Auto if conditions.peers == 0 && !config.solo => Plan::Rest,
-        MiningMode::Auto => Plan::Gentle { duty: config.duty.unwrap_or(25) },
+        MiningMode::Auto => Plan::Background { duty: config.duty.unwrap_or(25) },
     }
 }
 
@@ -59,11 +59,11 @@ mod tests {
         let with = |mode| MiningConfig { mode, ..MiningConfig::default() };
         let solo = MiningConfig { solo: true, duty: Some(7), ..MiningConfig::default() };
         for (config, conditions, orders, expected) in [
-            (with(MiningMode::Auto), good, 0, Plan::Gentle { duty: 25 }),
+            (with(MiningMode::Auto), good, 0, Plan::Background { duty: 25 }),
             (with(MiningMode::Auto), alone, 0, Plan::Rest),
             (with(MiningMode::Auto), behind, 0, Plan::Rest),
             (with(MiningMode::Auto), skewed, 0, Plan::Rest),
-            (solo, alone, 0, Plan::Gentle { duty: 7 }),
+            (solo, alone, 0, Plan::Background { duty: 7 }),
             (with(MiningMode::On), alone, 0, Plan::Full { duty: 100 }),
             (with(MiningMode::On), behind, 0, Plan::Rest),
             (with(MiningMode::Off), good, 0, Plan::Rest),

@@ -17,7 +17,8 @@ use primitive_types::U256;
 use tokio::sync::mpsc;
 
 use super::{
-    job::{Board, Crew, Find, Job, Meter},
+    job::{Find, Job, JobSlot, WorkerSet},
+    meter::Meter,
     priority::{Priority, lower_this_thread},
 };
 
@@ -27,46 +28,46 @@ const BATCH_TIME: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// What all workers share.
-pub(super) struct Shop {
+pub(super) struct Shared {
     pub(super) params: &'static Params,
     pub(super) chain_id: Hash,
-    pub(super) board: Board,
+    pub(super) slot: JobSlot,
     pub(super) total: Meter,
     pub(super) finds: mpsc::Sender<Find>,
 }
 
 /// Starts one worker.
-pub(super) fn spawn(shop: Arc<Shop>, crew: Crew, index: usize) -> std::io::Result<JoinHandle<()>> {
-    let priority = match crew {
-        Crew::Gentle => Priority::Idle,
-        Crew::Full => Priority::Low,
+pub(super) fn spawn(shared: Arc<Shared>, workers: WorkerSet, index: usize) -> std::io::Result<JoinHandle<()>> {
+    let priority = match workers {
+        WorkerSet::Background => Priority::Idle,
+        WorkerSet::Full => Priority::Low,
     };
     std::thread::Builder::new().name(format!("miner-{index}")).spawn(move || {
         lower_this_thread(priority);
-        let mut worker = Worker { shop: &shop, scratch: Scratch::default(), batch: 1 };
-        while let Some((epoch, job)) = shop.board.take(crew) {
+        let mut worker = Worker { shared: &shared, scratch: Scratch::default(), batch: 1 };
+        while let Some((epoch, job)) = shared.slot.take(workers) {
             worker.search(epoch, &job);
         }
     })
 }
 
 struct Worker<'a> {
-    shop: &'a Shop,
+    shared: &'a Shared,
     scratch: Scratch,
     /// Evaluations per batch, adjusted to take about [`BATCH_TIME`].
     batch: u32,
 }
 
 impl Worker<'_> {
-    /// Searches until the board changes.
+    /// Searches until the job changes.
     fn search(&mut self, epoch: u64, job: &Arc<Job>) {
         let mut core = job.template.header.core;
         // Nodes with equal templates must not search the same nonces, nor must the threads of one node.
         core.nonce = random_start();
-        while self.shop.board.epoch() == epoch {
-            let ahead = date(self.shop.params, &job.parent, &mut core, unix_now());
+        while self.shared.slot.epoch() == epoch {
+            let ahead = date(self.shared.params, &job.parent, &mut core, unix_now());
             if ahead > 0 && job.order.is_none() {
-                self.shop.board.pause(epoch, Duration::from_secs(ahead.min(1)));
+                self.shared.slot.pause(epoch, Duration::from_secs(ahead.min(1)));
                 continue;
             }
             let started = Instant::now();
@@ -78,11 +79,11 @@ impl Worker<'_> {
     }
 
     fn search_batch(&mut self, job: &Arc<Job>, core: &mut HeaderCore) {
-        let algorithm: Algorithm = self.shop.params.algorithm;
+        let algorithm: Algorithm = self.shared.params.algorithm;
         let block_target = pow::from_compact(core.bits).unwrap_or(U256::zero());
         for _ in 0..self.batch {
             core.nonce = core.nonce.wrapping_add(1);
-            let value = pow::pow_value(algorithm, &self.shop.chain_id, core, &mut self.scratch);
+            let value = pow::pow_value(algorithm, &self.shared.chain_id, core, &mut self.scratch);
             if value <= block_target {
                 self.report(Find::Block(job.clone(), *core));
             }
@@ -93,15 +94,15 @@ impl Worker<'_> {
                 self.report(Find::Share(job.clone(), *core));
             }
         }
-        self.shop.total.add(u64::from(self.batch));
+        self.shared.total.add(u64::from(self.batch));
         if let Some((_, meter)) = &job.order {
             meter.add(u64::from(self.batch));
         }
     }
 
     fn report(&self, find: Find) {
-        // The foreman reads all the time; if it is gone, nobody wants the find.
-        let _ = self.shop.finds.blocking_send(find);
+        // The scheduler reads all the time; if it is gone, nobody wants the find.
+        let _ = self.shared.finds.blocking_send(find);
     }
 
     fn adjust_batch(&mut self, took: Duration) {
@@ -115,7 +116,7 @@ impl Worker<'_> {
     fn rest(&self, epoch: u64, duty: u8, worked: Duration) {
         if duty < 100 {
             let idle = worked * u32::from(100 - duty) / u32::from(duty.max(1));
-            self.shop.board.pause(epoch, idle.min(MAX_PAUSE));
+            self.shared.slot.pause(epoch, idle.min(MAX_PAUSE));
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Keeps the resolver's table equal to the chain's names, and its serials above all that were given out before.
 
-mod serial;
-
 use std::{future, ops::ControlFlow, sync::Arc, thread, time::Duration};
 
 use ledger::{name::Name, params::Params, state::NameState};
@@ -12,11 +10,11 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+use super::serial::SerialFile;
 use crate::{
     chain::{ChainEvent, ChainHandle, ChainReader, Tip},
     store::{StoreError, TipRow},
 };
-pub(super) use serial::SerialFile;
 
 /// How long the chain rests before a reorganisation counts as complete.
 const SETTLE: Duration = Duration::from_secs(1);

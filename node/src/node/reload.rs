@@ -3,7 +3,6 @@
 //!
 //! HOSTS files and the certificate of encrypted DNS need no signal: they are noticed when they change.
 
-use super::Node;
 use crate::config::Config;
 
 /// What a new configuration meant for a running node.
@@ -15,9 +14,15 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
 }
 
+/// What `old` becomes with as much of `new` as can be taken over.
+pub(super) fn reloaded(old: &Config, new: &Config) -> (Config, Reloaded) {
+    let (changed, needs_restart) = old.differences(new).into_iter().partition(|key: &String| is_reloadable(key));
+    (merged(old, new), Reloaded { changed, needs_restart })
+}
+
 /// Whether a key can be changed while the node runs.
 fn is_reloadable(key: &str) -> bool {
-    const KEYS: [&str; 9] = [
+    const KEYS: [&str; 10] = [
         // The program applies this one: the node does not own the log.
         "log.level",
         "mining.mode",
@@ -28,6 +33,7 @@ fn is_reloadable(key: &str) -> bool {
         "dns.guard.forward_allow",
         "dns.guard.forward_deny",
         "dns.guard.exempt",
+        "dns.guard.exempt_forwarded",
     ];
     KEYS.contains(&key)
 }
@@ -44,22 +50,8 @@ fn merged(old: &Config, new: &Config) -> Config {
     guard.forward_allow.clone_from(&wanted.forward_allow);
     guard.forward_deny.clone_from(&wanted.forward_deny);
     guard.exempt.clone_from(&wanted.exempt);
+    guard.exempt_forwarded = wanted.exempt_forwarded;
     config
-}
-
-impl Node {
-    /// Takes over what can be taken over, and says what had changed.
-    pub async fn reload(&mut self, new: Config) -> Reloaded {
-        let (changed, needs_restart) =
-            self.config.differences(&new).into_iter().partition(|key: &String| is_reloadable(key));
-        self.config = merged(&self.config, &new);
-        self.miner.configure(&self.config.mining).await;
-        self.p2p.set_peers(self.config.p2p.peers.clone()).await;
-        if let Some(dns) = &self.running.dns {
-            dns.set_access(&self.config.dns);
-        }
-        Reloaded { changed, needs_restart }
-    }
 }
 
 #[cfg(test)]

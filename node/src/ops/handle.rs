@@ -5,7 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::RwLock;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::{OpId, OpsError, Record, Request, ResumeRequest, State, failure::Failure};
+use super::{
+    error::OpsError,
+    id::OpId,
+    record::Record,
+    request::{Request, ResumeRequest},
+    state::OperationState,
+};
 use crate::miner::WorkProgress;
 
 /// Requests waiting for the runner; each is answered within a few reads and one synced write.
@@ -86,9 +92,9 @@ impl OpsHandle {
     }
 
     /// How many operations are in each state.
-    pub fn counts(&self) -> [(State, usize); 9] {
+    pub fn counts(&self) -> [(OperationState, usize); 9] {
         let views = self.published.views.read();
-        State::ALL.map(|state| (state, views.values().filter(|view| view.record.state == state).count()))
+        OperationState::ALL.map(|state| (state, views.values().filter(|view| view.record.state == state).count()))
     }
 
     /// Changes from now on.
@@ -103,12 +109,5 @@ impl OpsHandle {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| OpsError::Stopped)?;
         answer.await.map_err(|_| OpsError::Stopped)?
-    }
-}
-
-impl View {
-    /// Why it failed or what it needs.
-    pub fn failure(&self) -> Option<&Failure> {
-        self.record.failure.as_ref()
     }
 }

@@ -2,11 +2,15 @@
 
 use tracing::error;
 
-use super::{OpId, record::Record};
+use super::{
+    id::OpId,
+    limits::{MAX_ACTIVE, MAX_FINISHED},
+    record::Record,
+};
 use crate::store::{Durability, Kv, StoreError};
 
 /// Rows read at start: all that could ever be there, with room.
-const MAX_ROWS: usize = 4 * (super::MAX_ACTIVE + super::MAX_FINISHED);
+const MAX_ROWS: usize = 4 * (MAX_ACTIVE + MAX_FINISHED);
 
 /// Key and value.
 pub(super) type Row = (Vec<u8>, Vec<u8>);

@@ -1,84 +1,18 @@
 //! What is stored of an operation.
 
 use ledger::{
-    codec::{decode, encode},
     hash::{self, BlockHash, CommitHash, TxId},
     name::Name,
     transaction::{Body, Transaction},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, OpId};
-
-/// How far an operation is, in the words shown to people.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Searching for the share.
-    Working,
-    /// Published, waiting for a block.
-    Broadcast,
-    /// The commit grows old enough.
-    Maturing,
-    /// The reveal waits for a block.
-    Revealing,
-    /// An earlier commit could still win.
-    Contest,
-    /// Finished.
-    Done,
-    /// Cannot finish.
-    Failed,
-    /// A signature is outdated.
-    NeedsSignature,
-    /// Stopped by its owner.
-    Cancelled,
-}
-
-impl State {
-    /// Every state, for counting.
-    pub const ALL: [Self; 9] = [
-        Self::Working,
-        Self::Broadcast,
-        Self::Maturing,
-        Self::Revealing,
-        Self::Contest,
-        Self::Done,
-        Self::Failed,
-        Self::NeedsSignature,
-        Self::Cancelled,
-    ];
-
-    /// Whether nothing more is to be done, on this branch of the chain.
-    pub fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
-    }
-
-    /// As in the interface.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Working => "working",
-            Self::Broadcast => "broadcast",
-            Self::Maturing => "maturing",
-            Self::Revealing => "revealing",
-            Self::Contest => "contest",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::NeedsSignature => "needs_signature",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// A transaction's part in an operation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// The COMMIT.
-    Commit,
-    /// The REVEAL.
-    Reveal,
-    /// The change.
-    Change,
-}
+use super::{
+    id::OpId,
+    json,
+    state::{OperationState, TxRole},
+};
+use crate::failure::Failure;
 
 /// A block that something was made for, with its whole hash: the tag in a transaction is too short to work on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -86,7 +20,7 @@ pub struct AnchorRef {
     /// Its height.
     pub height: u32,
     /// Its hash.
-    #[serde(with = "hash_hex")]
+    #[serde(with = "json::hash")]
     pub hash: BlockHash,
 }
 
@@ -107,12 +41,12 @@ pub enum Plan {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RegisterPlan {
     /// The signed REVEAL.
-    #[serde(with = "transaction_hex")]
+    #[serde(with = "json::transaction")]
     pub reveal: Transaction,
     /// Where the commit is anchored. The node moves it as it likes: a commit is not signed.
     pub commit_anchor: AnchorRef,
     /// The commit, once its work is found.
-    #[serde(with = "optional_transaction_hex", default)]
+    #[serde(with = "json::optional_transaction", default)]
     pub commit: Option<Transaction>,
     /// The UPDATE that puts right what an older reveal of the same owner brought back (protocol §4.1).
     #[serde(default)]
@@ -123,14 +57,14 @@ pub struct RegisterPlan {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RenewPlan {
     /// The name.
-    #[serde(with = "name_text")]
+    #[serde(with = "json::name")]
     pub name: Name,
     /// The end of the term that is extended.
     pub expires_at: u32,
     /// Where the renewal is anchored. The node moves it as it likes.
     pub anchor: AnchorRef,
     /// The renewal, once its work is found.
-    #[serde(with = "optional_transaction_hex", default)]
+    #[serde(with = "json::optional_transaction", default)]
     pub renewal: Option<Transaction>,
 }
 
@@ -138,7 +72,7 @@ pub struct RenewPlan {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ChangePlan {
     /// The signed transaction; until its work is found its share means nothing.
-    #[serde(with = "transaction_hex")]
+    #[serde(with = "json::transaction")]
     pub transaction: Transaction,
     /// The block that it is anchored at.
     pub anchor: AnchorRef,
@@ -177,7 +111,7 @@ pub struct Record {
     /// What shall be done.
     pub plan: Plan,
     /// The last state seen.
-    pub state: State,
+    pub state: OperationState,
     /// Why it failed, or what it needs.
     #[serde(default)]
     pub failure: Option<Failure>,
@@ -204,7 +138,7 @@ impl Record {
             created_at: now,
             updated_at: now,
             plan,
-            state: State::Working,
+            state: OperationState::Working,
             failure: None,
             milestones: Milestones::default(),
             is_settled: false,
@@ -259,16 +193,16 @@ impl Record {
     }
 
     /// Ids of its transactions, as far as they exist.
-    pub fn txids(&self) -> Vec<(Role, TxId)> {
+    pub fn txids(&self) -> Vec<(TxRole, TxId)> {
         let id = |role, transaction: &Transaction| (role, transaction.txid());
         match &self.plan {
             Plan::Register(plan) => {
-                let commit = plan.commit.as_ref().map(|commit| id(Role::Commit, commit));
-                let change = plan.correction.as_ref().map(|change| id(Role::Change, &change.transaction));
-                commit.into_iter().chain([id(Role::Reveal, &plan.reveal)]).chain(change).collect()
+                let commit = plan.commit.as_ref().map(|commit| id(TxRole::Commit, commit));
+                let change = plan.correction.as_ref().map(|change| id(TxRole::Change, &change.transaction));
+                commit.into_iter().chain([id(TxRole::Reveal, &plan.reveal)]).chain(change).collect()
             }
-            Plan::Change(plan) => vec![id(Role::Change, &plan.transaction)],
-            Plan::Renew(plan) => plan.renewal.iter().map(|renewal| id(Role::Change, renewal)).collect(),
+            Plan::Change(plan) => vec![id(TxRole::Change, &plan.transaction)],
+            Plan::Renew(plan) => plan.renewal.iter().map(|renewal| id(TxRole::Change, renewal)).collect(),
         }
     }
 }
@@ -313,61 +247,5 @@ impl Terms<'_> {
     /// The body of the commit.
     pub fn commit_body(&self) -> Body {
         Body::Commit { class: self.class, commit_hash: self.commit_hash }
-    }
-}
-
-mod hash_hex {
-    use super::BlockHash;
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(hash: &BlockHash, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(hash)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<BlockHash, D::Error> {
-        String::deserialize(d)?.parse().map_err(D::Error::custom)
-    }
-}
-
-mod name_text {
-    use super::Name;
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(name: &Name, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(name.as_str())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Name, D::Error> {
-        Name::new(&String::deserialize(d)?).map_err(D::Error::custom)
-    }
-}
-
-mod transaction_hex {
-    use super::{Transaction, decode, encode, hash};
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(transaction: &Transaction, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&hash::to_hex(&encode(transaction)))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Transaction, D::Error> {
-        let bytes = hash::from_hex(&String::deserialize(d)?).ok_or_else(|| D::Error::custom("not hexadecimal"))?;
-        decode(&bytes).map_err(D::Error::custom)
-    }
-}
-
-mod optional_transaction_hex {
-    use super::{Transaction, transaction_hex};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Wrapped(#[serde(with = "transaction_hex")] Transaction);
-
-    pub(super) fn serialize<S: Serializer>(transaction: &Option<Transaction>, s: S) -> Result<S::Ok, S::Error> {
-        transaction.clone().map(Wrapped).serialize(s)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Transaction>, D::Error> {
-        Ok(Option::<Wrapped>::deserialize(d)?.map(|wrapped| wrapped.0))
     }
 }

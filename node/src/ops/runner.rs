@@ -16,17 +16,24 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    MAX_ACTIVE, MAX_FINISHED, OpId, OpsError, OpsHandle, Plan, Record, Request, ResumeRequest, State, View, admit,
-    failure::Failure,
-    handle::{COMMANDS, Command, Published},
+    admit,
+    error::OpsError,
+    handle::{COMMANDS, Command, OpsHandle, Published, View},
+    id::OpId,
     journal::{Journal, Rows},
-    record::{AnchorRef, Role},
-    sight::{self, AnchorBlock, Sight},
-    step::{Next, Rules, Step, step},
+    limits::{MAX_ACTIVE, MAX_FINISHED},
+    look,
+    record::{AnchorRef, Plan, Record},
+    request::{Request, ResumeRequest},
+    rules::Rules,
+    sight::{AnchorBlock, Sight},
+    state::{OperationState, TxRole},
+    step::{Next, Step, step},
 };
 use crate::{
-    chain::{ChainHandle, TxOrigin, TxRejection},
-    mempool::PoolRefusal,
+    chain::{ChainHandle, TxRejection},
+    failure::Failure,
+    mempool::{PoolRefusal, TxOrigin},
     miner::{MinerHandle, WorkOrder},
     store::{Kv, StoreError},
 };
@@ -167,7 +174,7 @@ impl Runner {
         let plan = self.plan(request)?;
         let twin = self.active.values().find(|active| is_same(&self.rules, &active.record.plan, &plan));
         let twin = twin.map(|active| active.record.clone());
-        if let Some(twin) = twin.as_ref().filter(|twin| twin.state != State::Failed) {
+        if let Some(twin) = twin.as_ref().filter(|twin| twin.state != OperationState::Failed) {
             return Ok(self.view(twin.id));
         }
         if self.active.values().filter(|active| !active.record.state.is_over()).count() >= MAX_ACTIVE {
@@ -197,7 +204,7 @@ impl Runner {
         let view = reader.view();
         let grounds = admit::Grounds {
             rules: &self.rules,
-            block_at: &|height| sight::block_at(&view, height),
+            block_at: &|height| look::block_at(&view, height),
             cheapest_anchor,
             name_state: &|name| view.name_state(name),
         };
@@ -206,7 +213,7 @@ impl Runner {
 
     fn cancel(&mut self, id: OpId) -> Result<Arc<View>, OpsError> {
         let record = self.open_record(id)?;
-        let cancelled = Record { state: State::Cancelled, is_settled: true, updated_at: unix_now(), ..record };
+        let cancelled = Record { state: OperationState::Cancelled, is_settled: true, updated_at: unix_now(), ..record };
         self.store(cancelled)?;
         self.active.remove(&id);
         Ok(self.view(id))
@@ -214,12 +221,12 @@ impl Runner {
 
     async fn resume(&mut self, id: OpId, request: ResumeRequest) -> Result<Arc<View>, OpsError> {
         let record = self.open_record(id)?;
-        if record.state == State::Failed {
-            return Err(OpsError::WrongState(State::Failed.as_str()));
+        if record.state == OperationState::Failed {
+            return Err(OpsError::WrongState(OperationState::Failed.as_str()));
         }
         if let Some(transaction) = request.transaction {
             let reader = self.chain.reader();
-            let block_at = |height| sight::block_at(&reader.view(), height);
+            let block_at = |height| look::block_at(&reader.view(), height);
             let plan = admit::resigned(&self.rules, &record.plan, *transaction, &block_at)?;
             // A share that is found for the old signature's anchor pays for nothing and is dropped when it comes.
             self.store(Record { plan, refusals: 0, failure: None, ..record })?;
@@ -231,8 +238,8 @@ impl Runner {
     /// The record of an operation that can still change; a failed one can, as long as it is watched.
     fn open_record(&self, id: OpId) -> Result<Record, OpsError> {
         match self.active.get(&id) {
-            Some(active) if active.record.state != State::Done => Ok(active.record.clone()),
-            Some(_) => Err(OpsError::WrongState(State::Done.as_str())),
+            Some(active) if active.record.state != OperationState::Done => Ok(active.record.clone()),
+            Some(_) => Err(OpsError::WrongState(OperationState::Done.as_str())),
             None => match self.published.views.read().get(&id) {
                 Some(view) => Err(OpsError::WrongState(view.record.state.as_str())),
                 None => Err(OpsError::NotFound(id.to_string())),
@@ -329,12 +336,12 @@ impl Runner {
     }
 
     /// What work a transaction that is published must show.
-    fn order_for(&self, role: Role, transaction: &Transaction, sight: &Sight) -> Option<WorkOrder> {
+    fn order_for(&self, role: TxRole, transaction: &Transaction, sight: &Sight) -> Option<WorkOrder> {
         let is_signed = transaction.body().needs_signature();
         let anchor = if is_signed { sight.signed_anchor } else { sight.unsigned_anchor };
         match role {
-            Role::Commit | Role::Change => self.rules.order(transaction.body(), &anchor?),
-            Role::Reveal => None,
+            TxRole::Commit | TxRole::Change => self.rules.order(transaction.body(), &anchor?),
+            TxRole::Reveal => None,
         }
     }
 
@@ -397,7 +404,7 @@ impl Runner {
             return if refusals == record.refusals { Ok(()) } else { self.store(Record { refusals, ..record }) };
         };
         let failure = Some(Failure::refused(rejection.code(), rejection.to_string()));
-        self.settle(Record { state: State::Failed, failure, refusals, updated_at: unix_now(), ..record })
+        self.settle(Record { state: OperationState::Failed, failure, refusals, updated_at: unix_now(), ..record })
     }
 
     async fn search(&mut self, id: OpId, order: WorkOrder) -> Result<(), OpsError> {
@@ -419,7 +426,7 @@ impl Runner {
         let reader = self.chain.reader();
         let view = reader.view();
         let cheapest = self.cheapest.at(&view, self.rules.params)?;
-        Ok(sight::look(&view, &reader.mempool(), &self.rules, record, cheapest)?)
+        Ok(look::look(&view, &reader.mempool(), &self.rules, record, cheapest)?)
     }
 
     fn cheapest_anchor(&self) -> Result<AnchorBlock, StoreError> {

@@ -112,7 +112,7 @@ impl CompactBlock {
     /// passes it on cannot know.
     pub fn may_be_right(&self) -> bool {
         let whole = self.entries.iter().map(|entry| match entry {
-            Entry::Whole(tx) => Some(&**tx),
+            Entry::Whole(tx) => Some(tx.as_ref()),
             Entry::Id(_) => None,
         });
         let Some(all) = whole.collect::<Option<Vec<_>>>() else { return true };
@@ -155,7 +155,7 @@ impl CompactBlock {
 impl Entry {
     fn whole(&self) -> Option<Transaction> {
         match self {
-            Self::Whole(transaction) => Some((**transaction).clone()),
+            Self::Whole(transaction) => Some(transaction.as_ref().clone()),
             Self::Id(_) => None,
         }
     }
@@ -167,7 +167,7 @@ impl Encode for CompactBlock {
         for (index, entry) in (0u16..).zip(&self.entries) {
             match entry {
                 Entry::Id(id) => ids.push(id),
-                Entry::Whole(transaction) => prefilled.push((index, transaction)),
+                Entry::Whole(transaction) => prefilled.push((index, transaction.as_ref())),
             }
         }
         w.put(&self.header).u64(self.salt).u16(ids.len() as u16);
@@ -176,7 +176,7 @@ impl Encode for CompactBlock {
         });
         w.u16(prefilled.len() as u16);
         prefilled.into_iter().for_each(|(index, transaction)| {
-            w.u16(index).put(&**transaction);
+            w.u16(index).put(transaction);
         });
     }
 }

@@ -5,7 +5,14 @@ use std::path::Path;
 use ledger::params::Params;
 use rocksdb::Options;
 
-use super::{Batch, Db, Durability, Read, Store, StoreError, TABLES, Table, framing};
+use super::{
+    batch::Durability,
+    database::{Db, Store},
+    error::StoreError,
+    framing,
+    read::Read,
+    schema::{TABLES, Table},
+};
 
 /// Version of the schema and of every row in it.
 ///
@@ -61,7 +68,7 @@ pub(super) fn settle(store: &Store, params: &Params) -> Result<(), StoreError> {
 }
 
 fn claim(store: &Store, params: &Params) -> Result<(), StoreError> {
-    let mut batch: Batch<'_> = store.batch();
+    let mut batch = store.batch();
     batch.put(Table::Meta, FORMAT_KEY, FORMAT.to_be_bytes());
     batch.put(Table::Meta, NETWORK_KEY, params.network.as_str());
     batch.put(Table::Meta, CHAIN_KEY, params.chain_id().as_ref());

@@ -1,6 +1,12 @@
 //! Key-value spaces for parts of the node that keep their own rows.
 
-use super::{Direction, Durability, Read, Store, StoreError, Table};
+use super::{
+    batch::Durability,
+    database::Store,
+    error::StoreError,
+    read::{Direction, Read},
+    schema::Table,
+};
 
 /// A key-value space. Each has one owner, who alone knows its rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,11 +36,14 @@ pub struct Kv {
     table: Table,
 }
 
-impl Kv {
-    pub(super) fn new(store: Store, space: Space) -> Self {
-        Self { store, table: space.table() }
+impl Store {
+    /// A key-value space for another part of the node.
+    pub fn kv(&self, space: Space) -> Kv {
+        Kv { store: self.clone(), table: space.table() }
     }
+}
 
+impl Kv {
     /// The value at `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.get(self.table, key)

@@ -18,7 +18,7 @@ use ledger::{
     },
 };
 
-use super::{Read, StoreError, Table};
+use super::{error::StoreError, read::Read, schema::Table};
 
 /// Where the tip record stands in [`Table::Meta`].
 pub(crate) const TIP_KEY: &[u8] = b"tip";

@@ -1,8 +1,8 @@
 //! Tests of the database on its own.
 
-use ledger::params::Network;
+use ledger::params::{Network, Params};
 
-use super::*;
+use super::{database::Db, *};
 
 fn local() -> &'static Params {
     Network::Local.params()

@@ -1,39 +1,18 @@
-//! Bodies: along every branch that is heavier than the tip, from those who claim it, several at once (protocol §7, §9).
-//!
-//! Guarantees: at most [`PER_PEER`] blocks in flight per peer and [`IN_FLIGHT`] in all; a block is asked of one peer at a
-//! time, but for the lowest of a branch, which is asked of another as well when the first one takes long; a block that
-//! a peer failed to give is asked of others first; a late answer is still used.
-//!
-//! A branch whose lowest missing block was asked of everybody who claims it, and given by nobody, is *withheld*: nothing
-//! of it is asked for until somebody else claims it, a body of it arrives, or ten minutes have passed. So it takes no
-//! room from other branches, and is not downloaded again and again.
+//! Which bodies are missing on which branch, and who was asked for them. Whom to ask next is [`super::fetch`]'s.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ledger::{block::Block, hash::BlockHash};
-use rand::{Rng, RngCore};
+use ledger::hash::BlockHash;
 
-use super::{Millis, Offence, Output, Peer, PeerKey, Point, Sight, Source, Sync, WantedBranch};
+use super::event::{Millis, PeerKey, Point, WantedBranch};
 
 /// Heights above the tip that are fetched ahead of being applied.
 pub const WINDOW: usize = 1_024;
 /// Blocks in flight per peer.
 pub const PER_PEER: usize = 16;
-/// Blocks in one question: two questions per peer overlap, so that its line is never idle.
-const PER_QUESTION: usize = 8;
-/// Blocks asked for or waiting to be judged: at 256 KiB each this is 64 MiB in the worst case.
-const IN_FLIGHT: usize = 256;
-
 /// First and last patience with a question. It doubles for all when somebody exceeds it, so that a slow line on our
 /// side does not throw out every peer, and shrinks again with each good answer.
-const PATIENCE_MIN_MS: u64 = 2_000;
-const PATIENCE_MAX_MS: u64 = 64_000;
-/// Stalls in a row after which a peer is dropped.
-const MAX_STALLS: u32 = 3;
-
+pub(super) const PATIENCE_MIN_MS: u64 = 2_000;
 /// The lowest block of a branch is asked of one more peer after each such time, so that those who keep silent cost
 /// seconds and not their whole patience, one after the other.
 const SECOND_ASK_MS: u64 = 2_000;
@@ -41,27 +20,25 @@ const SECOND_ASK_MS: u64 = 2_000;
 const MAX_ASKED: usize = 16;
 /// Questions to one peer for one block that come to nothing before it counts as having refused: an answer may get lost.
 const TRIES: u32 = 3;
-/// A withheld branch is asked for again after this.
-const WITHHELD_MS: u64 = 600_000;
 /// A block that the shell puts together is asked for after this all the same.
 const REBUILD_MS: u64 = 10_000;
 /// A branch whose lowest block arrived longer ago than this is none whose bodies come.
 const COMING_MS: u64 = 60_000;
 
 #[derive(Debug)]
-struct Slot<P> {
-    height: u32,
+pub(super) struct Slot<P> {
+    pub(super) height: u32,
     /// Branches that it is missing on, as indices.
-    branches: Vec<usize>,
+    pub(super) branches: Vec<usize>,
     /// Questions that it is part of, and that are not answered.
-    asked: Vec<u64>,
-    asked_at: Millis,
+    pub(super) asked: Vec<u64>,
+    pub(super) asked_at: Millis,
     /// Here, not judged yet.
-    in_hand: bool,
+    pub(super) in_hand: bool,
     /// How often each peer was asked in vain.
-    failed: BTreeMap<P, u32>,
+    pub(super) failed: BTreeMap<P, u32>,
     /// Since when everybody who claims it was asked in vain.
-    refused_since: Option<Millis>,
+    pub(super) refused_since: Option<Millis>,
 }
 
 impl<P: PeerKey> Slot<P> {
@@ -77,7 +54,7 @@ impl<P: PeerKey> Slot<P> {
         }
     }
 
-    fn is_free(&self) -> bool {
+    pub(super) fn is_free(&self) -> bool {
         !self.in_hand && self.asked.is_empty()
     }
 
@@ -85,40 +62,68 @@ impl<P: PeerKey> Slot<P> {
         self.failed.get(peer).copied().unwrap_or(0)
     }
 
-    fn forgive(&mut self) {
+    pub(super) fn forgive(&mut self) {
         self.failed.clear();
         self.refused_since = None;
     }
 }
 
 #[derive(Debug)]
-struct Batch<P> {
-    peer: P,
-    deadline: Millis,
-    hashes: Vec<BlockHash>,
+pub(super) struct Batch<P> {
+    pub(super) peer: P,
+    pub(super) deadline: Millis,
+    pub(super) hashes: Vec<BlockHash>,
 }
 
 /// One branch.
 #[derive(Debug, Default)]
-struct Lane {
+pub(super) struct Lane {
     end: Point,
     base: BlockHash,
     /// What is missing, lowest first.
-    order: Vec<BlockHash>,
+    order: VecDeque<BlockHash>,
 }
 
 /// Which bodies are missing, and who was asked for them.
 #[derive(Debug)]
 pub struct Bodies<P> {
-    slots: BTreeMap<BlockHash, Slot<P>>,
-    lanes: Vec<Lane>,
-    batches: BTreeMap<u64, Batch<P>>,
+    pub(super) slots: BTreeMap<BlockHash, Slot<P>>,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) batches: BTreeMap<u64, Batch<P>>,
     next_batch: u64,
-    patience_ms: u64,
-    /// Blocks that arrived when they were missing on a branch, for as long as that is news.
-    arrivals: BTreeMap<BlockHash, Arrival>,
+    pub(super) patience_ms: u64,
+    /// Wanted blocks that somebody was asked for in vain: few, and looked through with each block that arrives.
+    pub(super) in_vain: BTreeSet<BlockHash>,
+    arrivals: Arrivals,
     /// Blocks that the shell puts together, and since when: as many as it does at a time.
     rebuilt: BTreeMap<BlockHash, Millis>,
+}
+
+/// Blocks that arrived when they were missing on a branch, for as long as that is news.
+#[derive(Debug, Default)]
+struct Arrivals {
+    by_hash: BTreeMap<BlockHash, Arrival>,
+    /// The same, oldest first. A fast sync has tens of thousands, so they are not looked through for the old ones.
+    in_order: VecDeque<(Millis, BlockHash)>,
+}
+
+impl Arrivals {
+    fn note(&mut self, hash: BlockHash, arrival: Arrival) {
+        while self.in_order.front().is_some_and(|(at, _)| arrival.at.since(*at) > COMING_MS) {
+            let Some((at, old)) = self.in_order.pop_front() else { break };
+            // It may have arrived once more since.
+            if self.by_hash.get(&old).is_some_and(|arrival| arrival.at == at) {
+                self.by_hash.remove(&old);
+            }
+        }
+        self.in_order.push_back((arrival.at, hash));
+        self.by_hash.insert(hash, arrival);
+    }
+
+    /// A block that arrived lately.
+    fn get(&self, now: Millis, hash: &BlockHash) -> Option<&Arrival> {
+        self.by_hash.get(hash).filter(|arrival| now.since(arrival.at) <= COMING_MS)
+    }
 }
 
 /// A block that arrived.
@@ -139,7 +144,8 @@ impl<P> Default for Bodies<P> {
             batches: BTreeMap::new(),
             next_batch: 0,
             patience_ms: PATIENCE_MIN_MS,
-            arrivals: BTreeMap::new(),
+            in_vain: BTreeSet::new(),
+            arrivals: Arrivals::default(),
             rebuilt: BTreeMap::new(),
         }
     }
@@ -147,12 +153,12 @@ impl<P> Default for Bodies<P> {
 
 /// A peer that claims a branch.
 #[derive(Clone, Copy, Debug)]
-struct Claimant<P> {
-    peer: P,
+pub(super) struct Claimant<P> {
+    pub(super) peer: P,
     /// Up to this height.
-    up_to: u32,
+    pub(super) up_to: u32,
     /// From this height on.
-    from: u32,
+    pub(super) from: u32,
 }
 
 impl<P: PeerKey> Claimant<P> {
@@ -175,6 +181,7 @@ impl<P: PeerKey> Bodies<P> {
         let order = |branch: &WantedBranch| branch.missing.iter().map(|(_, hash)| *hash).collect();
         let lane = |branch: &WantedBranch| Lane { end: branch.end, base: branch.base, order: order(branch) };
         self.lanes = branches.iter().map(lane).collect();
+        self.in_vain.retain(|hash| self.slots.contains_key(hash));
     }
 
     /// The shell puts a block together.
@@ -195,10 +202,13 @@ impl<P: PeerKey> Bodies<P> {
     /// The block was judged for good.
     pub fn done(&mut self, hash: BlockHash) {
         self.rebuild_ended(&hash);
-        if let Some(slot) = self.slots.remove(&hash) {
-            for lane in slot.branches {
-                self.lanes[lane].order.retain(|other| *other != hash);
-            }
+        let Some(slot) = self.slots.remove(&hash) else { return };
+        self.in_vain.remove(&hash);
+        for lane in slot.branches {
+            let order = &mut self.lanes[lane].order;
+            // Nearly always among the first.
+            let place = order.iter().position(|other| *other == hash);
+            place.and_then(|place| order.remove(place));
         }
     }
 
@@ -206,24 +216,40 @@ impl<P: PeerKey> Bodies<P> {
     pub fn arrived(&mut self, now: Millis, hash: BlockHash, parent: BlockHash) {
         self.rebuild_ended(&hash);
         let Some(lanes) = self.slots.get(&hash).map(|slot| slot.branches.clone()) else { return };
-        for lane in &lanes {
-            for other in &self.lanes[*lane].order {
-                self.slots.get_mut(other).into_iter().for_each(Slot::forgive);
-            }
-        }
+        self.forgive(|slot| lanes.iter().any(|lane| slot.branches.contains(lane)));
         self.done(hash);
-        self.arrivals.retain(|_, arrival| now.since(arrival.at) <= COMING_MS);
         let end = lanes.iter().map(|lane| self.lanes[*lane].end).max_by_key(|end| end.work).unwrap_or_default();
-        let run = self.arrivals.get(&parent).map_or(1, |below| below.run.saturating_add(1));
-        self.arrivals.insert(hash, Arrival { at: now, end, run });
+        let run = self.arrivals.get(now, &parent).map_or(1, |below| below.run.saturating_add(1));
+        self.arrivals.note(hash, Arrival { at: now, end, run });
     }
 
-    /// Where those branches end whose bodies come, and the last block below their gap: whose last two blocks before the gap were fetched for
-    /// them, lately. One alone may be the honest block that somebody builds withheld ones on, and headers that were
-    /// announced on top of it since then say nothing.
+    /// Whoever was asked in vain for such blocks may be asked again.
+    pub(super) fn forgive(&mut self, chosen: impl Fn(&Slot<P>) -> bool) {
+        let Self { slots, in_vain, .. } = self;
+        in_vain.retain(|hash| match slots.get_mut(hash) {
+            Some(slot) if chosen(slot) => {
+                slot.forgive();
+                false
+            }
+            Some(_) => true,
+            None => false,
+        });
+    }
+
+    fn note_failure(&mut self, hash: BlockHash, peer: P) {
+        if let Some(slot) = self.slots.get_mut(&hash) {
+            *slot.failed.entry(peer).or_default() += 1;
+            self.in_vain.insert(hash);
+        }
+    }
+
+    /// Where those branches end whose bodies come, and the last block below their gap: whose last two blocks before the
+    /// gap were fetched for them, lately. One alone may be the honest block that somebody builds withheld ones on, and
+    /// headers that were announced on top of it since then say nothing.
     pub fn coming(&self, now: Millis) -> impl Iterator<Item = (Point, BlockHash)> {
-        let fresh = move |arrival: &&Arrival| now.since(arrival.at) <= COMING_MS && arrival.run >= 2;
-        let end = move |lane: &Lane| self.arrivals.get(&lane.base).filter(fresh).map(|arrival| arrival.end);
+        let end = move |lane: &Lane| {
+            self.arrivals.get(now, &lane.base).filter(|arrival| arrival.run >= 2).map(|arrival| arrival.end)
+        };
         let lesser = |one: Point, other: Point| if one.work < other.work { one } else { other };
         self.lanes.iter().filter_map(move |lane| Some((lesser(end(lane)?, lane.end), lane.base)))
     }
@@ -233,9 +259,7 @@ impl<P: PeerKey> Bodies<P> {
         self.rebuild_ended(&hash);
         let Some(slot) = self.slots.get_mut(&hash) else { return };
         slot.in_hand = false;
-        if let Some(peer) = failed {
-            *slot.failed.entry(peer).or_default() += 1;
-        }
+        failed.into_iter().for_each(|peer| self.note_failure(hash, peer));
     }
 
     /// A question came to nothing.
@@ -253,16 +277,14 @@ impl<P: PeerKey> Bodies<P> {
         }
     }
 
-    fn release_asked(&mut self, batch: u64, hash: BlockHash, failed: Option<P>) {
+    pub(super) fn release_asked(&mut self, batch: u64, hash: BlockHash, failed: Option<P>) {
         let Some(slot) = self.slots.get_mut(&hash).filter(|slot| slot.asked.contains(&batch)) else { return };
         slot.asked.retain(|other| *other != batch);
-        if let Some(peer) = failed {
-            *slot.failed.entry(peer).or_default() += 1;
-        }
+        failed.into_iter().for_each(|peer| self.note_failure(hash, peer));
     }
 
     /// Takes a body in hand if it is wanted and not in hand already.
-    fn take_in_hand(&mut self, hash: &BlockHash) -> bool {
+    pub(super) fn take_in_hand(&mut self, hash: &BlockHash) -> bool {
         match self.slots.get_mut(hash) {
             Some(slot) if !slot.in_hand => {
                 slot.in_hand = true;
@@ -278,7 +300,7 @@ impl<P: PeerKey> Bodies<P> {
     }
 
     /// How many blocks each peer was asked for and has not given.
-    fn asked(&self) -> BTreeMap<P, usize> {
+    pub(super) fn asked(&self) -> BTreeMap<P, usize> {
         let mut asked = BTreeMap::new();
         for batch in self.batches.values() {
             *asked.entry(batch.peer).or_default() += batch.hashes.len();
@@ -287,19 +309,19 @@ impl<P: PeerKey> Bodies<P> {
     }
 
     /// The lowest block of a branch that is not here.
-    fn next_of(&self, lane: usize) -> Option<(&BlockHash, &Slot<P>)> {
+    pub(super) fn next_of(&self, lane: usize) -> Option<(&BlockHash, &Slot<P>)> {
         let mut slots = self.lanes.get(lane)?.order.iter().filter_map(|hash| Some((hash, self.slots.get(hash)?)));
         slots.find(|(_, slot)| !slot.in_hand)
     }
 
     /// Whether everybody of `claimants` who could have a block was asked for it, and nobody gave it.
-    fn is_refused(slot: &Slot<P>, claimants: &[Claimant<P>]) -> bool {
+    pub(super) fn is_refused(slot: &Slot<P>, claimants: &[Claimant<P>]) -> bool {
         let gave_nothing = |claimant: &Claimant<P>| slot.failures_of(&claimant.peer) >= TRIES;
         slot.is_free() && claimants.iter().filter(|claimant| claimant.has(slot.height)).all(gave_nothing)
     }
 
     /// The lowest blocks of a branch that one of its claimants is to be asked for.
-    fn next_for(
+    pub(super) fn next_for(
         &self,
         now: Millis,
         lane: usize,
@@ -340,7 +362,7 @@ impl<P: PeerKey> Bodies<P> {
         failures == 0 || failures < TRIES && others.all(|other| slot.failures_of(&other.peer) >= failures)
     }
 
-    fn open_batch(&mut self, now: Millis, peer: P, hashes: &[BlockHash]) -> u64 {
+    pub(super) fn open_batch(&mut self, now: Millis, peer: P, hashes: &[BlockHash]) -> u64 {
         let batch = self.next_batch;
         self.next_batch += 1;
         for hash in hashes {
@@ -352,167 +374,5 @@ impl<P: PeerKey> Bodies<P> {
         let deadline = now.after(self.patience_ms);
         self.batches.insert(batch, Batch { peer, deadline, hashes: hashes.to_vec() });
         batch
-    }
-}
-
-impl<P: PeerKey> Sync<P> {
-    /// Spreads the missing bodies over the peers that claim to have them.
-    pub(super) fn ask_for_bodies(&mut self, now: Millis, rng: &mut dyn RngCore, out: &mut Vec<Output<P>>) {
-        let busy = self.bodies.slots.values().filter(|slot| !slot.is_free()).count();
-        let (free, mut room) = (self.bodies.slots.len() - busy, IN_FLIGHT.saturating_sub(busy));
-        let share = self.share_per_question();
-        // When judging is what takes time, room comes block by block. Asking for each alone would be many small
-        // questions, which a peer may refuse as too many at once.
-        if self.bodies.slots.is_empty() || room < share.min(free) {
-            return;
-        }
-        let claimants: Vec<_> = (0..self.bodies.lanes.len()).map(|lane| self.claimants(lane)).collect();
-        for (peer, mut asked) in self.body_peers(now, rng) {
-            while room > 0 && asked < PER_PEER {
-                let hashes = self.next_bodies(now, peer, &claimants, (PER_PEER - asked).min(share).min(room));
-                if hashes.is_empty() {
-                    break;
-                }
-                room -= hashes.len();
-                asked += hashes.len();
-                let batch = self.bodies.open_batch(now, peer, &hashes);
-                out.push(Output::AskBodies { peer, batch, hashes });
-            }
-        }
-    }
-
-    /// Who claims a branch, as far as anybody knows.
-    fn claimants(&self, lane: usize) -> Vec<Claimant<P>> {
-        let claimant = |(key, peer): (&P, &Peer)| {
-            let heights = peer.blocks().filter_map(|hash| match self.sight(&hash) {
-                Some(Sight::Wanted { branch, height }) if branch == lane => Some(height),
-                Some(_) | None => None,
-            });
-            Some(Claimant { peer: *key, up_to: heights.max()?, from: peer.lowest_body })
-        };
-        self.peers.iter().filter_map(claimant).collect()
-    }
-
-    fn next_bodies(&self, now: Millis, peer: P, claimants: &[Vec<Claimant<P>>], max: usize) -> Vec<BlockHash> {
-        for (lane, claimants) in claimants.iter().enumerate() {
-            let Some(asked) = claimants.iter().find(|claimant| claimant.peer == peer) else { continue };
-            let hashes = self.bodies.next_for(now, lane, *asked, claimants, max);
-            if !hashes.is_empty() {
-                return hashes;
-            }
-        }
-        Vec::new()
-    }
-
-    /// Whether the lowest missing block of a branch was asked of everybody who claims it, and given by nobody.
-    pub(super) fn is_withheld(&self, lane: usize) -> bool {
-        let next = self.bodies.next_of(lane);
-        next.is_some_and(|(_, slot)| Bodies::is_refused(slot, &self.claimants(lane)))
-    }
-
-    /// The lowest missing height of a branch that is claimed, and by nobody who keeps that body.
-    pub(super) fn out_of_keeping(&self) -> Option<u32> {
-        let lacking = |lane: usize| {
-            let (_, slot) = self.bodies.next_of(lane)?;
-            let claimants = self.claimants(lane);
-            let kept = claimants.iter().any(|claimant| claimant.from <= slot.height);
-            (!claimants.is_empty() && !kept).then_some(slot.height)
-        };
-        (0..self.bodies.lanes.len()).filter_map(lacking).min()
-    }
-
-    /// Notes since when branches are withheld, and has those asked for again that have been for long.
-    pub(super) fn retry_withheld(&mut self, now: Millis) {
-        for lane in 0..self.bodies.lanes.len() {
-            let is_withheld = self.is_withheld(lane);
-            let Some(hash) = self.bodies.next_of(lane).map(|(hash, _)| *hash) else { continue };
-            let Some(slot) = self.bodies.slots.get_mut(&hash) else { continue };
-            slot.refused_since = if is_withheld { slot.refused_since.or(Some(now)) } else { None };
-            if slot.refused_since.is_some_and(|since| now.since(since) >= WITHHELD_MS) {
-                let lane: BTreeSet<_> = self.bodies.lanes[lane].order.iter().copied().collect();
-                self.bodies.slots.iter_mut().filter(|(hash, _)| lane.contains(hash)).for_each(|(_, s)| s.forgive());
-            }
-        }
-    }
-
-    /// Peers that can be asked, with what they were asked for: the least busy first and otherwise in random order.
-    fn body_peers(&self, now: Millis, rng: &mut dyn RngCore) -> Vec<(P, usize)> {
-        let asked = self.bodies.asked();
-        let mut able: Vec<_> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.is_rested(now))
-            .map(|(key, peer)| (peer.stalls, asked.get(key).copied().unwrap_or(0), rng.random::<u32>(), *key))
-            .collect();
-        able.sort();
-        able.into_iter().map(|(_, asked, _, key)| (key, asked)).collect()
-    }
-
-    /// Few missing blocks are spread thin, so that no single peer can hold them up.
-    fn share_per_question(&self) -> usize {
-        self.bodies.slots.len().div_ceil(self.peers.len().max(1)).clamp(1, PER_QUESTION)
-    }
-
-    pub(super) fn bodies_came(
-        &mut self,
-        now: Millis,
-        peer: P,
-        batch: u64,
-        bodies: Vec<Option<Arc<Block>>>,
-        out: &mut Vec<Output<P>>,
-    ) {
-        let asked = self.bodies.batches.remove(&batch).map(|batch| batch.hashes);
-        let mut useful = 0;
-        for (index, body) in bodies.into_iter().enumerate() {
-            let expected = asked.as_ref().and_then(|hashes| hashes.get(index)).copied();
-            match (body, expected) {
-                (Some(block), expected) if expected.is_none_or(|hash| hash == block.hash()) => {
-                    useful += 1;
-                    if self.bodies.take_in_hand(&block.hash()) {
-                        out.push(Output::SubmitBlock { source: Source::Answer(peer), block });
-                    }
-                }
-                (Some(_), _) => self.punish(now, peer, Offence::Unrequested, out),
-                (None, Some(hash)) => self.bodies.release_asked(batch, hash, Some(peer)),
-                (None, None) => {}
-            }
-        }
-        // Whatever the answer left out or got wrong is free again; an answer cut for size is nobody's failure.
-        let failed = (useful == 0).then_some(peer);
-        asked.unwrap_or_default().into_iter().for_each(|hash| self.bodies.release_asked(batch, hash, failed));
-        self.answered(now, peer, useful);
-    }
-
-    fn answered(&mut self, now: Millis, peer: P, useful: usize) {
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
-        entry.failures = 0;
-        if useful > 0 {
-            entry.stalls = 0;
-            self.bodies.patience_ms = (self.bodies.patience_ms * 85 / 100).max(PATIENCE_MIN_MS);
-        } else {
-            entry.rest_until = now.after(1_000);
-        }
-    }
-
-    /// Takes overdue questions away from those who sit on them.
-    pub(super) fn drop_stallers(&mut self, now: Millis, out: &mut Vec<Output<P>>) {
-        let overdue: Vec<_> =
-            self.bodies.batches.iter().filter(|(_, b)| b.deadline <= now).map(|(id, b)| (*id, b.peer)).collect();
-        let patience = self.bodies.patience_ms;
-        if !overdue.is_empty() {
-            self.bodies.patience_ms = (patience * 2).min(PATIENCE_MAX_MS);
-        }
-        for (batch, peer) in overdue {
-            self.bodies.batch_failed(batch);
-            let Some(entry) = self.peers.get_mut(&peer) else { continue };
-            if entry.rest_until > now {
-                continue; // Its other question was overdue at the same moment.
-            }
-            entry.stalls += 1;
-            entry.rest_until = now.after(patience << entry.stalls.min(5));
-            if entry.stalls >= MAX_STALLS {
-                out.push(Output::Disconnect { peer });
-            }
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::chain::WORTH_WAITING_SECONDS;
 
-use super::{PeerKey, Source, Submission};
+use super::event::{PeerKey, Source, Submission};
 
 /// Most that is kept: an honest clock is ahead by seconds, so a handful is plenty. A block is at most 256 KiB.
 const MAX: usize = 16;

@@ -8,7 +8,7 @@ use ledger::{
     rules::Fault,
 };
 
-use super::Offence;
+use super::offence::Offence;
 
 pub use crate::chain::{Point, Sight, View, WantedBranch};
 

@@ -16,8 +16,10 @@ use rand::{Rng, RngCore};
 use crate::chain::WORTH_WAITING_SECONDS;
 
 use super::{
-    Claim, Direction, Judged, Millis, Offence, Output, Peer, PeerKey, Refresh, Sight, Source, Submission, Sync,
-    peers::{HeaderQuestion, HeaderTalk, Mark, Worth},
+    event::{Claim, Direction, Judged, Millis, Output, PeerKey, Sight, Source, Submission},
+    offence::Offence,
+    peers::{HeaderQuestion, HeaderTalk, Mark, Peer, Worth},
+    state::{Refresh, Sync},
 };
 
 /// Outbound peers asked for headers at the same time: one may be slow, more would fetch the same bytes again and again.

@@ -5,7 +5,7 @@ use ledger::rules::Violation;
 
 use crate::chain::{BlockOutcome, BlockReport, HeadersOutcome, HeadersReport};
 
-use super::Judged;
+use super::event::Judged;
 
 impl From<&HeadersReport> for Judged {
     fn from(report: &HeadersReport) -> Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ledger::hash::BlockHash;
 
-use super::{Claim, Direction, Millis, PeerKey};
+use super::event::{Claim, Direction, Millis, PeerKey};
 
 /// Questions in a row that may stay unanswered before the connection is given up.
 pub const MAX_FAILURES: u32 = 4;

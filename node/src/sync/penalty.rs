@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use ledger::rules::Fault;
-
-use super::{Millis, PeerKey};
+use super::{
+    event::{Millis, PeerKey},
+    offence::Offence,
+};
 
 /// Points at which a peer is banned.
 const BAN_AT: u32 = 100;
@@ -21,76 +22,6 @@ const FIRST_BAN_MS: u64 = 3_600_000;
 const LONGEST_BAN_MS: u64 = 86_400_000;
 /// Peers with a record; the oldest of those that never led to a ban goes first. A record is 40 bytes.
 const MAX_RECORDS: usize = 4_096;
-
-/// Something no honest peer does, or does rarely.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Offence {
-    /// Bytes that are not a message.
-    Malformed,
-    /// Headers that break a rule.
-    InvalidHeaders,
-    /// A block or transaction that breaks a rule which shows without knowing the chain.
-    InvalidData,
-    /// A body that does not belong to its header.
-    WrongBody,
-    /// Data that was not asked for.
-    Unrequested,
-    /// Far more requests than anybody needs.
-    Flood,
-    /// Another chain under our protocol name.
-    OtherChain,
-}
-
-impl Offence {
-    /// Every offence, for counters.
-    pub const ALL: [Self; 7] = [
-        Self::Malformed,
-        Self::InvalidHeaders,
-        Self::InvalidData,
-        Self::WrongBody,
-        Self::Unrequested,
-        Self::Flood,
-        Self::OtherChain,
-    ];
-
-    /// Its name in logs and metrics.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::InvalidHeaders => "invalid_headers",
-            Self::InvalidData => "invalid_data",
-            Self::WrongBody => "wrong_body",
-            Self::Unrequested => "unrequested",
-            Self::Flood => "flood",
-            Self::OtherChain => "other_chain",
-        }
-    }
-
-    /// What headers that break a rule say of whoever sent them: nothing, unless whoever passes them on must have seen it.
-    pub(super) fn of_headers(fault: Fault) -> Option<Self> {
-        match fault {
-            Fault::Relayer => Some(Self::InvalidHeaders),
-            Fault::Sender | Fault::Nobody => None,
-        }
-    }
-
-    /// The same of a block.
-    pub(super) fn of_block(fault: Fault) -> Option<Self> {
-        match fault {
-            Fault::Relayer => Some(Self::InvalidData),
-            Fault::Sender | Fault::Nobody => None,
-        }
-    }
-
-    fn points(self) -> u32 {
-        match self {
-            Self::Malformed | Self::InvalidHeaders | Self::InvalidData | Self::WrongBody => 100,
-            Self::OtherChain => 100,
-            Self::Unrequested => 50,
-            Self::Flood => 10,
-        }
-    }
-}
 
 /// A ban that was just imposed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

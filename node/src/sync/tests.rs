@@ -8,7 +8,7 @@ use ledger::{
     params::Network,
     rules::Fault,
 };
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 use super::*;
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Millis, PeerKey};
+use super::event::{Millis, PeerKey};
 
 /// Questions in vain after which a claim is dropped.
 const STRIKES: u32 = 3;

@@ -1,18 +1,21 @@
 //! Whether the chain here is, as far as peers have shown, the one the others have (protocol §7, "headers are not blocks"),
-//! and whether our clock is right. What that is worth now is for [`health`](crate::health) to say.
+//! and who agrees. What that is worth now is for [`health`](crate::health) to say.
 //!
 //! Claims delay the first `synced` only, and only those of peers that this node chose itself. Once synced, no claim and no
 //! header ends it: only a heavier branch whose bodies come.
 
-use super::{Company, Direction, Millis, Peer, PeerKey, Peers, Point, Sight, Sync};
+use super::{
+    config::Company,
+    event::{Direction, PeerKey, Point, Sight},
+    peers::Peer,
+    state::Sync,
+};
 
 /// Blocks that a synced node may be behind before it stops calling itself synced: news travel, and a node that answers
 /// questions must not waver with every block.
 const SLACK: u32 = 6;
-/// Outbound peers that must agree before the clock is doubted (protocol §3.4).
-const CLOCK_QUORUM: usize = 5;
-/// Median offset that raises the alarm.
-const CLOCK_LIMIT_S: u64 = 60;
+/// Netgroups whose agreement explains an old tip (one alone may be one operator).
+pub const WITNESSES: usize = 2;
 
 /// What [`Sync::verdict`] says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -95,7 +98,7 @@ impl<P: PeerKey> Sync<P> {
     pub fn agreeing(&self) -> impl Iterator<Item = &P> {
         let is_chosen = |peer: &Peer| peer.direction == Direction::Outbound;
         let chosen = self.peers.iter().filter(|(_, peer)| is_chosen(peer) && peer.claim.is_some()).count();
-        let any = chosen < crate::health::WITNESSES;
+        let any = chosen < WITNESSES;
         self.peers.iter().filter(move |(_, peer)| (any || is_chosen(peer)) && self.agrees(peer)).map(|(key, _)| key)
     }
 
@@ -103,41 +106,5 @@ impl<P: PeerKey> Sync<P> {
         let told_lately = peer.told_at.is_some_and(|at| self.now.since(at) <= self.config.told_for_ms());
         let Some(claim) = peer.claim.filter(|_| told_lately) else { return false };
         claim.work <= self.view.tip.work || self.sight(&claim.hash) == Some(Sight::Settled)
-    }
-}
-
-/// Watches our clock against those of the outbound peers: inbound ones may all be one attacker.
-#[derive(Debug, Default)]
-pub(super) struct ClockWatch {
-    offset_s: Option<i64>,
-    alarmed: bool,
-}
-
-impl ClockWatch {
-    /// Looks again; `Some` when the alarm is raised (with the offset) or ends.
-    pub fn update<P: PeerKey>(&mut self, peers: &Peers<P>) -> Option<Option<i64>> {
-        let outbound = peers.iter().filter(|(_, peer)| peer.direction == Direction::Outbound);
-        let mut offsets: Vec<_> = outbound.filter_map(|(_, peer)| peer.clock_offset_s).collect();
-        offsets.sort_unstable();
-        self.offset_s = (offsets.len() >= CLOCK_QUORUM).then(|| offsets[offsets.len() / 2]);
-        let alarmed = self.offset_s.is_some_and(|offset| offset.unsigned_abs() > CLOCK_LIMIT_S);
-        let changed = alarmed != self.alarmed;
-        self.alarmed = alarmed;
-        changed.then_some(if alarmed { self.offset_s } else { None })
-    }
-}
-
-/// Notices that the machine slept: the wall clock went on, and the clock for waits did not.
-#[derive(Debug, Default)]
-pub(super) struct SleepWatch(Option<(Millis, u64)>);
-
-/// A jump of the wall clock that is taken for a sleep.
-const SLEPT_S: u64 = 60;
-
-impl SleepWatch {
-    /// Whether more time has passed on the wall than in this process, by a minute or more, since the last look.
-    pub fn slept(&mut self, now: Millis, unix_now: u64) -> bool {
-        let Some((then, unix_then)) = self.0.replace((now, unix_now)) else { return false };
-        unix_now.saturating_sub(unix_then) > now.since(then) / 1_000 + SLEPT_S
     }
 }

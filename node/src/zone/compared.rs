@@ -5,6 +5,7 @@ use domain::{
     rdata::ZoneRecordData,
     zonefile::inplace::{Entry, Zonefile},
 };
+use ledger::name::Name;
 use proptest::prelude::*;
 
 use super::*;

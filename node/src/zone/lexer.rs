@@ -2,7 +2,7 @@
 //!
 //! Tokens keep their escapes, because `\.` means something else in a name than in a string.
 
-use super::Problem;
+use super::problem::Problem;
 
 /// One field of an entry, escapes kept and quotes removed.
 #[derive(Clone, Debug, PartialEq, Eq)]

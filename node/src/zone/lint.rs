@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::record::{Record, Records, type_mnemonic};
 
-use super::{Origin, name};
+use super::{name, origin::Origin};
 
 const NS: u16 = 2;
 const CNAME: u16 = 5;
@@ -89,7 +89,7 @@ fn targets_have_addresses(record: &Record, owner: &str, sets: &Sets<'_>, origin:
         _ => return,
     };
     let Some(target) = record.rdata.get(skip..) else { return };
-    let Some(sub) = name::below(target, &origin.wire) else { return };
+    let Some(sub) = name::below(target, origin.wire()) else { return };
     let answered = sets.keys().any(|(other, rtype)| {
         let wildcard = other.strip_prefix(b"\x01*").is_some_and(|parent| sub.ends_with(parent));
         (*other == sub || wildcard) && matches!(rtype, 1 | 5 | 28 | 64 | 65)

@@ -2,7 +2,7 @@
 //!
 //! Text: `52 22 23.000 N 4 53 32.000 E -2.00m 1m 10000m 10m`; minutes, seconds, and the last three may be left out.
 
-use super::{Fault, lexer::Token};
+use super::{lexer::Token, problem::Fault};
 
 /// Sea level, in centimetres above the lowest altitude that can be written.
 const SEA_LEVEL_CM: i64 = 10_000_000;

@@ -1,6 +1,6 @@
 //! Domain names as text and as wire labels.
 
-use super::{Fault, Origin, lexer::Token, strings::escaped};
+use super::{problem::Fault, strings::escaped};
 
 /// The absolute wire form, root included, of a name as written; lower case, relative names below `base`.
 pub(super) fn to_wire(text: &str, base: &[u8]) -> Result<Vec<u8>, Fault> {
@@ -81,14 +81,6 @@ pub(super) fn below<'a>(wire: &'a [u8], apex: &[u8]) -> Option<&'a [u8]> {
     (at == cut && &wire[cut..] == apex).then(|| &wire[..cut])
 }
 
-/// Whether the last dot was probably forgotten: `www.alice.p2p` below `alice.p2p.`.
-pub(super) fn repeats_origin(token: &Token, origin: &Origin) -> bool {
-    let absolute = origin.to_string();
-    let bare = absolute.trim_end_matches('.');
-    let text = token.text.to_ascii_lowercase();
-    text == bare || text.strip_suffix(bare).is_some_and(|head| head.ends_with('.'))
-}
-
 /// The text of whole labels without a root byte.
 fn labels_text(mut wire: &[u8]) -> String {
     let mut out = String::new();
@@ -119,14 +111,6 @@ pub(super) fn absolute(wire: &[u8]) -> String {
     format!("{}.", labels_text(wire))
 }
 
-/// A wire name with its root, relative to the origin where that is possible.
-pub(super) fn relative(wire: &[u8], origin: &Origin) -> String {
-    match below(wire, &origin.wire) {
-        Some(sub) => display_sub(sub),
-        None => absolute(wire),
-    }
-}
-
 /// A relative owner in wire labels as text; `@` for the name itself.
 pub fn display_sub(sub: &[u8]) -> String {
     if sub.is_empty() { "@".into() } else { labels_text(sub) }
@@ -136,16 +120,16 @@ pub fn display_sub(sub: &[u8]) -> String {
 mod tests {
     use ledger::name::Name;
 
-    use super::*;
+    use super::{super::origin::Origin, *};
 
     fn origin() -> Origin {
         Origin::new(Name::new("alice").expect("valid"), "p2p")
     }
 
     fn check(text: &str, expected: &[u8], printed: &str) {
-        let wire = to_wire(text, &origin().wire).expect("valid");
+        let wire = to_wire(text, origin().wire()).expect("valid");
         assert_eq!(wire, expected, "{text}");
-        assert_eq!(relative(&wire, &origin()), printed);
+        assert_eq!(origin().relative(&wire), printed);
     }
 
     #[test]
@@ -166,8 +150,8 @@ mod tests {
     #[test]
     fn bad_names() {
         for bad in ["", "a..b", ".a", &"x".repeat(64), &"a.".repeat(128), "\\", "\\999"] {
-            assert!(to_wire(bad, &origin().wire).is_err(), "{bad}");
+            assert!(to_wire(bad, origin().wire()).is_err(), "{bad}");
         }
-        assert!(to_wire(&"a.".repeat(120), &origin().wire).is_ok());
+        assert!(to_wire(&"a.".repeat(120), origin().wire()).is_ok());
     }
 }

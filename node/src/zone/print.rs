@@ -2,9 +2,13 @@
 
 use ledger::record::{Record, Records, type_mnemonic};
 
-use super::{DEFAULT_TTL, Origin, name::display_sub, rdata};
+use super::{
+    name::display_sub,
+    origin::{DEFAULT_TTL, Origin},
+    rdata,
+};
 
-/// The whole set as a zone file that [`super::read`] turns into the same bytes.
+/// The whole set as a zone file that [`read`](fn@super::read) turns into the same bytes.
 pub fn print(records: &Records, origin: &Origin) -> String {
     let ttl = most_common_ttl(records);
     let mut out = format!("$ORIGIN {origin}\n$TTL {ttl}\n");

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ledger::record::MAX_RDATA_BYTES;
 
 use super::{
-    Fault, Origin,
     lexer::Token,
     loc, name,
+    origin::Origin,
+    problem::Fault,
     strings::{base64, character_string, hex, quote, to_base64, unescape},
     svcb,
 };
@@ -278,7 +279,7 @@ fn print_name(data: &[u8], origin: Option<&Origin>) -> Option<(String, usize)> {
         }
     }
     let wire = &data[..end];
-    let text = origin.map_or_else(|| name::absolute(wire), |origin| name::relative(wire, origin));
+    let text = origin.map_or_else(|| name::absolute(wire), |origin| origin.relative(wire));
     Some((text, end))
 }
 

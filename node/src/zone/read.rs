@@ -6,10 +6,17 @@ use ledger::record::{
 };
 
 use super::{
-    DEFAULT_TTL, Fault, MAX_PROBLEMS, MAX_TEXT_BYTES, Origin, Problem,
     lexer::{self, Line, Token},
-    name, rdata,
+    name,
+    origin::{DEFAULT_TTL, Origin},
+    problem::{Fault, Problem},
+    rdata,
 };
+
+/// Problems reported at once; after twenty the file is probably not a zone file.
+pub const MAX_PROBLEMS: usize = 20;
+/// Longest text read: 32 records of 512 bytes in `\DDD` escapes fit ten times.
+pub const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// Reads a whole zone file.
 pub fn read(text: &str, origin: &Origin) -> Result<Records, Vec<Problem>> {
@@ -18,7 +25,7 @@ pub fn read(text: &str, origin: &Origin) -> Result<Records, Vec<Problem>> {
         return Err(vec![Problem { line: 0, column: 0, what, fix: "give the records of one name only".into() }]);
     }
     let lines = lexer::lines(text).map_err(|problem| vec![problem])?;
-    let mut reader = Reader { origin, base: origin.wire.clone(), ttl: DEFAULT_TTL, owner: None };
+    let mut reader = Reader { origin, base: origin.wire().to_vec(), ttl: DEFAULT_TTL, owner: None };
     let mut records: Vec<(u32, Record)> = Vec::new();
     let mut problems = Vec::new();
     for line in &lines {
@@ -38,7 +45,7 @@ pub fn read(text: &str, origin: &Origin) -> Result<Records, Vec<Problem>> {
 pub fn read_record(sub: &str, rtype: &str, ttl: u32, data: &str, origin: &Origin) -> Result<Record, Problem> {
     let text = format!("{sub} {ttl} {rtype} {data}");
     let lines = lexer::lines(&text)?;
-    let mut reader = Reader { origin, base: origin.wire.clone(), ttl, owner: None };
+    let mut reader = Reader { origin, base: origin.wire().to_vec(), ttl, owner: None };
     match &lines[..] {
         [line] => reader.line(line)?.ok_or_else(|| whole("that is not a record", "give type and data: A 192.0.2.1")),
         _ => Err(whole("that is not one record", "give type and data: A 192.0.2.1")),
@@ -89,7 +96,7 @@ impl Reader<'_> {
             ("$TTL", Some(token)) => self.ttl = ttl(&token.text).map_err(|fault| at(token, fault))?,
             ("$ORIGIN", Some(token)) => {
                 let wire = name::to_wire(&token.text, &self.base).map_err(|fault| at(token, fault))?;
-                if name::below(&wire, &self.origin.wire).is_none() {
+                if name::below(&wire, self.origin.wire()).is_none() {
                     return Err(at(token, self.outside(&wire)));
                 }
                 self.base = wire;
@@ -115,14 +122,14 @@ impl Reader<'_> {
     fn owner_of(&self, token: &Token) -> Result<Vec<u8>, Problem> {
         self.no_forgotten_dot(token)?;
         let wire = name::to_wire(&token.text, &self.base).map_err(|fault| at(token, fault))?;
-        let sub = name::below(&wire, &self.origin.wire).ok_or_else(|| at(token, self.outside(&wire)))?;
+        let sub = name::below(&wire, self.origin.wire()).ok_or_else(|| at(token, self.outside(&wire)))?;
         check_sub(sub).map_err(|fault| at(token, fault))?;
         Ok(sub.to_vec())
     }
 
     /// `www.alice.p2p` without its last dot would become `www.alice.p2p.alice.p2p.`: nobody means that.
     fn no_forgotten_dot(&self, token: &Token) -> Result<(), Problem> {
-        if token.quoted || !name::repeats_origin(token, self.origin) {
+        if token.quoted || !self.origin.is_repeated_in(&token.text) {
             return Ok(());
         }
         let text = &token.text;
@@ -166,8 +173,8 @@ impl Reader<'_> {
 }
 
 fn sub_of(text: &str, origin: &Origin) -> Result<Vec<u8>, Fault> {
-    let wire = name::to_wire(text, &origin.wire)?;
-    let sub = name::below(&wire, &origin.wire)
+    let wire = name::to_wire(text, origin.wire())?;
+    let sub = name::below(&wire, origin.wire())
         .ok_or_else(|| Fault::new(format!("{text} is not below {origin}"), "write it relative to the name: www"))?;
     check_sub(sub)?;
     Ok(sub.to_vec())

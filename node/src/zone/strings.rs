@@ -2,7 +2,7 @@
 
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 
-use super::Fault;
+use super::problem::Fault;
 
 /// The bytes that an escaped text stands for.
 pub(super) fn unescape(text: &str) -> Result<Vec<u8>, Fault> {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net};
 
 use super::{
-    Fault,
     lexer::Token,
+    problem::Fault,
     strings::{base64, quote, to_base64, unescape},
 };
 

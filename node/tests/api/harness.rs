@@ -97,7 +97,7 @@ impl TestNode {
 pub async fn finish(client: &Client, events: &mut EventStream, id: &str) -> Operation {
     loop {
         let now = client.operation(id).await.expect("kept");
-        if now.state.is_final() || now.error.is_some() {
+        if now.state.is_over() || now.error.is_some() {
             return now;
         }
         // Any event will do: the operation is read anew after each.

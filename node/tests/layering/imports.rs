@@ -1,6 +1,7 @@
 //! Who imports whom inside a package, read from the sources as text: every `use` and every inline path that begins
-//! with `crate`, `self`, `super` or a child module. Test modules are left out. A name that a module only passes on
-//! (`pub use child::Name`) counts as the child's, so that a parent may show what its children define.
+//! with `crate`, `self`, `super` or a child module. Test modules are left out; modules inside a file count as the file.
+//! A name that a module only passes on (`pub use child::Name`) counts as the child's, so that a parent may show what
+//! its children define.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -161,12 +162,12 @@ fn split_top(list: &str) -> Vec<&str> {
     parts.into_iter().filter(|part| !part.trim().is_empty()).collect()
 }
 
-/// Paths in expressions and types that begin with `crate::` or `super::`.
+/// Paths of more than one part in expressions and types. Of those, `to_absolute` knows the ones that lead to a module.
 fn inline_paths(code: &str) -> Vec<ModulePath> {
     let is_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
     code.split(|letter| !is_path(letter))
         .map(|path| path.trim_matches(':'))
-        .filter(|path| path.starts_with("crate::") || path.starts_with("super::"))
+        .filter(|path| path.contains("::"))
         .map(segments)
         .collect()
 }
@@ -252,6 +253,8 @@ fn circles_are_found_and_passing_on_is_none() {
     assert!(circles(&shown).is_empty());
     let parent = [("a.rs", "mod one; pub use one::One; pub struct A;"), ("a/one.rs", "use super::A;")];
     assert_eq!(circles(&parent), [["a", "a::one"]]);
+    let child = [("a.rs", "mod one; pub struct A; fn f() { one::g() }"), ("a/one.rs", "use super::A;")];
+    assert_eq!(circles(&child), [["a", "a::one"]]);
     let texts = [("a.rs", "use crate::b; // use crate::a::x;"), ("b.rs", "f(\"{path} use crate::a {\"); // crate::a")];
     assert!(circles(&texts).is_empty());
     let tests = [

@@ -74,13 +74,25 @@ fn prometheus_stays_in_the_metrics() {
     check_home("prometheus", &["node/src/metrics", "resolver/src/metrics"]);
 }
 
+/// Modules of a package that import each other, but for its programs.
+fn circles_of(package: &str) -> Vec<Vec<String>> {
+    let (files, src) = (sources(), format!("{package}/src/"));
+    let files = files.iter().filter_map(|(name, text)| Some((name.strip_prefix(&src)?, text.as_str())));
+    imports::Package::read(files.filter(|(name, _)| !name.starts_with("bin/"))).circles()
+}
+
 /// Words that are needed everywhere live on the lower floors, and what acts on them above (docs/architecture.md).
 #[test]
 fn no_module_of_the_ledger_imports_in_a_circle() {
-    let files = sources();
-    let files = files.iter().filter_map(|(name, text)| Some((name.strip_prefix("ledger/src/")?, text.as_str())));
-    let circles = imports::Package::read(files).circles();
+    let circles = circles_of("ledger");
     assert!(circles.is_empty(), "modules of ledger that import each other: {circles:#?}");
+}
+
+#[test]
+fn no_module_of_the_node_imports_in_a_circle() {
+    let mut circles = circles_of("node");
+    circles.retain(|circle| !circle.iter().any(|module| module.starts_with("p2p") || module.starts_with("sync")));
+    assert!(circles.is_empty(), "modules of node that import each other: {circles:#?}");
 }
 
 #[test]

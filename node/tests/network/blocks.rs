@@ -11,7 +11,7 @@ use ledger::{
     transaction::Transaction,
 };
 use node::{
-    chain::TxOrigin,
+    mempool::TxOrigin,
     p2p::{
         compact::CompactBlock,
         message::{Refusal, Request, Response, Status},

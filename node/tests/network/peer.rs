@@ -16,7 +16,8 @@ use ledger::{
     transaction::Transaction,
 };
 use node::{
-    chain::{Arrival, BlockOutcome, ChainHandle, ChainService, ServiceOptions, TxOrigin},
+    chain::{Arrival, BlockOutcome, ChainHandle, ChainService, ServiceOptions},
+    mempool::TxOrigin,
     p2p::{self, Config, Deps, Multiaddr, P2pHandle},
     store::Store,
     sync::Company,

@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     dname::{Dname, split_last_label},
-    hosts::Hosts,
+    hosts::HostsView,
     query::{Query, Transport},
     rtype,
-    site::{SERVICE_LABEL, Site, Zone},
+    site::{PROBE_LABEL, SERVICE_LABEL, Site, Zone},
     source::{Entry, Facts, NameView, Status},
 };
 
@@ -47,7 +47,7 @@ pub(super) enum Step {
 }
 
 /// Answers a query whose name is in one of the site's zones.
-pub(super) fn follow(query: &Query, view: &dyn NameView, site: &Site, hosts: &Hosts) -> Answer {
+pub(super) fn follow(query: &Query, view: &dyn NameView, site: &Site, hosts: HostsView<'_>) -> Answer {
     let facts = view.facts();
     let mut answer = Answer { authoritative: true, ..Answer::empty(ResponseCode::NoError, Origin::Ledger) };
     let mut seen = vec![query.name.clone()];
@@ -98,6 +98,7 @@ fn step(name: &Dname, zone: &Zone, query: &Query, view: &dyn NameView, site: &Si
         return match sub {
             b"" => Step::NoData { types: Vec::new() },
             b"\x02ns" => entry::select(zone.name_server_sets(), query),
+            PROBE_LABEL => entry::select(zone.probe_sets(), query),
             _ => Step::NxDomain(None),
         };
     }

@@ -11,13 +11,13 @@ use hickory_proto::op::ResponseCode;
 use super::{Answer, Origin, RrSet, chain::Step, entry, special};
 use crate::{
     dname::Dname,
-    hosts::{self, Host, Hosts},
+    hosts::{self, Host, HostsView},
     query::Query,
     rtype,
 };
 
 /// Answers a query that has led to `name`, if that is in a file.
-pub(super) fn answer(name: &Dname, query: &Query, hosts: &Hosts) -> Option<Answer> {
+pub(super) fn answer(name: &Dname, query: &Query, hosts: HostsView<'_>) -> Option<Answer> {
     let sets = sets(name, hosts.find(name)?);
     let mut answer = Answer { authoritative: true, ..Answer::empty(ResponseCode::NoError, Origin::Hosts) };
     match entry::select(sets, query) {

@@ -83,13 +83,13 @@ impl Authority {
     pub(super) fn load_or_create(folder: &Path, subjects: &Subjects) -> Result<Self, CertificateError> {
         let (key_file, file) = (folder.join(KEY_FILE), folder.join(CERTIFICATE_FILE));
         let key = load_key(&key_file, &file)?;
-        let found = match file::read(&file, MAX_FILE_BYTES) {
+        let found = match file::read_own(&file, MAX_FILE_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = params(&key, subjects, SystemTime::now()).and_then(|params| params.self_signed(&key));
                 let made = made.map_err(|error| CertificateError::NotMade(error.to_string()))?;
                 settle(file::create(&file, made.pem().as_bytes(), file::PUBLIC), &file)?;
                 // What counts is what the file says now.
-                file::read(&file, MAX_FILE_BYTES)
+                file::read_own(&file, MAX_FILE_BYTES)
             }
             found => found,
         };

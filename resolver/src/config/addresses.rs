@@ -3,7 +3,7 @@
 use std::{
     fmt,
     marker::PhantomData,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, SocketAddrV6},
 };
 
 use ipnet::IpNet;
@@ -21,11 +21,20 @@ pub(super) trait Address: Sized {
 }
 
 impl Address for SocketAddr {
-    const KIND: &str = "an address with a port, such as \"127.0.0.1:53\" or \"[::1]:53\"";
+    const KIND: &str = "an address with a port, such as \"127.0.0.1:53\", \"[::1]:53\" or, with an interface of this machine, \
+         \"[fe80::1%eth0]:53\"";
 
     fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
+        text.parse().ok().or_else(|| with_interface(text))
     }
+}
+
+/// A link-local address with the name of its interface, which must be there.
+fn with_interface(text: &str) -> Option<SocketAddr> {
+    let (address, rest) = text.strip_prefix('[')?.split_once('%')?;
+    let (interface, port) = rest.split_once("]:")?;
+    let index = nix::net::if_::if_nametoindex(interface).ok()?;
+    Some(SocketAddrV6::new(address.parse().ok()?, port.parse().ok()?, 0, index).into())
 }
 
 impl Address for IpAddr {
@@ -97,6 +106,19 @@ mod tests {
         ] {
             let error = toml::from_str::<DnsConfig>(toml).expect_err(toml).to_string();
             assert!(error.contains(expected), "{toml}: {error}");
+        }
+    }
+
+    #[test]
+    fn link_local_addresses_may_name_their_interface() {
+        let read = |text: &str| toml::from_str::<DnsConfig>(&format!("listen = ['{text}']")).map(|dns| dns.listen);
+        let index = nix::net::if_::if_nametoindex("lo").expect("there is always one");
+        let by_name = read("[fe80::1%lo]:53").expect("an address");
+        assert_eq!(by_name, read(&format!("[fe80::1%{index}]:53")).expect("an address"));
+        assert_ne!(by_name, read("[fe80::1]:53").expect("an address"));
+        for wrong in ["[fe80::1%no such thing]:53", "[fe80::1%lo]", "[fe80::1%lo]:x", "[192.0.2.1%lo]:53", "fe80::1%lo"]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     answer,
@@ -41,14 +41,51 @@ pub struct ForwardConfig {
     pub rebinding_allow: Vec<String>,
     /// Whether names of the ledger may have local addresses.
     pub private_ledger_addresses: bool,
-    /// Whether questions over UDP have random letter case, which answers must repeat, for upstreams that can.
-    pub case_randomization: bool,
+    /// Which questions over UDP have random letter case, which answers must repeat, for upstreams that can.
+    pub case_randomization: CaseRandomization,
+    /// Whether addresses of names without dots are asked for only where a rule says so.
+    pub domain_needed: bool,
     /// A file of PEM certificates of authorities to trust for upstreams, besides the public ones.
     pub ca_file: Option<PathBuf>,
     /// Where the upstream `system` finds the machine's name servers.
     pub resolv_conf: PathBuf,
     /// Other upstreams for some suffixes; the longest suffix wins.
     pub rules: Vec<Rule>,
+}
+
+/// Which questions have letters of random case (0x20), which a forger has to guess.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaseRandomization {
+    /// None.
+    Never,
+    /// Those to upstreams outside of the local network.
+    #[default]
+    Public,
+    /// All.
+    Always,
+}
+
+/// Also a boolean, as it was written before: `true` is "public", `false` is "never".
+impl<'de> Deserialize<'de> for CaseRandomization {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Switch(bool),
+            Word(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Switch(false) => Ok(Self::Never),
+            Written::Switch(true) => Ok(Self::Public),
+            Written::Word(word) => match word.as_str() {
+                "never" => Ok(Self::Never),
+                "public" => Ok(Self::Public),
+                "always" => Ok(Self::Always),
+                other => Err(D::Error::unknown_variant(other, &["never", "public", "always"])),
+            },
+        }
+    }
 }
 
 /// Where the names below one suffix are asked.
@@ -138,7 +175,8 @@ impl Default for ForwardConfig {
             rebinding_guard: true,
             rebinding_allow: Vec::new(),
             private_ledger_addresses: true,
-            case_randomization: true,
+            case_randomization: CaseRandomization::default(),
+            domain_needed: true,
             ca_file: None,
             resolv_conf: "/etc/resolv.conf".into(),
             rules: Vec::new(),
@@ -243,6 +281,18 @@ mod tests {
     fn unknown_keys_are_refused() {
         assert!(toml::from_str::<ForwardConfig>("cache = 1").is_err());
         assert!(toml::from_str::<ForwardConfig>("rules = [{ suffix = 'a', upstream = [] }]").is_err());
+    }
+
+    #[test]
+    fn letter_case_is_a_word_or_a_switch() {
+        use CaseRandomization::{Always, Never, Public};
+        for (text, expected) in
+            [("true", Public), ("false", Never), ("'public'", Public), ("'never'", Never), ("'always'", Always)]
+        {
+            let config: ForwardConfig = toml::from_str(&format!("case_randomization = {text}")).expect(text);
+            assert_eq!(config.case_randomization, expected);
+        }
+        assert!(toml::from_str::<ForwardConfig>("case_randomization = 'sometimes'").is_err());
     }
 
     #[test]

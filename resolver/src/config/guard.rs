@@ -45,6 +45,9 @@ pub struct GuardConfig {
     /// signatures: they may have all.
     #[serde(deserialize_with = "addresses::list")]
     pub exempt: Vec<IpNet>,
+    /// Whether clients that questions are forwarded for have no limits on UDP either: they are the house, and limits are
+    /// for strangers. Prefixes that hold a large part of the internet are no house, whatever this says.
+    pub exempt_forwarded: Switch,
     /// UDP answers per second for one IPv4 address or one /64 of IPv6 without a valid cookie; eight times as many for a
     /// /24 or a /56. 0 turns the limit off.
     pub rate_limit: u32,
@@ -101,6 +104,28 @@ pub enum GuardConfigError {
     Slip(u8),
 }
 
+/// Prefixes that are no longer than this hold a large part of the internet; fc00::/7, which is local, is longer.
+const WIDE_V4_BITS: u8 = 7;
+const WIDE_V6_BITS: u8 = 6;
+
+/// Whether a prefix holds a large part of the internet.
+pub(crate) fn is_wide(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.prefix_len() <= WIDE_V4_BITS,
+        IpNet::V6(net) => net.prefix_len() <= WIDE_V6_BITS,
+    }
+}
+
+impl GuardConfig {
+    /// The networks that are forwarded for and have no limits for that reason.
+    pub(crate) fn house(&self) -> Vec<IpNet> {
+        match self.exempt_forwarded {
+            Switch::On => self.forward_allow.iter().copied().filter(|net| !is_wide(net)).collect(),
+            Switch::Off => Vec::new(),
+        }
+    }
+}
+
 impl Default for GuardConfig {
     fn default() -> Self {
         let prefixes = |texts: &[&str]| texts.iter().filter_map(|text| text.parse().ok()).collect();
@@ -110,6 +135,7 @@ impl Default for GuardConfig {
             forward_allow: prefixes(&LOCAL),
             forward_deny: Vec::new(),
             exempt: prefixes(&["127.0.0.0/8", "::1/128"]),
+            exempt_forwarded: Switch::On,
             rate_limit: 200,
             slip: 2,
             free_bytes: 8_000,

@@ -1,27 +1,39 @@
 //! Messages in a stream of bytes: each with its length before it, in two bytes (RFC 1035 §4.2.2).
 
+use crate::intake::MAX_QUERY_BYTES;
+
 /// Bytes of the length.
 const PREFIX_BYTES: usize = 2;
 /// Bytes read at a time, and kept while nothing is read.
 const CHUNK_BYTES: usize = 4_096;
 
+/// The most bytes of a message that are kept: enough to see that it is too long.
+const MAX_KEPT_BYTES: usize = MAX_QUERY_BYTES + 1;
+
 /// Takes a stream apart. Holds at most one incomplete message and one chunk, if it is read only when [`Frames::next`] has
-/// nothing.
+/// nothing. Of a message that is longer than any query only the beginning is kept, and the rest is passed over.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     buffer: Vec<u8>,
     /// Bytes at the front that have been taken.
     taken: usize,
+    /// Bytes to pass over before the next message.
+    surplus: usize,
 }
 
 impl Frames {
-    /// The next message, if it is complete.
+    /// The next message, if as much of it is there as is kept.
     pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+        let passed_over = self.surplus.min(self.buffer.len() - self.taken);
+        self.taken += passed_over;
+        self.surplus -= passed_over;
         let rest = &self.buffer[self.taken..];
         let prefix = rest.first_chunk::<PREFIX_BYTES>()?;
-        let end = PREFIX_BYTES + usize::from(u16::from_be_bytes(*prefix));
-        let message = rest.get(PREFIX_BYTES..end)?.to_vec();
-        self.taken += end;
+        let len = usize::from(u16::from_be_bytes(*prefix));
+        let kept = len.min(MAX_KEPT_BYTES);
+        let message = rest.get(PREFIX_BYTES..PREFIX_BYTES + kept)?.to_vec();
+        self.taken += PREFIX_BYTES + kept;
+        self.surplus = len - kept;
         Some(message)
     }
 
@@ -68,9 +80,10 @@ mod tests {
                 frames.room().extend_from_slice(&rest[..cut]);
                 rest = &rest[cut..];
                 got.extend(std::iter::from_fn(|| frames.next()));
-                prop_assert!(frames.buffer.len() <= PREFIX_BYTES + usize::from(u16::MAX));
+                prop_assert!(frames.room().len() <= PREFIX_BYTES + MAX_KEPT_BYTES, "never more than is kept of one message");
             }
-            prop_assert_eq!(got, messages);
+            let kept: Vec<_> = messages.iter().map(|message| &message[..message.len().min(MAX_KEPT_BYTES)]).collect();
+            prop_assert_eq!(got, kept);
             prop_assert_eq!(frames.room().len(), 0);
         }
     }
@@ -87,7 +100,8 @@ mod tests {
         assert_eq!(frames.next(), Some(vec![]));
         frames.room().extend_from_slice(&[0xff, 0xff]);
         frames.room().extend_from_slice(&[1; 65_535]);
-        assert_eq!(frames.next().map(|message| message.len()), Some(65_535));
+        assert_eq!(frames.next().map(|message| message.len()), Some(MAX_KEPT_BYTES));
+        assert_eq!(frames.next(), None);
         assert!(frames.room().capacity() <= CHUNK_BYTES);
     }
 

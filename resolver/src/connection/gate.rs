@@ -149,7 +149,7 @@ impl Gate {
         inside.seats.insert(id, seat.clone());
         *inside.per_network.entry(network).or_default() += 1;
         let max_in_work = match inside.seats.len() > self.limits.max / CROWD_DIVISOR {
-            true => self.limits.max_in_work.div_ceil(CROWD_SHARE_DIVISOR),
+            true => crowd_share(self.limits.max_in_work),
             false => self.limits.max_in_work,
         };
         Pass { gate: self.clone(), id, seat, unread: Mutex::new(Some(unread)), max_in_work }
@@ -218,6 +218,11 @@ impl Inside {
         }
         Some(seat)
     }
+}
+
+/// What is left of so many queries in work for one connection in a crowd.
+pub(super) fn crowd_share(max_in_work: usize) -> usize {
+    max_in_work.div_ceil(CROWD_SHARE_DIVISOR)
 }
 
 fn earlier<T: Ord + Copy>(have: Option<T>, other: T) -> Option<T> {

@@ -6,6 +6,7 @@
 //! sent. A request counts as work once its message is there: bodies that do not come keep no connection from making room
 //! for others. A request that needs no waiting is answered on the spot; the rest are tasks.
 
+mod opening;
 mod outgoing;
 mod paced;
 mod request;
@@ -33,12 +34,19 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{LAST_ANSWERS, activity::Activity, report, serve_until, stream::Terms};
+use super::{
+    LAST_ANSWERS,
+    activity::Activity,
+    bodies::{Bodies, Body, NoMore},
+    report, serve_until,
+    stream::Terms,
+};
 use crate::{
     handler::{Client, Handler, Responses},
     metrics::End,
 };
 
+use opening::{Opened, expect_http_2};
 use outgoing::{Held, Outgoing, Unsent};
 use paced::Paced;
 use request::{MAX_MESSAGE_BYTES, MEDIA_TYPE, Refusal};
@@ -63,7 +71,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// One connection.
 struct Conversation<S> {
-    connection: server::Connection<Paced<S>, Outgoing>,
+    connection: server::Connection<Paced<Opened<S>>, Outgoing>,
     desk: Arc<Desk>,
     path: Arc<str>,
     /// Requests that wait for something.
@@ -75,6 +83,7 @@ struct Desk {
     handler: Arc<Handler>,
     client: Client,
     activity: Activity,
+    bodies: Bodies,
     unsent: Unsent,
 }
 
@@ -100,9 +109,11 @@ pub(super) async fn converse(
         debug!(client = %client.addr, %error, "connection failed");
         End::Error
     };
-    let desk = Arc::new(Desk { handler, client, activity: activity.clone(), unsent: Unsent::default() });
+    let desk =
+        Desk { handler, client, activity: activity.clone(), bodies: Bodies::default(), unsent: Unsent::default() };
+    let desk = Arc::new(desk);
     // In places of their own, and their making too: see `shake_hands`.
-    let mut opening = Box::pin(open(Paced::new(socket), max_streams));
+    let mut opening = Box::pin(open(socket, max_streams));
     let ended = Box::pin(async {
         tokio::select! {
             end = activity.ended() => end,
@@ -110,7 +121,9 @@ pub(super) async fn converse(
         }
     });
     let mut conversation = match serve_until(opening.as_mut(), ended).await {
-        Ok(Ok(connection)) => Box::new(Conversation { connection, desk, path, in_work: JoinSet::new() }),
+        Ok(Ok(Some(connection))) => Box::new(Conversation { connection, desk, path, in_work: JoinSet::new() }),
+        // It speaks another protocol, or has gone.
+        Ok(Ok(None)) => return End::Client,
         Ok(Err(error)) => return failed(error),
         Err(end) => return end,
     };
@@ -132,20 +145,22 @@ pub(super) async fn converse(
     end
 }
 
-/// Waits for the client to begin HTTP/2.
+/// Waits for the client to begin HTTP/2; `None` if it does not.
 async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     socket: S,
     max_streams: u32,
-) -> Result<server::Connection<S, Outgoing>, h2::Error> {
-    server::Builder::new()
+) -> Result<Option<server::Connection<Paced<Opened<S>>, Outgoing>>, h2::Error> {
+    // An error means that the client has gone.
+    let Ok(Some(opened)) = expect_http_2(socket).await else { return Ok(None) };
+    let mut builder = server::Builder::new();
+    builder
         .max_concurrent_streams(max_streams)
         .max_concurrent_reset_streams(MAX_RESET_STREAMS)
         .max_local_error_reset_streams(Some(MAX_STRAYS))
         .max_header_list_size(MAX_HEADER_BYTES)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .handshake(socket)
-        .await
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    builder.handshake(Paced::new(opened)).await.map(Some)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
@@ -195,9 +210,10 @@ impl Desk {
     }
 
     async fn response(&self, asked: Asked) -> (Response<()>, Outgoing) {
-        let message = match asked.message {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => self.body(asked.body).await,
+        let mut said = self.bodies.begin(MAX_MESSAGE_BYTES);
+        let whole = match asked.message {
+            Ok(Some(message)) => said.take(&message).map_err(Refusal::from),
+            Ok(None) => self.body(asked.body, &mut said).await,
             Err(refusal) => {
                 // An answer before the body has come is followed by RST_STREAM(NO_ERROR). That is right (RFC 9113 §8.1),
                 // but curl takes it for a failure; so what comes soon is read first.
@@ -205,9 +221,9 @@ impl Desk {
                 Err(refusal)
             }
         };
-        let response = match message {
+        let response = match whole {
             // In a place of its own: a request whose body does not come must not hold this.
-            Ok(message) => Box::pin(self.answer(message)).await,
+            Ok(()) => Box::pin(self.answer(said.end())).await,
             Err(refusal) => Err(refusal),
         };
         response.unwrap_or_else(refused)
@@ -226,29 +242,41 @@ impl Desk {
         Ok(answered(message, held))
     }
 
-    async fn body(&self, body: RecvStream) -> Result<Vec<u8>, Refusal> {
+    async fn body(&self, body: RecvStream, said: &mut Body) -> Result<(), Refusal> {
         let _wait = self.activity.wait();
-        timeout(self.activity.wait_limit(), collect(body)).await.unwrap_or(Err(Refusal::TooSlow))
+        timeout(self.activity.wait_limit(), collect(body, said)).await.unwrap_or(Err(Refusal::TooSlow))
     }
 }
 
-/// The next part of a body, which the client may then send more of.
+impl From<NoMore> for Refusal {
+    fn from(reason: NoMore) -> Self {
+        match reason {
+            NoMore::TooLong => Self::TooLong,
+            NoMore::GivenUp => Self::GivenUp,
+        }
+    }
+}
+
+/// The next part of a body, which the client may then send more of: what is kept of it is bounded by [`Bodies`].
 async fn part(body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
     let part = body.data().await?;
     Some(part.and_then(|bytes| body.flow_control().release_capacity(bytes.len()).map(|()| bytes)))
 }
 
-/// The message that a body is.
-async fn collect(mut body: RecvStream) -> Result<Vec<u8>, Refusal> {
-    let mut message = Vec::new();
-    while let Some(bytes) = part(&mut body).await {
-        let bytes = bytes.map_err(|_| Refusal::Unreadable)?;
-        if message.len() + bytes.len() > MAX_MESSAGE_BYTES {
-            return Err(Refusal::TooLong);
+/// Reads the message that a body is.
+async fn collect(mut body: RecvStream, said: &mut Body) -> Result<(), Refusal> {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = said.given_up() => return Err(Refusal::GivenUp),
+            next = part(&mut body) => next,
+        };
+        match next {
+            Some(Ok(bytes)) => said.take(&bytes)?,
+            Some(Err(_)) => return Err(Refusal::Unreadable),
+            None => return Ok(()),
         }
-        message.extend_from_slice(&bytes);
     }
-    Ok(message)
 }
 
 /// Reads a body and keeps nothing of it, up to [`REFUSED_BYTES`].

@@ -13,25 +13,36 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::debug;
 
 use super::{
-    Admission, DRAIN, HANDSHAKE, Hall, LAST_ANSWERS, Stop, activity::Activity, evicted, frames, gate::Unread, report,
-    serve_until, stream::Terms,
+    Admission, DRAIN, HANDSHAKE, Hall, LAST_ANSWERS, Stop,
+    activity::Activity,
+    bodies::{Bodies, Body, MAX_BYTES, NoMore},
+    evicted, frames,
+    gate::{Unread, crowd_share},
+    report, serve_until,
+    stream::Terms,
 };
 use crate::{
     config::ConnectionsConfig,
     envelope::Envelope,
     handler::{Client, Handler, Responses, Via},
+    intake::MAX_QUERY_BYTES,
     metrics::End,
 };
 
+/// Bytes of the length before a message.
+const PREFIX_BYTES: usize = 2;
 /// The longest message with its length.
-const MAX_FRAME_BYTES: usize = 2 + u16::MAX as usize;
+const MAX_FRAME_BYTES: usize = PREFIX_BYTES + u16::MAX as usize;
 /// Bytes of a header, with the length before it.
-const MIN_FRAME_BYTES: usize = 2 + 12;
-/// Bytes that one query, and all of a connection, may send ahead.
-const STREAM_WINDOW: u32 = MAX_FRAME_BYTES as u32;
-const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
+const MIN_FRAME_BYTES: usize = PREFIX_BYTES + 12;
+/// Bytes that one query may send ahead: a whole one. Longer messages are read on, and refused.
+const STREAM_WINDOW: u32 = 2 * MAX_QUERY_BYTES as u32;
+/// The same for all queries of a connection.
+const CONNECTION_WINDOW: u32 = MAX_BYTES as u32;
 /// Bytes of answers of one connection that may wait to be taken.
 const SEND_WINDOW: u64 = 1 << 18;
+/// In a crowd a connection may have so many times less of each.
+const CROWD_WINDOW_DIVISOR: u32 = 4;
 /// Handshakes that may wait to be looked at.
 const MAX_INCOMING: usize = 256;
 
@@ -43,34 +54,55 @@ const NO_ERROR: VarInt = VarInt::from_u32(0);
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 
-/// Opens QUIC on a socket.
-pub(crate) fn endpoint(
-    socket: UdpSocket,
-    tls: rustls::ServerConfig,
-    limits: &ConnectionsConfig,
-) -> io::Result<Endpoint> {
-    let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(limits)?)).max_incoming(MAX_INCOMING);
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+/// QUIC on a socket.
+pub(crate) struct Quic {
+    endpoint: Endpoint,
+    /// What a connection that comes into a crowd is offered.
+    crowd: Arc<ServerConfig>,
 }
 
-fn transport(limits: &ConnectionsConfig) -> io::Result<TransportConfig> {
+/// Opens QUIC on a socket.
+pub(crate) fn endpoint(socket: UdpSocket, tls: rustls::ServerConfig, limits: &ConnectionsConfig) -> io::Result<Quic> {
+    let crypto = Arc::new(QuicServerConfig::try_from(tls).map_err(io::Error::other)?);
+    let config = |share: Share| -> io::Result<ServerConfig> {
+        let mut config = ServerConfig::with_crypto(crypto.clone());
+        config.transport_config(Arc::new(transport(limits, share)?)).max_incoming(MAX_INCOMING);
+        Ok(config)
+    };
+    let (alone, crowd) = (config(Share::Alone)?, config(Share::Crowd)?);
+    let endpoint = Endpoint::new(EndpointConfig::default(), Some(alone), socket, Arc::new(TokioRuntime))?;
+    Ok(Quic { endpoint, crowd: Arc::new(crowd) })
+}
+
+/// How much of everything a connection may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Share {
+    /// All that one may have.
+    Alone,
+    /// A part, because there are many.
+    Crowd,
+}
+
+fn transport(limits: &ConnectionsConfig, share: Share) -> io::Result<TransportConfig> {
     let idle = Duration::from_millis(limits.idle_timeout_ms).try_into().map_err(io::Error::other)?;
+    let (in_work, divisor) = match share {
+        Share::Alone => (limits.max_in_work, 1),
+        Share::Crowd => (crowd_share(limits.max_in_work), CROWD_WINDOW_DIVISOR),
+    };
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::try_from(limits.max_in_work as u64).unwrap_or(VarInt::MAX))
+        .max_concurrent_bidi_streams(VarInt::try_from(in_work as u64).unwrap_or(VarInt::MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .max_idle_timeout(Some(idle))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
-        .send_window(SEND_WINDOW)
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW / divisor))
+        .send_window(SEND_WINDOW / u64::from(divisor))
         .datagram_receive_buffer_size(None);
     Ok(transport)
 }
 
 /// Accepts connections until it is time to stop.
-pub(super) async fn accept(endpoint: Endpoint, hall: Arc<Hall>) {
+pub(super) async fn accept(Quic { endpoint, crowd }: Quic, hall: Arc<Hall>) {
     let mut stop = hall.stop.clone();
     // Bounded by the gate.
     let mut open = JoinSet::new();
@@ -79,7 +111,7 @@ pub(super) async fn accept(endpoint: Endpoint, hall: Arc<Hall>) {
             () = stop.wait() => break,
             Some(ended) = open.join_next() => report(ended),
             incoming = endpoint.accept() => match incoming {
-                Some(incoming) => admit(incoming, &hall, hall.gate.unread().await, &mut open),
+                Some(incoming) => admit((incoming, &crowd), &hall, hall.gate.unread().await, &mut open),
                 None => break,
             },
         }
@@ -96,23 +128,31 @@ pub(super) async fn accept(endpoint: Endpoint, hall: Arc<Hall>) {
     endpoint.close(NO_ERROR, b"");
 }
 
-fn admit(incoming: Incoming, hall: &Arc<Hall>, unread: Unread, open: &mut JoinSet<()>) {
+fn admit((incoming, crowd): (Incoming, &Arc<ServerConfig>), hall: &Arc<Hall>, unread: Unread, open: &mut JoinSet<()>) {
     let client = Client { addr: incoming.remote_address(), via: Via::Quic };
     let admission = match incoming.remote_address_validated() {
         true => hall.admit(client, unread),
         false => hall.admit_unproven(client, unread),
     };
     match admission {
-        Admission::In(terms) => drop(open.spawn(hall.clone().counted(Via::Quic, serve(incoming, *terms)))),
+        Admission::In(terms) => {
+            let is_in_crowd = terms.pass.max_in_work() < terms.limits.max_in_work;
+            let offer = is_in_crowd.then(|| crowd.clone());
+            open.spawn(hall.clone().counted(Via::Quic, serve(incoming, offer, *terms)));
+        }
         // The client comes again, with the proof.
         Admission::Unproven => drop(incoming.retry()),
         Admission::Refused => incoming.refuse(),
     }
 }
 
-async fn serve(incoming: Incoming, terms: Terms) -> End {
+/// Serves a connection, which is offered what others are unless `offer` says otherwise.
+async fn serve(incoming: Incoming, offer: Option<Arc<ServerConfig>>, terms: Terms) -> End {
     let connected = async {
-        let connecting = incoming.accept()?;
+        let connecting = match offer {
+            Some(offer) => incoming.accept_with(offer)?,
+            None => incoming.accept()?,
+        };
         // The first packet came with it.
         terms.pass.has_spoken();
         connecting.await
@@ -160,6 +200,7 @@ async fn exchanges(
 ) -> End {
     // Bounded by the streams that QUIC allows.
     let mut in_work: JoinSet<Result<(), End>> = JoinSet::new();
+    let bodies = Bodies::default();
     let mut end = None;
     loop {
         if let (Some(end), true) = (end, in_work.is_empty()) {
@@ -168,8 +209,8 @@ async fn exchanges(
         tokio::select! {
             streams = connection.accept_bi(), if end.is_none() => match streams {
                 Ok((send, receive)) => {
-                    let (handler, activity) = (handler.clone(), activity.clone());
-                    in_work.spawn(async move { exchange(&handler, client, &activity, send, receive).await });
+                    let (handler, activity, said) = (handler.clone(), activity.clone(), bodies.begin(MAX_FRAME_BYTES));
+                    in_work.spawn(async move { exchange(&handler, client, &activity, said, (send, receive)).await });
                 }
                 Err(ConnectionError::TimedOut) => return End::Idle,
                 Err(ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_)) => return End::Client,
@@ -193,30 +234,33 @@ async fn exchange(
     handler: &Arc<Handler>,
     client: Client,
     activity: &Activity,
-    mut send: SendStream,
-    mut receive: RecvStream,
+    mut said: Body,
+    (mut send, mut receive): (SendStream, RecvStream),
 ) -> Result<(), End> {
     let limit = activity.wait_limit();
     // Until it has said all and taken all, the client is not idle; but only in between is there work for us.
     let _wait = activity.wait();
-    let frame = match timeout(limit, receive.read_to_end(MAX_FRAME_BYTES)).await {
-        Ok(Ok(frame)) => frame,
-        Ok(Err(quinn::ReadToEndError::TooLong)) => return Err(End::Error),
+    let given_up = match timeout(limit, collect(&mut receive, &mut said)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(Unfinished::TooLong)) => return Err(End::Error),
         // The client gave up, or the connection did.
-        Ok(Err(quinn::ReadToEndError::Read(_))) => return Ok(()),
-        Err(_) => {
-            let _ = receive.stop(PROTOCOL_ERROR);
-            let _ = send.reset(PROTOCOL_ERROR);
-            return Ok(());
-        }
+        Ok(Err(Unfinished::Gone)) => return Ok(()),
+        Ok(Err(Unfinished::GivenUp)) => Some(EXCESSIVE_LOAD),
+        Err(_) => Some(PROTOCOL_ERROR),
     };
-    let Some(query) = query(&frame) else {
+    if let Some(code) = given_up {
+        let _ = receive.stop(code);
+        let _ = send.reset(code);
+        return Ok(());
+    }
+    let len = said.len;
+    let Some(query) = query(said.end(), len) else {
         debug!(client = %client.addr, "DNS over QUIC used wrongly");
         return Err(End::Error);
     };
     let work = activity.begin();
-    let responses = handler.clone().message(query.to_vec(), client).await;
-    drop(work);
+    let responses = handler.clone().message(query, client).await;
+    drop((work, said));
     let messages: Box<dyn Iterator<Item = Vec<u8>> + Send> = match responses {
         // A response is no query either.
         Responses::None => return Err(End::Error),
@@ -233,6 +277,32 @@ async fn exchange(
     let _ = send.finish();
     let _ = timeout(limit, send.stopped()).await;
     Ok(())
+}
+
+/// Why a stream has no whole query.
+enum Unfinished {
+    TooLong,
+    Gone,
+    GivenUp,
+}
+
+/// Reads a stream to its end.
+async fn collect(receive: &mut RecvStream, said: &mut Body) -> Result<(), Unfinished> {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = said.given_up() => return Err(Unfinished::GivenUp),
+            next = receive.read_chunk(usize::MAX, true) => next,
+        };
+        match next {
+            Ok(Some(chunk)) => said.take(&chunk.bytes).map_err(|reason| match reason {
+                NoMore::TooLong => Unfinished::TooLong,
+                NoMore::GivenUp => Unfinished::GivenUp,
+            })?,
+            Ok(None) => return Ok(()),
+            Err(_) => return Err(Unfinished::Gone),
+        }
+    }
 }
 
 /// What became of a message.
@@ -252,12 +322,16 @@ async fn write(send: &mut SendStream, message: &[u8], limit: Duration) -> Result
     }
 }
 
-/// The query of a stream that keeps to the rules: exactly one message, its identifier 0 (§4.2.1), and no option that
-/// only makes sense over TCP (§5.5.2).
-fn query(frame: &[u8]) -> Option<&[u8]> {
-    let (prefix, message) = frame.split_first_chunk::<2>()?;
-    let is_one = usize::from(u16::from_be_bytes(*prefix)) == message.len() && frame.len() >= MIN_FRAME_BYTES;
-    (is_one && message.starts_with(&[0, 0]) && !asks_for_keepalive(message)).then_some(message)
+/// The query of a stream of `len` bytes that keeps to the rules: exactly one message, its identifier 0 (§4.2.1), and no
+/// option that only makes sense over TCP (§5.5.2). Of a message that is too long the frame has only the beginning.
+fn query(mut frame: Vec<u8>, len: usize) -> Option<Vec<u8>> {
+    let (prefix, message) = frame.split_first_chunk::<PREFIX_BYTES>()?;
+    let is_one = PREFIX_BYTES + usize::from(u16::from_be_bytes(*prefix)) == len && len >= MIN_FRAME_BYTES;
+    let is_right = is_one && message.starts_with(&[0, 0]) && !asks_for_keepalive(message);
+    is_right.then(|| {
+        frame.drain(..PREFIX_BYTES);
+        frame
+    })
 }
 
 /// Whether there is the option, as far as the message can be read. Nothing is allocated for what it promises to hold.
@@ -302,29 +376,33 @@ mod tests {
         })
     }
 
+    fn whole(frame: &[u8]) -> Option<Vec<u8>> {
+        query(frame.to_vec(), frame.len())
+    }
+
     #[test]
     fn the_rules_of_a_stream() {
         let good = frame(|_| {});
-        assert_eq!(query(&good), Some(&good[2..]));
-        assert!(query(&with_options(&[100, 65_001, 12])).is_some());
-        assert_eq!(query(&with_options(&[11])), None, "keepalive is for TCP");
-        assert_eq!(query(&with_options(&[100, 65_001, 11])), None, "keepalive behind others");
-        assert_eq!(query(&frame(|message| message.metadata.id = 1)), None);
-        assert_eq!(query(&frame(|message| message.metadata.id = 256)), None);
-        assert_eq!(query(&[good.clone(), vec![0]].concat()), None);
-        assert_eq!(query(&good.repeat(2)), None);
+        assert_eq!(whole(&good), Some(good[2..].to_vec()));
+        assert!(whole(&with_options(&[100, 65_001, 12])).is_some());
+        assert_eq!(whole(&with_options(&[11])), None, "keepalive is for TCP");
+        assert_eq!(whole(&with_options(&[100, 65_001, 11])), None, "keepalive behind others");
+        assert_eq!(whole(&frame(|message| message.metadata.id = 1)), None);
+        assert_eq!(whole(&frame(|message| message.metadata.id = 256)), None);
+        assert_eq!(whole(&[good.clone(), vec![0]].concat()), None);
+        assert_eq!(whole(&good.repeat(2)), None);
         for short in 0..good.len() {
-            assert_eq!(query(&good[..short]), None);
+            assert_eq!(whole(&good[..short]), None);
         }
-        assert_eq!(query(&[0; 2]), None);
-        assert_eq!(query(&[&[0, 11][..], &[0; 11]].concat()), None, "shorter than a header");
+        assert_eq!(whole(&[0; 2]), None);
+        assert_eq!(whole(&[&[0, 11][..], &[0; 11]].concat()), None, "shorter than a header");
     }
 
     proptest! {
         #[test]
         fn whatever_comes_is_one_message_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(message) = query(&bytes) {
-                prop_assert_eq!(message, &bytes[2..]);
+            if let Some(message) = whole(&bytes) {
+                prop_assert_eq!(&message, &bytes[2..]);
                 prop_assert_eq!(&message[..2], &[0, 0]);
             }
         }

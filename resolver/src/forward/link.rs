@@ -1,47 +1,50 @@
 //! The way to one server: a fresh socket for each question over UDP, one kept connection for everything else.
 //!
 //! A datagram may be lost: without an answer the question is sent again after [`RESEND`], and once more after that, each
-//! time from another socket while those before stay open. How many sockets this may take is bounded for all servers
-//! together.
+//! time from another socket while those before stay open. The last time it is written as plainly as any server has to
+//! understand. How many sockets this may take is bounded for all servers together. What does not fit into a datagram, or
+//! came damaged, is asked again over TCP.
 //!
 //! A kept connection is opened by the first question that needs it, shared by all, closed after [`IDLE`] without
-//! questions, and opened anew when it turns out to be dead. Every response must repeat the question.
+//! questions, and opened anew when it turns out to be dead. When one that was kept stays silent, a new one is opened
+//! beside it, in the time that the question has.
+//!
+//! Every response must repeat the question. What it says is not judged here, but for what a server cannot take
+//! ([`habits`](super::habits)).
+
+mod datagram;
+mod https;
+mod quic;
+mod stream;
 
 use std::{
     future, io,
     net::SocketAddr,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    pin::pin,
+    sync::{Arc, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use hickory_net::{
-    DnsHandle, DnsMultiplexer, NetError,
-    h2::HttpsClientStream,
-    quic::QuicClientStream,
-    runtime::TokioRuntimeProvider,
-    tcp::TcpClientStream,
-    tls::tls_client_connect,
-    udp::UdpClientStream,
-    xfer::{DnsClientStream, DnsExchange, DnsRequestSender, FirstAnswer},
-};
-use hickory_proto::{
-    op::{DnsRequest, DnsRequestOptions, DnsResponse, Edns, Message, MessageType, OpCode, Query},
-    rr::{DNSClass, Name, RecordType},
-};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
+    net::TcpStream,
     sync::{Mutex, Semaphore},
-    time::{sleep, timeout},
+    time::{sleep, timeout, timeout_at},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tracing::debug;
 
 use super::{
     Question,
+    clock::Clock,
+    habits::{Habits, is_better},
+    request::{Letters, Request, Style, Validation},
+    response::{Header, NOERROR, Repeats, Response, repeats},
     target::{Protocol, Server},
 };
+use https::Https;
+use quic::Quic;
+use stream::Stream;
 
 /// How long one attempt may take, connecting included.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(2);
@@ -49,24 +52,25 @@ pub(super) const ATTEMPT: Duration = Duration::from_secs(2);
 const RESEND: Duration = Duration::from_millis(333);
 /// How long opening a connection to one address may take: less than an attempt, so that the next address has its turn.
 const CONNECT: Duration = Duration::from_millis(1_200);
+/// After how long without a sign of life on a kept connection a new one is opened beside it: long enough for most
+/// answers, and short enough that connecting and answering fit into what is left of the attempt.
+const KEPT_PATIENCE: Duration = Duration::from_millis(800);
 /// A connection without questions is closed after that: shorter than what servers allow, so that they rarely close it
 /// under a question.
 const IDLE: Duration = Duration::from_secs(9);
 /// Questions that may wait on one connection.
 const MAX_ON_CONNECTION: usize = 256;
-/// ALPN of DNS over TLS (RFC 7858 §9.2).
-const ALPN_DOT: &[u8] = b"dot";
-
-type Provider = TokioRuntimeProvider;
 
 /// The way to one server.
 pub(super) struct Link {
     server: Server,
     tls: Option<Arc<ClientConfig>>,
     resends: Arc<Semaphore>,
+    clock: Clock,
+    habits: Habits,
     kept: Mutex<Kept>,
-    // Cleared when the server turns out not to repeat letter case.
-    repeats_case: AtomicBool,
+    // Not with what is kept: that is locked while a connection is being opened.
+    last_answer: std::sync::Mutex<Option<Instant>>,
 }
 
 /// Why there was no usable response.
@@ -75,22 +79,41 @@ pub(super) enum LinkError {
     /// Nothing came in time.
     #[error("no answer in time")]
     Timeout,
-    /// The network, TLS or HTTP failed.
+    /// The network or TLS failed.
     #[error("{0}")]
     Network(String),
-    /// What came does not answer the question.
-    #[error("the response does not match the question")]
-    Mismatch,
+    /// The question came back with other letters: a forgery, or a server that lower-cases.
+    #[error("the response repeats the question in letters of another case")]
+    LetterCase,
+    /// So many datagrams that answered something else that somebody may be guessing.
+    #[error("too many datagrams that answer other questions")]
+    Flooded,
+    /// The server is there, but what it sends is no answer.
+    #[error("{0}")]
+    Odd(String),
 }
 
-impl From<NetError> for LinkError {
-    fn from(error: NetError) -> Self {
-        match error {
-            NetError::Timeout => Self::Timeout,
-            NetError::Io(io) if io.kind() == io::ErrorKind::TimedOut => Self::Timeout,
-            other => Self::Network(other.to_string()),
+impl LinkError {
+    /// Whether nothing at all came from the server: only that tells about its health.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Network(_))
+    }
+}
+
+impl From<io::Error> for LinkError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::Timeout,
+            _ => Self::Network(error.to_string()),
         }
     }
+}
+
+/// What came.
+enum Message {
+    Whole(Vec<u8>),
+    /// A header without question, and its code, which is not that of success.
+    Code(u16),
 }
 
 #[derive(Default)]
@@ -100,126 +123,207 @@ struct Kept {
     address: usize,
     generation: u64,
     last_used: Option<Instant>,
-    last_answer: Option<Instant>,
 }
 
 #[derive(Clone)]
 enum Connection {
-    Stream(DnsExchange<Provider>),
-    Https(HttpsClientStream),
-    Quic(QuicClientStream),
+    Stream(Stream),
+    Https(Https),
+    Quic(Quic),
+}
+
+/// A connection, and what is known about it.
+struct Opened {
+    connection: Connection,
+    generation: u64,
+    age: Age,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Age {
+    New,
+    Kept,
 }
 
 impl Link {
     /// A link to `server`; `tls` is for encrypted ones, `resends` bounds what is sent again. Nothing is sent yet.
     pub(super) fn new(
         server: Server,
-        case_randomization: bool,
+        letters: Letters,
         tls: Option<Arc<ClientConfig>>,
         resends: Arc<Semaphore>,
+        clock: Clock,
     ) -> Arc<Self> {
-        let tls = tls.map(|config| match server.protocol() {
-            Protocol::Tls => {
-                let mut config = (*config).clone();
-                config.alpn_protocols = vec![ALPN_DOT.to_vec()];
-                Arc::new(config)
-            }
-            _ => config,
+        let tls = tls.map(|config| {
+            let mut config = (*config).clone();
+            config.alpn_protocols = server.protocol().alpn().map(<[u8]>::to_vec).into_iter().collect();
+            Arc::new(config)
         });
-        let repeats_case = AtomicBool::new(case_randomization);
-        Arc::new(Self { server, tls, resends, kept: Mutex::default(), repeats_case })
+        // What nobody on the way can forge blindly needs no random letters.
+        let letters = if server.protocol() == Protocol::Udp { letters } else { Letters::Lower };
+        Arc::new(Self {
+            server,
+            tls,
+            resends,
+            clock,
+            habits: Habits::new(letters),
+            kept: Mutex::default(),
+            last_answer: Default::default(),
+        })
     }
 
     /// One question, one answer, in [`ATTEMPT`].
-    pub(super) async fn ask(self: &Arc<Self>, question: &Question) -> Result<Message, LinkError> {
-        let asking = async {
-            match self.server.protocol() {
-                Protocol::Udp => self.ask_by_datagram(question).await,
-                _ => self.ask_on_connection(&self.request(question, false)).await,
+    pub(super) async fn ask(self: &Arc<Self>, question: &Question) -> Result<Response, LinkError> {
+        let deadline = tokio::time::Instant::now() + ATTEMPT;
+        let style = self.habits.style(self.clock.now_ms());
+        let asking = async |style| timeout_at(deadline, self.ask_in(style, question)).await;
+        let mut outcome = asking(style).await.unwrap_or(Err(LinkError::Timeout));
+        // Without what the server may not like about the question.
+        for change in self.habits.suspects(&outcome, style) {
+            let Ok(Ok(response)) = asking(change.apply(style)).await else { continue };
+            if is_better(&response, &outcome) {
+                debug!(upstream = %self.server, ?change, "upstream answers questions in a plainer form");
+                self.habits.learn(change, self.clock.now_ms());
+                outcome = Ok(response);
+                break;
             }
-        };
-        timeout(ATTEMPT, asking).await.unwrap_or(Err(LinkError::Timeout))
+        }
+        outcome
     }
 
-    async fn ask_by_datagram(self: &Arc<Self>, question: &Question) -> Result<Message, LinkError> {
-        let request = self.request(question, self.repeats_case.load(Ordering::Relaxed));
-        let Some(&address) = self.server.addresses().first() else { return Err(LinkError::Timeout) };
-        let outcome = tokio::select! {
-            outcome = send(address, &request) => outcome,
-            outcome = self.send_again(RESEND, address, &request) => outcome,
-            outcome = self.send_again(RESEND * 2, address, &request) => outcome,
+    async fn ask_in(self: &Arc<Self>, style: Style, question: &Question) -> Result<Response, LinkError> {
+        match self.server.protocol() {
+            Protocol::Udp => self.ask_by_datagram(style, question).await,
+            _ => self.ask_on_connection(style, question).await,
+        }
+    }
+
+    async fn ask_by_datagram(self: &Arc<Self>, style: Style, question: &Question) -> Result<Response, LinkError> {
+        let address = self.server.address(0)?;
+        let (request, plainest) = (self.request(question, style), self.habits.plainest(style));
+        let last = self.request(question, plainest);
+        let (outcome, taken) = tokio::select! {
+            outcome = datagram::exchange(address, &request) => (outcome, style),
+            outcome = self.send_again(RESEND, address, &request) => (outcome, style),
+            outcome = self.send_again(RESEND * 2, address, &last) => (outcome, plainest),
         };
-        match outcome {
-            Ok(response) if !response.metadata.truncation => {
-                let message = response.into_message();
-                if answers(&message, question) { Ok(message) } else { Err(LinkError::Mismatch) }
+        let message = match outcome {
+            Ok(Message::Code(code)) => return Ok(Response::bare(code)),
+            Ok(Message::Whole(message)) => message,
+            // Over TCP nobody can guess.
+            Err(LinkError::Flooded) => return self.ask_on_connection(style, question).await.map_err(after_datagram),
+            Err(error) => return Err(error),
+        };
+        let is_truncated = Header::read(&message).is_none_or(|header| header.is_truncated());
+        let response = if is_truncated { None } else { Response::read(&message, question).ok() };
+        match response {
+            Some(response) => {
+                self.habits.answered(&response, style, taken, self.clock.now_ms());
+                Ok(response)
             }
-            Ok(_) => self.ask_on_connection(&request).await,
-            Err(NetError::QueryCaseMismatch) => {
-                // A forgery, or a server that lower-cases. Over TCP nobody can forge blindly: what comes tells which.
-                let message = self.ask_on_connection(&request).await?;
-                let sent = request.queries.first().map(Query::name);
-                let came = message.queries.first().map(Query::name);
-                if sent.zip(came).is_some_and(|(sent, came)| !sent.eq_case(came)) {
-                    self.repeats_case.store(false, Ordering::Relaxed);
-                }
-                Ok(message)
-            }
-            Err(error) => Err(error.into()),
+            // Too long, or cut or changed on the way.
+            None => self.ask_on_connection(taken, question).await.map_err(after_datagram),
         }
     }
 
     /// Sends a question again after `wait`; without end if too many are already.
-    async fn send_again(
-        &self,
-        wait: Duration,
-        address: SocketAddr,
-        request: &DnsRequest,
-    ) -> Result<DnsResponse, NetError> {
+    async fn send_again(&self, wait: Duration, address: SocketAddr, request: &Request) -> Result<Message, LinkError> {
         sleep(wait).await;
         match self.resends.try_acquire() {
-            Ok(_permit) => send(address, request).await,
+            Ok(_permit) => datagram::exchange(address, request).await,
             Err(_) => future::pending().await,
         }
     }
 
-    async fn ask_on_connection(self: &Arc<Self>, request: &DnsRequest) -> Result<Message, LinkError> {
-        let mut is_last = false;
-        loop {
-            let began = Instant::now();
-            let (connection, generation, is_new) = self.connection().await?;
-            let outcome = connection.ask(request.clone()).await;
-            match outcome {
-                Ok(message) if repeats(&message, request) => {
-                    self.kept.lock().await.last_answer = Some(Instant::now());
-                    return Ok(message);
-                }
-                Ok(_) => {
-                    self.discard(generation).await;
-                    return Err(LinkError::Mismatch);
-                }
-                Err(error) => {
-                    debug!(upstream = %self.server, %error, "connection failed");
-                    if !(matches!(error, NetError::Timeout) && self.answered_since(began).await) {
-                        self.discard(generation).await;
-                    }
-                    // A kept connection may just have been closed by the server; a new one has no excuse, nor has a
-                    // second one, even if another question opened it: else each would open one of its own.
-                    if is_new || is_last || matches!(error, NetError::Timeout) {
-                        return Err(error.into());
-                    }
-                    is_last = true;
+    async fn ask_on_connection(self: &Arc<Self>, style: Style, question: &Question) -> Result<Response, LinkError> {
+        let request = self.request(question, Style { letters: Letters::Lower, ..style });
+        let message = self.exchange_on_connection(&request).await?;
+        let odd = |what: &str| LinkError::Odd(what.to_owned());
+        let header = Header::read(&message).filter(Header::is_response);
+        let header = header.ok_or_else(|| odd("the response is none"))?;
+        match repeats(&header, &message, &request) {
+            // Letters of another case are a server's whim here: it was not chance that asked.
+            Repeats::Exactly | Repeats::OtherCase if header.is_truncated() => Err(odd("truncated on a connection")),
+            Repeats::Exactly | Repeats::OtherCase => {
+                let response = Response::read(&message, question).map_err(|error| LinkError::Odd(error.to_string()))?;
+                self.habits.answered(&response, style, style, self.clock.now_ms());
+                Ok(response)
+            }
+            Repeats::Absent if header.rcode() != NOERROR => Ok(Response::bare(header.rcode())),
+            Repeats::Absent | Repeats::Other => Err(odd("the response does not match the question")),
+        }
+    }
+
+    /// On the kept connection, or on a new one if that is gone or silent.
+    async fn exchange_on_connection(self: &Arc<Self>, request: &Request) -> Result<Vec<u8>, LinkError> {
+        let began = Instant::now();
+        let first = self.connection(None).await?;
+        let (generation, age) = (first.generation, first.age);
+        if age == Age::New {
+            return self.exchange_on(first, request).await;
+        }
+        let again = async || self.exchange_on(self.connection(Some(generation)).await?, request).await;
+        let mut first = pin!(self.exchange_on(first, request));
+        tokio::select! {
+            outcome = &mut first => match outcome {
+                // A kept connection may just have been closed by the server; a new one has no excuse.
+                Err(LinkError::Network(_)) => again().await,
+                outcome => outcome,
+            },
+            () = self.silence_since(began) => {
+                let mut second = pin!(again());
+                tokio::select! {
+                    outcome = &mut first => match outcome { Ok(message) => Ok(message), Err(_) => second.await },
+                    outcome = &mut second => match outcome { Ok(message) => Ok(message), Err(_) => first.await },
                 }
             }
         }
     }
 
-    /// The kept connection, or a new one.
-    async fn connection(self: &Arc<Self>) -> Result<(Connection, u64, bool), LinkError> {
+    async fn exchange_on(&self, opened: Opened, request: &Request) -> Result<Vec<u8>, LinkError> {
+        match opened.connection.ask(request).await {
+            Ok(message) => {
+                *self.last_answer() = Some(Instant::now());
+                Ok(message)
+            }
+            Err(error) => {
+                debug!(upstream = %self.server, %error, "connection failed");
+                self.discard(opened.generation).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn last_answer(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.last_answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when nothing has come on the connection for [`KEPT_PATIENCE`].
+    async fn silence_since(&self, began: Instant) {
+        let mut since = began;
+        loop {
+            sleep(KEPT_PATIENCE.saturating_sub(since.elapsed())).await;
+            match *self.last_answer() {
+                Some(answer) if answer > since => since = answer,
+                _ => return,
+            }
+        }
+    }
+
+    /// The kept connection, or a new one; not the one of the generation `suspect`, nor what came after it and is gone
+    /// already: else each question would open one of its own.
+    async fn connection(self: &Arc<Self>, suspect: Option<u64>) -> Result<Opened, LinkError> {
         let mut kept = self.kept.lock().await;
         kept.last_used = Some(Instant::now());
-        if let Some(connection) = &kept.connection {
-            return Ok((connection.clone(), kept.generation, false));
+        let generation = kept.generation;
+        match &kept.connection {
+            Some(connection) if suspect != Some(generation) => {
+                return Ok(Opened { connection: connection.clone(), generation, age: Age::Kept });
+            }
+            None if suspect.is_some_and(|suspect| suspect < generation) => {
+                return Err(LinkError::Network("a new connection failed at once".to_owned()));
+            }
+            _ => {}
         }
         let count = self.server.addresses().len();
         let mut failure = LinkError::Timeout;
@@ -231,38 +335,41 @@ impl Link {
                     kept.address = index;
                     kept.generation += 1;
                     tokio::spawn(close_when_idle(Arc::downgrade(self), kept.generation));
-                    return Ok((connection, kept.generation, true));
+                    return Ok(Opened { connection, generation: kept.generation, age: Age::New });
                 }
-                Ok(Err(error)) => failure = error.into(),
+                Ok(Err(error)) => failure = error,
                 Err(_) => failure = LinkError::Timeout,
             }
         }
         Err(failure)
     }
 
-    async fn connect(&self, index: usize) -> Result<Connection, NetError> {
-        let address = self.server.addresses()[index];
+    async fn connect(&self, index: usize) -> Result<Connection, LinkError> {
+        let address = self.server.address(index)?;
         let host = self.server.host();
-        let tls = || self.tls.clone().ok_or(NetError::Message("no TLS configuration"));
         match self.server.protocol() {
-            Protocol::Udp | Protocol::Tcp => {
-                let (connecting, sender) = TcpClientStream::new(address, None, Some(CONNECT), Provider::new());
-                Ok(Connection::Stream(exchange(DnsMultiplexer::new(connecting.await?, sender))))
-            }
-            Protocol::Tls => {
-                let name = ServerName::try_from(host.to_owned()).map_err(|error| NetError::Msg(error.to_string()))?;
-                let (connecting, sender) = tls_client_connect(address, name, tls()?, Provider::new());
-                Ok(Connection::Stream(exchange(DnsMultiplexer::new(connecting.await?, sender))))
-            }
+            Protocol::Udp | Protocol::Tcp => Ok(Connection::Stream(Stream::new(open(address).await?))),
+            Protocol::Tls => Ok(Connection::Stream(Stream::new(self.open_tls(address).await?))),
             Protocol::Https => {
-                let builder = HttpsClientStream::builder(tls()?, Provider::new());
-                builder.build(address, host.into(), self.server.path().into()).await.map(Connection::Https)
+                let authority = match host.contains(':') {
+                    true => format!("[{host}]:{}", address.port()),
+                    false => format!("{host}:{}", address.port()),
+                };
+                let stream = self.open_tls(address).await?;
+                Https::new(stream, &authority, self.server.path()).await.map(Connection::Https)
             }
-            Protocol::Quic => {
-                let builder = QuicClientStream::builder().crypto_config((*tls()?).clone());
-                builder.build(address, host.into()).await.map(Connection::Quic)
-            }
+            Protocol::Quic => Quic::connect(address, host, self.tls()?).await.map(Connection::Quic),
         }
+    }
+
+    async fn open_tls(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>, LinkError> {
+        let name = ServerName::try_from(self.server.host().to_owned());
+        let name = name.map_err(|error| LinkError::Odd(error.to_string()))?;
+        Ok(TlsConnector::from(self.tls()?).connect(name, open(address).await?).await?)
+    }
+
+    fn tls(&self) -> Result<Arc<ClientConfig>, LinkError> {
+        self.tls.clone().ok_or_else(|| LinkError::Odd("no TLS configuration".to_owned()))
     }
 
     async fn discard(&self, generation: u64) {
@@ -272,48 +379,37 @@ impl Link {
         }
     }
 
-    async fn answered_since(&self, began: Instant) -> bool {
-        self.kept.lock().await.last_answer.is_some_and(|answer| answer > began)
-    }
-
-    fn request(&self, question: &Question, case_randomization: bool) -> DnsRequest {
-        let mut options = DnsRequestOptions::default();
-        options.edns_set_dnssec_ok = question.dnssec_ok;
-        options.case_randomization = case_randomization;
-        // A name that is a `Dname` is a name to hickory as well.
-        let name = Name::from_labels(question.name.labels()).unwrap_or_default();
-        let mut request = DnsRequest::from_query(Query::query(name, RecordType::from(question.qtype)), options);
-        request.metadata.checking_disabled = question.checking_disabled;
-        // Asks for the AD bit without asking for signatures (RFC 6840 §5.7).
-        request.metadata.authentic_data = self.server.is_trusted();
-        request
+    fn request(&self, question: &Question, style: Style) -> Request {
+        let validation = if self.server.is_trusted() { Validation::Believed } else { Validation::Ignored };
+        Request::new(question, style, self.server.role(), validation)
     }
 }
 
 impl Connection {
-    async fn ask(self, request: DnsRequest) -> Result<Message, NetError> {
-        let response = match self {
-            Self::Stream(exchange) => exchange.send(request).first_answer().await,
-            Self::Https(mut stream) => stream.send_message(request).first_answer().await,
-            Self::Quic(mut stream) => stream.send_message(request).first_answer().await,
-        };
-        response.map(DnsResponse::into_message)
+    async fn ask(&self, request: &Request) -> Result<Vec<u8>, LinkError> {
+        match self {
+            Self::Stream(stream) => stream.ask(request).await,
+            Self::Https(https) => https.ask(request).await,
+            Self::Quic(quic) => quic.ask(request).await,
+        }
     }
 }
 
-/// One datagram, from a random port of its own. Other ids, senders and questions are skipped, not believed.
-async fn send(address: SocketAddr, request: &DnsRequest) -> Result<DnsResponse, NetError> {
-    let builder = UdpClientStream::builder(address, Provider::new()).with_timeout(Some(ATTEMPT));
-    // It counts the first one, too. Sending again is our affair: each time takes a socket.
-    let mut socket = builder.with_max_retries(1).build();
-    socket.send_message(request.clone()).first_answer().await
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
-fn exchange<S: DnsClientStream>(multiplexer: DnsMultiplexer<S>) -> DnsExchange<Provider> {
-    let multiplexer = multiplexer.with_timeout(ATTEMPT).with_max_active_requests(MAX_ON_CONNECTION);
-    let (exchange, background) = DnsExchange::from_stream(multiplexer);
-    tokio::spawn(background);
-    exchange
+/// A server that answered over UDP is there, whatever becomes of TCP: many have none, or are behind something that lets
+/// none through.
+fn after_datagram(error: LinkError) -> LinkError {
+    match error {
+        LinkError::Timeout | LinkError::Network(_) => {
+            LinkError::Odd(format!("the answer does not fit into a datagram, and over TCP: {error}"))
+        }
+        other => other,
+    }
 }
 
 async fn close_when_idle(link: Weak<Link>, generation: u64) {
@@ -332,26 +428,4 @@ async fn close_when_idle(link: Weak<Link>, generation: u64) {
         drop(link);
         sleep(IDLE - unused).await;
     }
-}
-
-/// Whether a message answers a question: RFC 5452 §4, for whatever transport it came over.
-fn answers(message: &Message, question: &Question) -> bool {
-    let [asked] = &message.queries[..] else { return false };
-    let labels_match = crate::dname::Dname::from_labels(asked.name().iter()).is_ok_and(|name| name == question.name);
-    is_whole_response(message)
-        && labels_match
-        && u16::from(asked.query_type()) == question.qtype
-        && asked.query_class() == DNSClass::IN
-}
-
-/// The same for a message on a connection. Its letter case may differ, its id is the connection's affair.
-fn repeats(message: &Message, request: &DnsRequest) -> bool {
-    is_whole_response(message) && message.queries == request.queries
-}
-
-fn is_whole_response(message: &Message) -> bool {
-    message.metadata.message_type == MessageType::Response
-        && message.metadata.op_code == OpCode::Query
-        && !message.metadata.truncation
-        && message.edns.as_ref().is_none_or(|edns: &Edns| edns.version() == 0)
 }

@@ -1,27 +1,41 @@
 //! Several upstreams for the same names: the fastest living one is asked first, another one when it takes longer than
 //! it usually does or fails, and the first good answer wins.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use hickory_proto::op::Message;
 use tokio::{
-    sync::{mpsc, mpsc::Sender},
+    sync::{OwnedSemaphorePermit, mpsc, mpsc::Sender},
+    task::JoinHandle,
     time::sleep,
 };
 
 use super::{
     Question,
     link::LinkError,
-    upstream::{Context, SystemServers, Upstream, is_refusal},
+    response::Response,
+    upstream::{Context, SystemServers, Upstream},
 };
 
 /// The most upstreams asked for one question.
 const MAX_ASKED: usize = 4;
+/// The share of all pools of delegated servers; those of configured pools have the numbers that follow.
+const DELEGATED_SHARE: usize = 0;
+static NEXT_SHARE: AtomicUsize = AtomicUsize::new(DELEGATED_SHARE + 1);
+/// An attempt that is given up after so long without an answer counts as silence; before that it says nothing.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The upstreams of one rule, or of everything without a rule.
 pub(super) struct Pool {
     members: Vec<Member>,
     context: Arc<Context>,
+    max_asked: usize,
+    share: usize,
 }
 
 pub(super) enum Member {
@@ -30,8 +44,8 @@ pub(super) enum Member {
 }
 
 /// A response, and from whom.
-pub(super) struct Response {
-    pub(super) message: Message,
+pub(super) struct Answered {
+    pub(super) response: Response,
     /// Whether what the upstream says about validation can be believed.
     pub(super) is_trusted: bool,
 }
@@ -43,15 +57,46 @@ pub(super) enum PoolError {
     Unreachable,
     /// Everybody failed at once, for a reason of the network or the protocol.
     Network,
+    /// What came was no answer.
+    Odd,
+    /// Only referrals came: nobody there asks others.
+    Lame,
     /// Too many questions are under way.
     Overloaded,
 }
 
-type Outcome = (Arc<Upstream>, Result<Message, LinkError>);
+type Outcome = (Arc<Upstream>, Result<Response, LinkError>);
+
+/// An attempt under way.
+struct Attempt {
+    upstream: Arc<Upstream>,
+    began: Instant,
+    // `None` when nobody waits for it any more, and it goes on by itself.
+    task: Option<JoinHandle<()>>,
+    // Attempts beyond the first hold one from the beginning.
+    permit: Option<OwnedSemaphorePermit>,
+    is_finished: Arc<AtomicBool>,
+}
+
+/// The attempts of one question. Dropping it ends them.
+#[derive(Default)]
+struct Attempts(Vec<Attempt>);
 
 impl Pool {
     pub(super) fn new(members: Vec<Member>, context: Arc<Context>) -> Self {
-        Self { members, context }
+        let share = NEXT_SHARE.fetch_add(1, Ordering::Relaxed);
+        Self { members, context, max_asked: MAX_ASKED, share }
+    }
+
+    /// The same, for the servers that a name is delegated to. Who they are is anybody's choice, so all such pools have one
+    /// share together; all members may be asked for one question.
+    pub(super) fn of_delegation(self) -> Self {
+        Self { max_asked: self.members.len(), share: DELEGATED_SHARE, ..self }
+    }
+
+    /// A number that tells apart those who have a share of what is under way.
+    pub(super) fn share(&self) -> usize {
+        self.share
     }
 
     /// Whether all upstreams are in the local network, so that answers from there may be as well.
@@ -62,16 +107,18 @@ impl Pool {
         self.members.iter().all(|member| matches!(member, Member::Fixed(upstream) if inside(upstream)))
     }
 
-    /// The first good response; failing that, the last bad one (SERVFAIL, REFUSED, …). The caller bounds the time.
-    pub(super) async fn ask(&self, question: &Question) -> Result<Response, PoolError> {
+    /// The first good response; failing that, the last bad one (SERVFAIL, REFUSED, …). The caller bounds the time, and
+    /// holds the place of one attempt.
+    pub(super) async fn ask(&self, question: &Question) -> Result<Answered, PoolError> {
         let upstreams = self.in_order();
-        let (sender, mut outcomes) = mpsc::channel(MAX_ASKED);
+        let (sender, mut outcomes) = mpsc::channel(self.max_asked.max(1));
         let (mut asked, mut under_way) = (0, 0);
         let mut failure = PoolError::Unreachable;
         let mut refusal = None;
+        let mut attempts = Attempts::default();
         loop {
             if let Some(upstream) = upstreams.get(asked) {
-                match self.start(upstream.clone(), question, sender.clone()) {
+                match self.start(upstream.clone(), question, sender.clone(), &mut attempts) {
                     Ok(()) => (asked, under_way) = (asked + 1, under_way + 1),
                     // What is under way may still answer.
                     Err(error) => (asked, failure) = (upstreams.len(), error),
@@ -89,15 +136,21 @@ impl Pool {
             };
             under_way -= 1;
             match outcome {
-                Some((upstream, Ok(message))) => {
-                    let response = Response { is_trusted: upstream.server().is_trusted(), message };
-                    if !is_refusal(&response.message) {
-                        return Ok(response);
+                // It does not ask others, so it has nothing to say.
+                Some((_, Ok(response))) if response.is_referral() => failure = PoolError::Lame,
+                Some((upstream, Ok(response))) => {
+                    let answered = Answered { is_trusted: upstream.server().is_trusted(), response };
+                    if !answered.response.is_refusal() {
+                        attempts.go_on(&self.context);
+                        return Ok(answered);
                     }
-                    refusal = Some(response);
+                    refusal = Some(answered);
                 }
-                Some((_, Err(LinkError::Network(_) | LinkError::Mismatch))) => failure = PoolError::Network,
+                Some((_, Err(LinkError::Network(_)))) => failure = PoolError::Network,
                 Some((_, Err(LinkError::Timeout))) | None => failure = PoolError::Unreachable,
+                Some((_, Err(LinkError::Odd(_) | LinkError::LetterCase | LinkError::Flooded))) => {
+                    failure = PoolError::Odd;
+                }
             }
         }
     }
@@ -121,20 +174,72 @@ impl Pool {
             ranked.retain(|((is_dead, _), _)| !is_dead);
         }
         ranked.iter().skip(1).for_each(|(_, upstream)| upstream.health().passed_over());
-        ranked.into_iter().map(|(_, upstream)| upstream).take(MAX_ASKED).collect()
+        ranked.into_iter().map(|(_, upstream)| upstream).take(self.max_asked).collect()
     }
 
-    /// Asks one upstream from a task of its own, which also finishes when somebody else was faster: otherwise nobody
-    /// would notice that an upstream is dead.
-    fn start(&self, upstream: Arc<Upstream>, question: &Question, outcomes: Sender<Outcome>) -> Result<(), PoolError> {
-        let permit = self.context.attempts.clone().try_acquire_owned().map_err(|_| PoolError::Overloaded)?;
-        let question = question.clone();
-        tokio::spawn(async move {
-            let outcome = upstream.clone().ask(&question).await;
-            drop(permit);
+    /// Asks one upstream from a task of its own. All but the first need a place.
+    fn start(
+        &self,
+        upstream: Arc<Upstream>,
+        question: &Question,
+        outcomes: Sender<Outcome>,
+        attempts: &mut Attempts,
+    ) -> Result<(), PoolError> {
+        let permit = match attempts.are_over() {
+            true => None,
+            false => {
+                let permit = self.context.spare_attempts.clone().try_acquire_owned();
+                Some(permit.map_err(|_| PoolError::Overloaded)?)
+            }
+        };
+        let (question, began, is_finished) = (question.clone(), Instant::now(), Arc::new(AtomicBool::new(false)));
+        let (asked, finished) = (upstream.clone(), is_finished.clone());
+        let task = tokio::spawn(async move {
+            let outcome = asked.clone().ask(&question).await;
+            finished.store(true, Ordering::Relaxed);
             // Whoever asked may have an answer already.
-            drop(outcomes.send((upstream, outcome)).await);
+            drop(outcomes.send((asked, outcome)).await);
         });
+        attempts.0.push(Attempt { upstream, began, task: Some(task), permit, is_finished });
         Ok(())
+    }
+}
+
+impl Attempts {
+    /// Whether none is under way, so that the next one takes the place of the question itself.
+    fn are_over(&self) -> bool {
+        self.0.iter().all(Attempt::is_finished)
+    }
+
+    /// Lets those finish that are under way although another upstream was faster: otherwise nobody would notice that an
+    /// upstream is dead. Each needs a place for that.
+    fn go_on(&mut self, context: &Context) {
+        for mut attempt in self.0.drain(..).filter(|attempt| !attempt.is_finished()) {
+            let permit = attempt.permit.take().or_else(|| context.spare_attempts.clone().try_acquire_owned().ok());
+            let Some(permit) = permit else { continue };
+            let task = attempt.task.take();
+            tokio::spawn(async move {
+                if let Some(task) = task {
+                    drop(task.await);
+                }
+                drop(permit);
+            });
+        }
+    }
+}
+
+impl Attempt {
+    fn is_finished(&self) -> bool {
+        self.is_finished.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let Some(task) = self.task.take().filter(|_| !self.is_finished()) else { return };
+        task.abort();
+        if self.began.elapsed() >= SILENCE {
+            self.upstream.was_silent();
+        }
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Routes {
 /// Where a question goes.
 pub(super) struct Route {
     pub(super) pool: Arc<Pool>,
+    /// Whether a rule sends it there.
+    pub(super) is_rule: bool,
     /// Whether the answer may lead into the local network.
     pub(super) may_be_local: bool,
 }
@@ -58,8 +60,14 @@ impl Routes {
         }
         match rule {
             Some((_, None)) => Err(NoRoute::Refused),
-            Some((_, Some(pool))) => Ok(self.towards(pool, name, pool.is_local())),
-            None => self.default.as_ref().map(|pool| self.towards(pool, name, false)).ok_or(NoRoute::Uncovered),
+            Some((_, Some(pool))) => {
+                let may_be_local = pool.is_local() || self.is_allowed(name);
+                Ok(Route { pool: pool.clone(), is_rule: true, may_be_local })
+            }
+            None => {
+                let pool = self.default.clone().ok_or(NoRoute::Uncovered)?;
+                Ok(Route { pool, is_rule: false, may_be_local: self.is_allowed(name) })
+            }
         }
     }
 
@@ -69,12 +77,16 @@ impl Routes {
         self.route(name).map_or_else(|_| self.is_allowed(name), |route| route.may_be_local)
     }
 
-    fn is_allowed(&self, name: &Dname) -> bool {
-        self.allowed.iter().any(|suffix| name.is_within(suffix))
+    /// Whether a name means something else here than for the rest of the world: those with a special use, and those that
+    /// the local network is asked about.
+    pub(super) fn is_inner(&self, name: &Dname) -> bool {
+        let is_local_rule =
+            || self.rule(name).is_some_and(|(_, pool)| pool.as_ref().is_some_and(|pool| pool.is_local()));
+        answer::special_zone_of(name).is_some() || is_local_rule()
     }
 
-    fn towards(&self, pool: &Arc<Pool>, name: &Dname, is_local: bool) -> Route {
-        Route { pool: pool.clone(), may_be_local: is_local || self.is_allowed(name) }
+    fn is_allowed(&self, name: &Dname) -> bool {
+        self.allowed.iter().any(|suffix| name.is_within(suffix))
     }
 
     /// The rule with the longest suffix.

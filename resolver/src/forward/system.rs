@@ -1,9 +1,13 @@
 //! The machine's name servers: `nameserver` lines of resolv.conf(5).
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket},
     path::Path,
 };
+
+use tracing::debug;
+
+use super::target::interface_number;
 
 /// The port of name servers in resolv.conf.
 const DNS_PORT: u16 = 53;
@@ -29,8 +33,15 @@ pub(super) fn servers(path: &Path, listen: &[SocketAddr]) -> Vec<SocketAddr> {
 fn name_server(line: &str) -> Option<SocketAddr> {
     let mut words = line.split_whitespace();
     let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
-    // A zone index (fe80::1%eth0) is not understood; such a server is left out.
-    Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, DNS_PORT))
+    // From router advertisements: a link-local address and its interface (RFC 4007 §11).
+    let Some((address, interface)) = address.split_once('%') else {
+        return Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, DNS_PORT));
+    };
+    let Ok(scope_id) = interface_number(interface) else {
+        debug!(address, interface, "a name server is left out: there is no such interface");
+        return None;
+    };
+    Some(SocketAddrV6::new(address.parse().ok()?, DNS_PORT, 0, scope_id).into())
 }
 
 /// Whether queries to `server` would come to us, who listen on `listen`. Listening on the unspecified address is listening on each of the
@@ -64,7 +75,8 @@ mod tests {
             &["192.0.2.1:53", "[2001:db8::1]:53"],
         );
         check("nameserver 192.0.2.1\nnameserver 192.0.2.1\n", &[], &["192.0.2.1:53"]);
-        check("nameserver\nnameserver x\n;nameserver 192.0.2.1\nnameserver fe80::1%eth0\n", &[], &[]);
+        check("nameserver\nnameserver x\n;nameserver 192.0.2.1\nnameserver fe80::1%no-such-one\n", &[], &[]);
+        check("nameserver fe80::1%7\n", &[], &["[fe80::1%7]:53"]);
         let both = "nameserver 127.0.0.1\nnameserver 127.0.0.53\n";
         check(both, &["127.0.0.1:53"], &["127.0.0.53:53"]);
         check(both, &["127.0.0.1:5354"], &["127.0.0.1:53", "127.0.0.53:53"]);

@@ -1,14 +1,16 @@
 //! How an upstream is written: `9.9.9.9`, `udp://…`, `tcp://…`, `tls://…`, `https://…`, `quic://…`, `system`.
 //!
 //! The host is an address (IPv6 in brackets), or for the encrypted ones a name. We resolve no names ourselves, so what
-//! stands behind `#` completes the host: the name in the certificate for an address, the addresses for a name.
+//! stands behind `#` completes the host: the name in the certificate for an address, the addresses for a name. A
+//! link-local address has its interface behind `%`, by name or number (RFC 6874 without its escapes).
 
 use std::{
-    fmt,
+    fmt, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
+use nix::net::if_::if_nametoindex;
 use rustls::pki_types::ServerName;
 
 /// The path of DNS over HTTPS, if none is given (RFC 8484 §4.1.1).
@@ -17,6 +19,8 @@ const DEFAULT_PATH: &str = "/dns-query";
 const MAX_PATH_BYTES: usize = 256;
 /// The most addresses of one upstream.
 const MAX_ADDRESSES: usize = 8;
+/// The longest name of an interface (IFNAMSIZ on Linux, without the byte that ends it).
+const MAX_INTERFACE_BYTES: usize = 15;
 /// The word for the machine's own name servers.
 const SYSTEM: &str = "system";
 
@@ -34,9 +38,21 @@ pub enum Target {
 pub struct Server {
     protocol: Protocol,
     addresses: Vec<SocketAddr>,
+    // The interface of a link-local address, by its name: numbers change when it comes and goes.
+    interface: Option<String>,
     // A name or an address: what the certificate must be for.
     host: String,
     path: String,
+    role: Role,
+}
+
+/// What a server does with questions about zones that it does not hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Role {
+    /// It asks others: an upstream.
+    Recursive,
+    /// It knows its own zones: a server that a name is delegated to.
+    Authority,
 }
 
 /// How a server is spoken to.
@@ -69,6 +85,9 @@ pub enum TargetError {
     /// What should be an address or a name is neither.
     #[error("has a host that is neither an IP address (IPv6 in brackets) nor a host name: {0:?}")]
     Host(String),
+    /// An interface where there can be none.
+    #[error("has {0:?} for an interface: only a link-local address (fe80::1%eth0) has one, by name or number")]
+    Interface(String),
     /// No usable port.
     #[error("has {0:?} for a port, which must be 1 to 65535")]
     Port(String),
@@ -92,8 +111,18 @@ pub enum TargetError {
 impl Server {
     /// A plain server.
     pub(super) fn plain(address: SocketAddr) -> Self {
-        let path = String::new();
-        Self { protocol: Protocol::Udp, addresses: vec![address], host: address.ip().to_string(), path }
+        let (path, host, role) = (String::new(), address.ip().to_string(), Role::Recursive);
+        Self { protocol: Protocol::Udp, addresses: vec![address], interface: None, host, path, role }
+    }
+
+    /// A server that a name is delegated to. It is not asked to ask others (RFC 1034 §5.3.3).
+    pub(super) fn authority(address: SocketAddr) -> Self {
+        Self { role: Role::Authority, ..Self::plain(address) }
+    }
+
+    /// What it does with questions about zones that it does not hold.
+    pub(super) fn role(&self) -> Role {
+        self.role
     }
 
     /// How it is spoken to.
@@ -104,6 +133,15 @@ impl Server {
     /// Where it is, at least one.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The address at `index` with the number that its interface has now.
+    pub(super) fn address(&self, index: usize) -> io::Result<SocketAddr> {
+        let mut address = *self.addresses.get(index).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        if let (Some(interface), SocketAddr::V6(v6)) = (&self.interface, &mut address) {
+            v6.set_scope_id(interface_number(interface)?);
+        }
+        Ok(address)
     }
 
     /// Whether it needs TLS.
@@ -123,6 +161,9 @@ impl Server {
 
     /// Whether nobody between here and there can have changed an answer: what it says about validation can be believed.
     pub(super) fn is_trusted(&self) -> bool {
+        if self.role == Role::Authority {
+            return false;
+        }
         self.protocol.is_encrypted() || self.addresses.iter().all(|address| address.ip().to_canonical().is_loopback())
     }
 }
@@ -132,6 +173,16 @@ impl Protocol {
 
     fn is_encrypted(self) -> bool {
         !matches!(self, Self::Udp | Self::Tcp)
+    }
+
+    /// What TLS is told that follows (RFC 7858 §9.2, RFC 9113 §3.2, RFC 9250 §7.1).
+    pub(super) fn alpn(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Udp | Self::Tcp => None,
+            Self::Tls => Some(b"dot"),
+            Self::Https => Some(b"h2"),
+            Self::Quic => Some(b"doq"),
+        }
     }
 
     fn scheme(self) -> &'static str {
@@ -173,8 +224,10 @@ impl FromStr for Target {
             None => (rest, ""),
         };
         let (host, port) = split_port(authority, protocol)?;
+        let (host, interface) = split_interface(host)?;
         let (addresses, host) = locate(host, port, fragment, protocol)?;
-        Ok(Self::Server(Server { protocol, addresses, host, path: checked_path(path, protocol)? }))
+        let (path, role) = (checked_path(path, protocol)?, Role::Recursive);
+        Ok(Self::Server(Server { protocol, addresses, interface, host, path, role }))
     }
 }
 
@@ -184,6 +237,10 @@ impl fmt::Display for Server {
         let Some(first) = self.addresses.first() else { return Ok(()) };
         let scheme = self.protocol.scheme();
         match self.host.parse::<IpAddr>() {
+            Ok(ip) if self.interface.is_some() => {
+                let interface = self.interface.as_deref().unwrap_or_default();
+                write!(f, "{scheme}://[{ip}%{interface}]:{}{}", first.port(), self.path)
+            }
             Ok(_) => write!(f, "{scheme}://{first}{}", self.path),
             Err(_) => write!(f, "{scheme}://{}:{}{}#{}", self.host, first.port(), self.path, first.ip()),
         }
@@ -207,13 +264,13 @@ fn protocol(scheme: &str) -> Result<Protocol, TargetError> {
 /// The host without brackets, and the port.
 fn split_port(authority: &str, protocol: Protocol) -> Result<(&str, u16), TargetError> {
     // A bare IPv6 address has colons but no port.
-    if protocol == Protocol::Udp && authority.parse::<Ipv6Addr>().is_ok() {
+    if protocol == Protocol::Udp && is_v6(authority) {
         return Ok((authority, protocol.port()));
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(inner) => {
             let (host, after) = inner.split_once(']').ok_or_else(|| TargetError::Host(authority.to_owned()))?;
-            if host.parse::<Ipv6Addr>().is_err() {
+            if !is_v6(host) {
                 return Err(TargetError::Host(host.to_owned()));
             }
             match after.strip_prefix(':') {
@@ -234,6 +291,31 @@ fn split_port(authority: &str, protocol: Protocol) -> Result<(&str, u16), Target
             Ok(port) if port > 0 && !text.starts_with('+') => Ok((host, port)),
             _ => Err(TargetError::Port(text.to_owned())),
         },
+    }
+}
+
+/// Whether it is an IPv6 address, with or without interface.
+fn is_v6(text: &str) -> bool {
+    text.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
+/// The host, and the interface of a link-local address. Such an address means nothing without one.
+fn split_interface(host: &str) -> Result<(&str, Option<String>), TargetError> {
+    let Some((address, interface)) = host.split_once('%') else { return Ok((host, None)) };
+    let is_link_local = address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_unicast_link_local());
+    let is_name = (1..=MAX_INTERFACE_BYTES).contains(&interface.len())
+        && interface.bytes().all(|byte| byte.is_ascii_graphic() && !b"/%#[]".contains(&byte));
+    match is_link_local && is_name {
+        true => Ok((address, Some(interface.to_owned()))),
+        false => Err(TargetError::Interface(interface.to_owned())),
+    }
+}
+
+/// The number of an interface that is given by name or number.
+pub(super) fn interface_number(interface: &str) -> io::Result<u32> {
+    match interface.parse() {
+        Ok(number) => Ok(number),
+        Err(_) => Ok(if_nametoindex(interface)?),
     }
 }
 
@@ -315,6 +397,9 @@ mod tests {
         check("https://DNS.quad9.net#[2620:fe::fe]", Ok("https://dns.quad9.net:443/dns-query#2620:fe::fe"));
         check("https://[2620:fe::fe]:8443/q", Ok("https://[2620:fe::fe]:8443/q"));
         check("quic://dns.adguard-dns.com#94.140.14.140", Ok("quic://dns.adguard-dns.com:853#94.140.14.140"));
+        check("fe80::1%eth0", Ok("udp://[fe80::1%eth0]:53"));
+        check("[fe80::1%lo]:53", Ok("udp://[fe80::1%lo]:53"));
+        check("tls://[fe80::1%2]#router.example", Ok("tls://router.example:853#fe80::1"));
         check("system", Ok("system"));
     }
 
@@ -336,6 +421,11 @@ mod tests {
         check("[9.9.9.9]", Err(&host("9.9.9.9")));
         check("[::1", Err(&host("[::1")));
         check("[::1]x", Err(&host("[::1]x")));
+        let interface = "for an interface: only a link-local address (fe80::1%eth0) has one, by name or number";
+        check("2620:fe::fe%eth0", Err(&format!("has \"eth0\" {interface}")));
+        check("[fe80::1%]:53", Err(&format!("has \"\" {interface}")));
+        check("fe80::1%an-interface-too-long", Err(&format!("has \"an-interface-too-long\" {interface}")));
+        check("9.9.9.9%eth0", Err(&format!("has \"eth0\" {interface}")));
         check("exa mple", Err(&host("exa mple")));
         check("udp://9.9.9.9#dns.quad9.net", Err("has a \"#\" part, which only tls, https and quic know"));
         check("udp://9.9.9.9/dns-query", Err("has a path, which only https knows"));
@@ -354,6 +444,22 @@ mod tests {
         check("tls://9.9.9.9#", Err(&format!("has \"\" {fragment}")));
         check("tls://a.example#b.example", Err(&format!("has \"b.example\" {fragment}")));
         check(&format!("tls://a.example#{}", ["9.9.9.9"; 9].join(",")), Err("has more than 8 addresses"));
+    }
+
+    #[test]
+    fn an_interface_is_looked_up_when_it_is_needed() {
+        let server = |text: &str| match text.parse::<Target>() {
+            Ok(Target::Server(server)) => server,
+            other => panic!("{text}: {other:?}"),
+        };
+        let scope = |text: &str| match server(text).address(0) {
+            Ok(SocketAddr::V6(v6)) => Some(v6.scope_id()),
+            _ => None,
+        };
+        assert_eq!(scope("fe80::1%7"), Some(7));
+        assert!(scope("fe80::1%lo").is_some_and(|number| number > 0));
+        assert_eq!(scope("fe80::1%no-such-one"), None);
+        assert_eq!(scope("2620:fe::fe"), Some(0));
     }
 
     #[test]

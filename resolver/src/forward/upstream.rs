@@ -11,9 +11,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hickory_proto::op::{Message, ResponseCode};
 use rustls::ClientConfig;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 use tracing::{debug, info};
 
 use super::{
@@ -21,10 +20,14 @@ use super::{
     clock::Clock,
     health::Health,
     link::{Link, LinkError},
+    rebinding,
+    request::Letters,
+    response::Response,
     system,
     target::Server,
 };
 use crate::{
+    config::CaseRandomization,
     dname::Dname,
     metrics::{DnsMetrics, forwarding::UpstreamMetrics},
     rtype,
@@ -39,10 +42,11 @@ const SYSTEM_LABEL: &str = "system";
 pub(super) struct Context {
     pub(super) metrics: Arc<DnsMetrics>,
     pub(super) tls: Option<Arc<ClientConfig>>,
-    pub(super) case_randomization: bool,
+    pub(super) case_randomization: CaseRandomization,
     pub(super) clock: Clock,
-    /// Questions under way to upstreams; each may hold a socket.
-    pub(super) attempts: Arc<Semaphore>,
+    /// Attempts beyond the first of each question, and those that go on after their question was answered; each may hold
+    /// a socket.
+    pub(super) spare_attempts: Arc<Semaphore>,
     /// Datagrams sent again; each holds one more.
     pub(super) resends: Arc<Semaphore>,
 }
@@ -57,8 +61,15 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn new(server: Server, label: &str, context: &Context) -> Arc<Self> {
-        let resends = context.resends.clone();
-        let link = Link::new(server.clone(), context.case_randomization, context.tls.clone(), resends);
+        let is_near = server.addresses().iter().all(|address| rebinding::is_inside(address.ip()));
+        let letters = match context.case_randomization {
+            CaseRandomization::Never => Letters::Lower,
+            // Nobody forges blindly from within the own network, and what stands there is old.
+            CaseRandomization::Public if is_near => Letters::Lower,
+            CaseRandomization::Public | CaseRandomization::Always => Letters::Mixed,
+        };
+        let Context { tls, resends, clock, .. } = context;
+        let link = Link::new(server.clone(), letters, tls.clone(), resends.clone(), clock.clone());
         let metrics = context.metrics.forwarding.upstream(label);
         Arc::new(Self { server, link, health: Mutex::default(), metrics })
     }
@@ -73,26 +84,37 @@ impl Upstream {
     }
 
     /// Asks, and learns from how it went.
-    pub(super) async fn ask(self: Arc<Self>, question: &Question) -> Result<Message, LinkError> {
+    pub(super) async fn ask(self: Arc<Self>, question: &Question) -> Result<Response, LinkError> {
         let began = Instant::now();
         let outcome = self.link.ask(question).await;
         match &outcome {
-            Ok(message) => self.answered(began.elapsed(), message),
+            Ok(response) => self.answered(began.elapsed(), response),
             Err(error) => {
                 debug!(upstream = %self.server, %error, "upstream failed");
                 self.metrics.failed.inc();
-                if self.health().failed() {
-                    info!(upstream = %self.server, "upstream is dead");
-                    self.metrics.up.set(0);
-                    tokio::spawn(probe(Arc::downgrade(&self)));
+                if error.is_silence() {
+                    self.was_silent();
                 }
             }
         }
         outcome
     }
 
-    fn answered(&self, took: Duration, message: &Message) {
-        match is_refusal(message) {
+    /// Notes that nothing came from the upstream in the time of an attempt. What it says, however odd, is no reason to
+    /// think it dead.
+    pub(super) fn was_silent(self: &Arc<Self>) {
+        if self.health().failed() {
+            info!(upstream = %self.server, "upstream is dead");
+            self.metrics.up.set(0);
+            // Attempts also end when the whole runtime does.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(probe(Arc::downgrade(self)));
+            }
+        }
+    }
+
+    fn answered(&self, took: Duration, response: &Response) {
+        match response.is_refusal() {
             true => self.metrics.refused.inc(),
             false => self.metrics.answered.inc(),
         }
@@ -108,12 +130,6 @@ impl Upstream {
     }
 }
 
-/// Whether an upstream says that it will not, or could not, answer.
-pub(super) fn is_refusal(message: &Message) -> bool {
-    let code = message.metadata.response_code;
-    matches!(code, ResponseCode::ServFail | ResponseCode::Refused | ResponseCode::NotImp | ResponseCode::FormErr)
-}
-
 /// Asks a dead upstream now and then until it answers, whatever the answer. No client waits for this.
 async fn probe(upstream: Weak<Upstream>) {
     // The name servers of the root: every resolver has them at hand, and they tell nobody anything.
@@ -124,8 +140,10 @@ async fn probe(upstream: Weak<Upstream>) {
         let Some(upstream) = upstream.upgrade() else { return };
         let began = Instant::now();
         match upstream.link.ask(&question).await {
-            Ok(message) => return upstream.answered(began.elapsed(), &message),
-            Err(_) => upstream.health().probe_failed(),
+            Ok(response) => return upstream.answered(began.elapsed(), &response),
+            Err(error) if error.is_silence() => upstream.health().probe_failed(),
+            // It is there.
+            Err(_) => return upstream.answered(began.elapsed(), &Response::default()),
         }
     }
 }

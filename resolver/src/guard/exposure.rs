@@ -7,12 +7,8 @@ use tracing::{info, warn};
 
 use crate::config::{
     DnsConfig,
-    guard::{GuardConfig, Switch},
+    guard::{Switch, is_wide},
 };
-
-/// Prefixes that are no longer than this hold a large part of the internet; fc00::/7, which is local, is longer.
-const WIDE_V4_BITS: u8 = 7;
-const WIDE_V6_BITS: u8 = 6;
 
 /// What a listener offers to whom.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +16,8 @@ pub(crate) struct Exposure {
     names: String,
     asked_by: String,
     forwarding: String,
+    /// Who hears what HOSTS files say, if there are any.
+    hosts: String,
     rate_limit: String,
     cookies: &'static str,
     /// What the operator hardly wants.
@@ -35,6 +33,7 @@ pub(crate) fn log(config: &DnsConfig, listeners: &[SocketAddr]) {
             names = exposure.names,
             asked_by = exposure.asked_by,
             forwarding = exposure.forwarding,
+            hosts = exposure.hosts,
             rate_limit = exposure.rate_limit,
             cookies = exposure.cookies,
             "dns is open beyond this machine"
@@ -53,18 +52,21 @@ impl Exposure {
             0 => "off".to_owned(),
             rate => format!("{rate} a second, slip {}", guard.slip),
         };
+        let house = who(&guard.forward_allow, &guard.forward_deny, "nobody");
         Self {
             names: config.suffixes.join(", "),
             asked_by: who(&guard.allow, &guard.deny, "everybody"),
-            forwarding: if forwards { who(&guard.forward_allow, &guard.forward_deny, "nobody") } else { "off".into() },
+            hosts: if config.hosts.0.is_empty() { "none".into() } else { house.clone() },
+            forwarding: if forwards { house } else { "off".into() },
             rate_limit,
             cookies: if guard.cookies == Switch::On { "on" } else { "off" },
-            warnings: warnings(guard, forwards),
+            warnings: warnings(config),
         }
     }
 }
 
-fn warnings(guard: &GuardConfig, forwards: bool) -> Vec<&'static str> {
+fn warnings(config: &DnsConfig) -> Vec<&'static str> {
+    let (guard, forwards) = (&config.guard, config.forwards());
     let checks = [
         (guard.rate_limit == 0, "dns.guard.rate_limit is 0: anybody can make this server flood somebody else"),
         (guard.free_bytes == 0, "dns.guard.free_bytes is 0: answers may be many times larger than what was asked with"),
@@ -81,18 +83,15 @@ fn warnings(guard: &GuardConfig, forwards: bool) -> Vec<&'static str> {
             "dns.guard.forward_allow holds a large part of the internet: this is an open resolver",
         ),
         (
+            !config.hosts.0.is_empty() && guard.forward_allow.iter().any(is_wide),
+            "dns.guard.forward_allow holds a large part of the internet: it hears the names of dns.hosts",
+        ),
+        (
             guard.signatures_per_second == 0,
             "dns.guard.signatures_per_second is 0: signing can take all of the processor",
         ),
     ];
     checks.into_iter().filter(|(applies, _)| *applies).map(|(_, warning)| warning).collect()
-}
-
-fn is_wide(net: &IpNet) -> bool {
-    match net {
-        IpNet::V4(net) => net.prefix_len() <= WIDE_V4_BITS,
-        IpNet::V6(net) => net.prefix_len() <= WIDE_V6_BITS,
-    }
 }
 
 fn who(allow: &[IpNet], deny: &[IpNet], if_empty: &str) -> String {
@@ -114,7 +113,9 @@ mod tests {
         let default = exposure("");
         assert_eq!((default.names.as_str(), default.asked_by.as_str()), ("p2p, p2p.alt", "everybody"));
         assert_eq!((default.forwarding.as_str(), default.rate_limit.as_str()), ("off", "200 a second, slip 2"));
-        assert_eq!((default.cookies, default.warnings), ("on", Vec::new()));
+        assert_eq!((default.cookies, default.hosts.as_str(), default.warnings), ("on", "none", Vec::new()));
+        let hosts = exposure("hosts = '/etc/hosts'");
+        assert!(hosts.hosts.starts_with("127.0.0.0/8, 10.0.0.0/8"), "{hosts:?}");
         let forwarding = exposure("upstreams = ['9.9.9.9']");
         assert!(forwarding.forwarding.starts_with("127.0.0.0/8, 10.0.0.0/8"), "{forwarding:?}");
         assert_eq!(forwarding.warnings, Vec::<&str>::new());
@@ -138,6 +139,7 @@ mod tests {
         check("[guard]\nexempt = ['0.0.0.0/1']", "exempt");
         check("[guard]\nsignatures_per_second = 0", "signatures_per_second");
         check("upstreams = ['9.9.9.9']\n[guard]\nforward_allow = ['::/0']", "open resolver");
+        check("hosts = '/etc/hosts'\n[guard]\nforward_allow = ['::/0']", "hears the names of dns.hosts");
         let rule = "[[forward.rules]]\nsuffix = 'example.org'\nupstreams = ['9.9.9.9']";
         check(&format!("{rule}\n[guard]\nforward_allow = ['0.0.0.0/0']"), "open resolver");
         assert_ne!(exposure(rule).forwarding, "off");

@@ -21,7 +21,10 @@ const QR_AND_OPCODE: u8 = 0xf8;
 const QR: u8 = 0x80;
 const TC: u8 = 0x02;
 const RD: u8 = 0x01;
-/// CD, in the fourth byte of a header.
+/// AA, in the third byte of a header.
+const AA: u8 = 0x04;
+/// RA and CD, in the fourth byte of a header.
+const RA: u8 = 0x80;
 const CD: u8 = 0x10;
 /// DO, in the third byte of an OPT record's TTL.
 const DO: u8 = 0x80;
@@ -46,9 +49,32 @@ pub(super) fn cookie(message: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Writes the answer that only says "come by TCP": header with TC, question, and an OPT record if there was one, with
-/// `cookie`. `None` if `datagram` is no query with one question, and deserves nothing.
-pub(crate) fn truncated(datagram: &[u8], cookie: Option<&[u8; COOKIE_BYTES]>, out: &mut [u8]) -> Option<usize> {
+/// What an answer says of itself besides its records. One without records that has neither bit is a lame referral to stub
+/// resolvers, whatever else it says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Claims {
+    /// The AA bit.
+    pub(crate) authoritative: bool,
+    /// The RA bit.
+    pub(crate) recursion_available: bool,
+}
+
+impl Claims {
+    /// Those of a response; of what is no response, none.
+    pub(crate) fn of(response: &[u8]) -> Self {
+        let has = |at: usize, bit: u8| response.get(at).is_some_and(|byte| byte & bit != 0);
+        Self { authoritative: has(2, AA), recursion_available: has(3, RA) }
+    }
+}
+
+/// Writes the answer that only says "come by TCP": header with TC and `claims`, question, and an OPT record if there was
+/// one, with `cookie`. `None` if `datagram` is no query with one question, and deserves nothing.
+pub(crate) fn truncated(
+    datagram: &[u8],
+    claims: Claims,
+    cookie: Option<&[u8; COOKIE_BYTES]>,
+    out: &mut [u8],
+) -> Option<usize> {
     let (&[id_0, id_1, flags_0, flags_1, 0, 1, ..], body) = datagram.split_first_chunk::<HEADER_BYTES>()? else {
         return None;
     };
@@ -66,7 +92,9 @@ pub(crate) fn truncated(datagram: &[u8], cookie: Option<&[u8; COOKIE_BYTES]>, ou
             len += bytes.len();
         }
     };
-    put(&[id_0, id_1, QR | TC | (flags_0 & RD), flags_1 & CD, 0, 1, 0, 0, 0, 0, 0, u8::from(opt.is_some())]);
+    let first = QR | TC | (flags_0 & RD) | if claims.authoritative { AA } else { 0 };
+    let second = (flags_1 & CD) | if claims.recursion_available { RA } else { 0 };
+    put(&[id_0, id_1, first, second, 0, 1, 0, 0, 0, 0, 0, u8::from(opt.is_some())]);
     put(question);
     if let Some(opt) = opt {
         let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
@@ -138,6 +166,7 @@ mod tests {
 
     use super::*;
 
+    const NO_CLAIMS: Claims = Claims { authoritative: false, recursion_available: false };
     const QUESTION: &[u8] = b"\x05alice\x03p2p\0\0\x01\0\x01";
 
     fn message(counts: [u8; 4], rest: &[&[u8]]) -> Vec<u8> {
@@ -171,15 +200,24 @@ mod tests {
     fn the_shortest_answer() {
         let mut out = [0; 512];
         let plain = message([1, 0, 0, 0], &[QUESTION]);
-        let len = truncated(&plain, Some(&[9; 24]), &mut out).expect("a query");
+        let len = truncated(&plain, NO_CLAIMS, Some(&[9; 24]), &mut out).expect("a query");
         assert_eq!(out[..len], [&[7, 8, 0x83, 0x10, 0, 1, 0, 0, 0, 0, 0, 0], QUESTION].concat());
+        // Stub resolvers take an answer without records, AA and RA for a lame referral, and do not come by TCP.
+        for (authoritative, recursion_available, flags) in
+            [(true, false, [0x87, 0x10]), (false, true, [0x83, 0x90]), (true, true, [0x87, 0x90])]
+        {
+            let claims = Claims { authoritative, recursion_available };
+            truncated(&plain, claims, None, &mut out).expect("a query");
+            assert_eq!(out[2..4], flags);
+            assert_eq!(Claims::of(&out), claims);
+        }
         let with_opt = message([1, 0, 0, 1], &[QUESTION, &opt_record(0x80, b"")]);
-        let len = truncated(&with_opt, Some(&[9; 24]), &mut out).expect("a query");
+        let len = truncated(&with_opt, NO_CLAIMS, Some(&[9; 24]), &mut out).expect("a query");
         let answer = Message::from_vec(&out[..len]).expect("a message");
         assert!(answer.metadata.truncation && answer.answers.is_empty() && answer.queries.len() == 1);
         let edns = answer.edns.expect("EDNS");
         assert!(edns.flags().dnssec_ok && edns.option(EdnsCode::Cookie).is_some());
-        let len = truncated(&with_opt, None, &mut out).expect("a query");
+        let len = truncated(&with_opt, NO_CLAIMS, None, &mut out).expect("a query");
         assert_eq!(
             Message::from_vec(&out[..len]).expect("a message").edns.map(|edns| edns.options().as_ref().len()),
             Some(0)
@@ -192,7 +230,7 @@ mod tests {
         let plain = message([1, 0, 0, 0], &[QUESTION]);
         let with = |at: usize, byte: u8| [&plain[..at], &[byte], &plain[at + 1..]].concat();
         for datagram in [with(2, 0x81), with(2, 0x29), with(5, 2), with(5, 0), with(12, 0xc0), plain[..20].to_vec()] {
-            assert_eq!(truncated(&datagram, None, &mut out), None, "{datagram:?}");
+            assert_eq!(truncated(&datagram, NO_CLAIMS, None, &mut out), None, "{datagram:?}");
         }
     }
 
@@ -203,10 +241,10 @@ mod tests {
             let mut out = [0; 512];
             let datagram = message([1, 0, 0, more], &[QUESTION, &bytes]);
             let cookie = cookie(&datagram).filter(|cookie| cookie.len() >= 8).map(|_| [1; 24]);
-            let len = truncated(&datagram, cookie.as_ref(), &mut out).expect("a query");
+            let len = truncated(&datagram, NO_CLAIMS, cookie.as_ref(), &mut out).expect("a query");
             prop_assert!(len <= datagram.len() + 16);
             let datagram = [&datagram[..12], &bytes].concat();
-            if let Some(len) = truncated(&datagram, None, &mut out) {
+            if let Some(len) = truncated(&datagram, NO_CLAIMS, None, &mut out) {
                 prop_assert!(len <= datagram.len());
                 prop_assert!(Message::from_vec(&out[..len]).is_ok());
             }

@@ -78,6 +78,11 @@ impl HostsFiles {
         Ok(Self { current, _ends_the_thread: sender })
     }
 
+    /// Where the newest snapshot always is.
+    pub(crate) fn snapshots(&self) -> Arc<ArcSwap<Hosts>> {
+        self.current.clone()
+    }
+
     /// The snapshot to answer from.
     pub(crate) fn load(&self) -> Guard<Arc<Hosts>> {
         self.current.load()
@@ -208,7 +213,7 @@ mod tests {
     }
 
     fn has(watched: &Watched, name: &[u8]) -> bool {
-        watched.current.load().has(name)
+        watched.current.load().told_to(crate::hosts::Audience::ThisMachine).has(name)
     }
 
     #[test]

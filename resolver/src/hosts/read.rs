@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use foldhash::quality::RandomState;
 
-use super::{Hosts, has_no_pointer, reverse_name};
+use super::{Hosts, has_no_pointer, is_for_this_machine, reverse_name};
 use crate::{
     dname::{Dname, DnameError},
     site::Site,
@@ -112,12 +112,20 @@ impl Reading {
         let mut hosts = Hosts { pointers: self.pointers, ..Hosts::default() };
         hosts.names.reserve(self.names.len());
         let mut known: HashMap<Box<[IpAddr]>, u32, RandomState> = HashMap::default();
-        for (name, addresses) in self.names {
-            let next = hosts.lists.len() as u32;
-            let index = *known.entry(addresses.into()).or_insert_with_key(|addresses| {
-                hosts.lists.push(addresses.clone());
+        let mut index_of = |lists: &mut Vec<Box<[IpAddr]>>, addresses: Vec<IpAddr>| {
+            let next = lists.len() as u32;
+            *known.entry(addresses.into()).or_insert_with_key(|addresses| {
+                lists.push(addresses.clone());
                 next
-            });
+            })
+        };
+        for (name, addresses) in self.names {
+            if addresses.iter().any(is_for_this_machine) {
+                let others = addresses.iter().copied().filter(|address| !is_for_this_machine(address)).collect();
+                let index = index_of(&mut hosts.lists, others);
+                hosts.told_to_house.insert(name.clone(), index);
+            }
+            let index = index_of(&mut hosts.lists, addresses);
             hosts.names.insert(name, index);
         }
         hosts
@@ -218,7 +226,7 @@ fn quote(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::Zone;
+    use crate::{hosts::Audience, site::Zone};
 
     fn site() -> Site {
         Site::new(vec![Zone::new("p2p".parse().expect("a name"), Vec::new()).expect("short")], None)
@@ -272,6 +280,33 @@ mod tests {
         assert_eq!(nas.map(Dname::to_string).as_deref(), Some("nas."));
         // Two names with one address share it.
         assert!(hosts.lists.len() < hosts.len());
+    }
+
+    /// Debian's installer writes such a line; a house is not to hear that a machine in it is at 127.0.1.1.
+    #[test]
+    fn what_a_machine_says_to_itself_is_not_told_to_others() {
+        let (hosts, _) =
+            read(b"127.0.1.1 myhost.lan myhost\n192.168.7.8 myhost\n127.0.0.1 ads.example\n192.168.7.9 nas");
+        let told = |audience: Audience, name: &str| {
+            let host = hosts.told_to(audience).find(&name.parse().expect("a name"));
+            host.map(|host| {
+                (host.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "), host.pointer.is_some())
+            })
+        };
+        for (name, here, there) in [
+            ("myhost.lan", Some(("127.0.1.1", false)), None),
+            ("myhost", Some(("127.0.1.1 192.168.7.8", false)), Some(("192.168.7.8", false))),
+            ("ads.example", Some(("127.0.0.1", false)), Some(("127.0.0.1", false))),
+            ("nas", Some(("192.168.7.9", false)), Some(("192.168.7.9", false))),
+            ("1.1.0.127.in-addr.arpa", Some(("", true)), None),
+            ("9.7.168.192.in-addr.arpa", Some(("", true)), Some(("", true))),
+            ("other", None, None),
+        ] {
+            let owned =
+                |told: Option<(&str, bool)>| told.map(|(addresses, has_pointer)| (addresses.to_owned(), has_pointer));
+            assert_eq!(told(Audience::ThisMachine, name), owned(here), "{name}");
+            assert_eq!(told(Audience::House, name), owned(there), "{name}");
+        }
     }
 
     #[test]

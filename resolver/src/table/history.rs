@@ -55,6 +55,8 @@ pub struct Step {
     pub height: u32,
     /// The names that the next version may hold otherwise, with what they were.
     pub touched: Vec<(Name, Option<Entry>)>,
+    // Whether the version was given out by this run, so that its serial means nothing else.
+    is_given_out: bool,
     bytes: usize,
 }
 
@@ -234,7 +236,8 @@ impl Versions {
             (name, was)
         });
         let mut steps = before.steps.clone();
-        steps.push(Arc::new(Step::new(from, before.table.facts.height, touched.collect())));
+        let step = Step::new(from, before.table.facts.height, touched.collect());
+        steps.push(Arc::new(Step { is_given_out: true, ..step }));
         forget(&mut steps, limits);
         Published { table, steps, is_provisional: false }
     }
@@ -316,13 +319,19 @@ impl Versions {
 }
 
 impl Step {
+    /// Whether a secondary that names a version by its serial alone can mean this one: it was given out by this run. What
+    /// is remembered from before may be of another branch than what was given out then.
+    pub(crate) fn has_serial(&self, serial: u32) -> bool {
+        self.is_given_out && self.from.serial == serial
+    }
+
     fn new(from: Version, height: u32, touched: Vec<(Name, Option<Entry>)>) -> Self {
         let size = |(name, was): &(Name, Option<Entry>)| {
             let records = was.as_ref().map_or(0, |entry| entry.records.as_bytes().len());
             TOUCHED_BYTES + name.as_bytes().len() + records
         };
         let bytes = touched.iter().map(size).sum();
-        Self { from, height, touched, bytes }
+        Self { from, height, touched, is_given_out: false, bytes }
     }
 }
 

@@ -5,10 +5,14 @@ use crate::{
     rtype,
 };
 
+pub(super) use crate::envelope::be16;
+
 /// Bytes of a header.
 pub(super) const HEADER_BYTES: usize = 12;
 /// Bytes of type, class, TTL and data length.
 const FRAME_BYTES: usize = 10;
+/// Pointers in one name: as many as there can be labels (RFC 1035 §3.1). More is a way to make others work.
+const MAX_POINTERS: usize = 127;
 /// Bytes of the numbers of an SOA record.
 const SOA_NUMBERS: usize = 20;
 
@@ -38,10 +42,18 @@ pub(super) enum Kind {
 /// The SOA record of an IXFR request.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct ClientSoa {
+    pub(super) name_server: Dname,
     pub(super) mailbox: Dname,
     pub(super) serial: u32,
     /// Uncompressed, in the case that it came in.
     pub(super) data: Vec<u8>,
+}
+
+impl ClientSoa {
+    /// Whether it says a serial and nothing else, as PowerDNS and `dig IXFR=n` do: RFC 1995 asks for no more.
+    pub(super) fn is_bare(&self) -> bool {
+        self.name_server == Dname::root() && self.mailbox == Dname::root()
+    }
 }
 
 /// A record in a message.
@@ -89,6 +101,7 @@ fn client_soa(bytes: &[u8], at: usize, zone: &Dname) -> Option<ClientSoa> {
     Some(ClientSoa {
         serial: u32::from_be_bytes(numbers[..4].try_into().ok()?),
         data: [&name_server, &mailbox, numbers].concat(),
+        name_server: Dname::from_wire(&name_server).ok()?,
         mailbox: Dname::from_wire(&mailbox).ok()?,
     })
 }
@@ -103,10 +116,12 @@ pub(super) fn record(bytes: &[u8], at: usize) -> Option<Record> {
     (end <= bytes.len()).then_some(Record { rtype: be16(frame, 0)?, class: be16(frame, 2)?, ttl_s, data_at, end })
 }
 
-/// The uncompressed form of the name at `at`, and where the bytes behind it begin. Pointers lead only backwards.
+/// The uncompressed form of the name at `at`, and where the bytes behind it begin. Pointers lead only backwards, and
+/// there are at most [`MAX_POINTERS`].
 pub(super) fn name(bytes: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
     let mut wire = Vec::new();
     let mut end = None;
+    let mut pointers_left = MAX_POINTERS;
     loop {
         let length = *bytes.get(at)?;
         match length {
@@ -117,6 +132,7 @@ pub(super) fn name(bytes: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
             }
             0xc0.. => {
                 end.get_or_insert(at + 2);
+                pointers_left = pointers_left.checked_sub(1)?;
                 let target = usize::from(be16(bytes, at)? & 0x3fff);
                 if target >= at {
                     return None;
@@ -144,10 +160,6 @@ pub(super) fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +178,21 @@ mod tests {
         let Kind::Ixfr(soa) = request.kind else { panic!("IXFR") };
         assert_eq!((soa.serial, soa.mailbox.to_string()), (7, "h.p2p.".to_owned()));
         assert!(soa.data.starts_with(b"\x02ns\x03P2P\0\x01h\x03P2P\0\0\0\0\x07"));
+    }
+
+    #[test]
+    fn names_are_read_through_as_many_pointers_as_there_can_be_labels() {
+        // Each label points to the one before, and then pointers to pointers.
+        let mut bytes = b"\x01a\0".to_vec();
+        let mut last = 0;
+        for _ in 0..MAX_POINTERS {
+            let at = bytes.len();
+            bytes.extend_from_slice(&(0xc000 | last as u16).to_be_bytes());
+            last = at;
+        }
+        assert_eq!(name(&bytes, last), Some((b"\x01a\0".to_vec(), bytes.len())));
+        bytes.extend_from_slice(&(0xc000 | last as u16).to_be_bytes());
+        assert_eq!(name(&bytes, last + 2), None);
     }
 
     #[test]

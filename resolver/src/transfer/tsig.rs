@@ -10,7 +10,7 @@ use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
 use super::read::{self, HEADER_BYTES};
-use crate::{dname::Dname, envelope::Envelope, rtype};
+use crate::{dname::Dname, envelope::Envelope, guard::scan::Claims, rtype};
 
 /// Seconds that clocks may differ by in what we sign (RFC 8945 §10).
 const FUDGE_S: u16 = 300;
@@ -151,14 +151,16 @@ impl fmt::Debug for Key {
 }
 
 /// Checks the signature of a request. `clock` gives Unix seconds.
-pub(crate) fn check(message: &[u8], keys: &[Key], clock: fn() -> u64) -> Checked {
+pub(crate) fn check(message: &[u8], keys: &[Key], clock: fn() -> u64, claims: Claims) -> Checked {
     let tsig = match find(message) {
         Some(Some(tsig)) => tsig,
         Some(None) => return Checked::Unsigned,
         None => return Checked::Malformed,
     };
     let key = keys.iter().find(|key| key.name == tsig.key && key.algorithm.wire() == tsig.algorithm.as_wire());
-    let Some(key) = key else { return Checked::Refused(TsigError::BadKey, refuse(message, &tsig, TsigError::BadKey)) };
+    let Some(key) = key else {
+        return Checked::Refused(TsigError::BadKey, refuse(message, &tsig, TsigError::BadKey, claims));
+    };
     let full = key.algorithm.mac_bytes();
     if tsig.mac.len() > full || tsig.mac.len() < MIN_MAC_BYTES.max(full / 2) {
         return Checked::Malformed;
@@ -166,14 +168,14 @@ pub(crate) fn check(message: &[u8], keys: &[Key], clock: fn() -> u64) -> Checked
     let stripped = without(message, &tsig);
     let mac = key.mac(&[&stripped, &variables(key, tsig.time, tsig.fudge, tsig.error, &tsig.other)]);
     if !is_equal(&mac[..tsig.mac.len()], &tsig.mac) {
-        return Checked::Refused(TsigError::BadSignature, refuse(message, &tsig, TsigError::BadSignature));
+        return Checked::Refused(TsigError::BadSignature, refuse(message, &tsig, TsigError::BadSignature, claims));
     }
     let signing = Signing { key: key.clone(), previous: tsig.mac.clone(), is_first: true, clock };
     if clock().abs_diff(tsig.time) > u64::from(tsig.fudge) {
-        return Checked::Refused(TsigError::BadTime, signing.bad_time(message, &tsig));
+        return Checked::Refused(TsigError::BadTime, signing.bad_time(message, &tsig, claims));
     }
     if tsig.mac.len() < full {
-        return Checked::Refused(TsigError::BadTruncation, signing.refuse_signed(message, &tsig));
+        return Checked::Refused(TsigError::BadTruncation, signing.refuse_signed(message, &tsig, claims));
     }
     Checked::Signed(stripped, signing)
 }
@@ -223,17 +225,16 @@ impl Signing {
     }
 
     /// A signed refusal that tells our time (RFC 8945 §5.2.3).
-    fn bad_time(&self, message: &[u8], tsig: &Tsig) -> Vec<u8> {
+    fn bad_time(&self, message: &[u8], tsig: &Tsig, claims: Claims) -> Vec<u8> {
         let now = (self.clock)().to_be_bytes();
-        self.refuse_with(message, tsig, TsigError::BadTime, &now[2..])
+        self.refuse_with(not_authorised(message, claims), tsig, TsigError::BadTime, &now[2..])
     }
 
-    fn refuse_signed(&self, message: &[u8], tsig: &Tsig) -> Vec<u8> {
-        self.refuse_with(message, tsig, TsigError::BadTruncation, &[])
+    fn refuse_signed(&self, message: &[u8], tsig: &Tsig, claims: Claims) -> Vec<u8> {
+        self.refuse_with(not_authorised(message, claims), tsig, TsigError::BadTruncation, &[])
     }
 
-    fn refuse_with(&self, message: &[u8], tsig: &Tsig, error: TsigError, other: &[u8]) -> Vec<u8> {
-        let mut response = not_authorised(message);
+    fn refuse_with(&self, mut response: Vec<u8>, tsig: &Tsig, error: TsigError, other: &[u8]) -> Vec<u8> {
         let previous = [&(self.previous.len() as u16).to_be_bytes()[..], &self.previous].concat();
         let about = variables(&self.key, tsig.time, tsig.fudge, error as u16, other);
         let mac = self.key.mac(&[&previous, &response, &about]);
@@ -299,18 +300,20 @@ fn without(message: &[u8], tsig: &Tsig) -> Vec<u8> {
 }
 
 /// A refusal without signature: we do not know what the sender knows.
-fn refuse(message: &[u8], tsig: &Tsig, error: TsigError) -> Vec<u8> {
-    let mut response = not_authorised(message);
+fn refuse(message: &[u8], tsig: &Tsig, error: TsigError, claims: Claims) -> Vec<u8> {
+    let mut response = not_authorised(message, claims);
     let algorithm = tsig.algorithm.as_wire();
     push(&mut response, (tsig.key.as_wire(), algorithm), (tsig.time, tsig.fudge), &[], error as u16, &[]);
     response
 }
 
 /// NOTAUTH with the question, if it can be told.
-fn not_authorised(message: &[u8]) -> Vec<u8> {
+pub(super) fn not_authorised(message: &[u8], claims: Claims) -> Vec<u8> {
     let question = Envelope::open(message).question.unwrap_or_default();
     let count = u8::from(!question.is_empty());
-    let header = [message[0], message[1], 0x80 | message[2] & 0x79, NOTAUTH, 0, count, 0, 0, 0, 0, 0, 0];
+    let recursion_available = if claims.recursion_available { 0x80 } else { 0 };
+    let flags = [0x80 | message[2] & 0x79, recursion_available | NOTAUTH];
+    let header = [message[0], message[1], flags[0], flags[1], 0, count, 0, 0, 0, 0, 0, 0];
     [&header[..], question].concat()
 }
 

@@ -6,7 +6,7 @@
 use std::iter::Peekable;
 
 use super::{read::Request, tsig::Signing, zone::ZoneRecord};
-use crate::rtype;
+use crate::{guard::scan::Claims, rtype};
 
 /// Bytes of a message before its signature. Pointers reach 16 KiB.
 const MESSAGE_BYTES: usize = 16_000;
@@ -23,9 +23,11 @@ pub(super) struct Messages<I: Iterator<Item = ZoneRecord>> {
 }
 
 impl<I: Iterator<Item = ZoneRecord>> Messages<I> {
-    pub(super) fn new(request: &Request, records: I, signing: Option<Signing>) -> Self {
+    pub(super) fn new(request: &Request, claims: Claims, records: I, signing: Option<Signing>) -> Self {
         let [id_0, id_1] = request.id;
-        let header = [id_0, id_1, ANSWER_FLAGS | request.recursion_desired, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let recursion_available = if claims.recursion_available { 0x80 } else { 0 };
+        let header =
+            [id_0, id_1, ANSWER_FLAGS | request.recursion_desired, recursion_available, 0, 1, 0, 0, 0, 0, 0, 0];
         Self { head: [&header[..], &request.question].concat(), records: records.peekable(), signing }
     }
 }

@@ -19,13 +19,13 @@ use super::{
     SendBuffer,
     route::{Control, Route},
 };
-use crate::query::MAX_UDP_BYTES;
+use crate::{intake::MAX_QUERY_BYTES, query::MAX_UDP_BYTES};
 
 /// The most datagrams received or sent at once: enough to spread the cost of a system call thin, and few enough that
 /// the first of them does not wait noticeably for the last.
 pub(super) const BATCH: usize = 64;
-/// The longest datagram read whole. Longer ones are cut, and then answered with FORMERR like any damaged message.
-const DATAGRAM_BYTES: usize = 4096;
+/// The longest datagram read whole: one byte more than a query may have. Longer ones are cut, and are too long as well.
+const DATAGRAM_BYTES: usize = MAX_QUERY_BYTES + 1;
 
 /// Received datagrams.
 pub(super) struct Inbox {

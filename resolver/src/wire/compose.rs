@@ -94,7 +94,9 @@ impl Composer {
         name.copy_from_slice(sent_name);
         name.make_ascii_lowercase();
         let (zone, relative) = handler.site.zone_at(name).ok_or(FallThrough::Elsewhere)?;
-        if handler.hosts.as_ref().is_some_and(|hosts| hosts.load().has(name)) {
+        if let Some(hosts) = &handler.hosts
+            && handler.audience(standing.src).is_some_and(|audience| hosts.load().told_to(audience).has(name))
+        {
             return Err(FallThrough::Hosts);
         }
         if facts.readiness != Readiness::Ready {

@@ -26,14 +26,18 @@ use tokio::{runtime, sync::mpsc};
 use tracing::{debug, error, warn};
 
 use super::{
-    Responder,
+    Responder, SendBuffer,
     batch::{BATCH, Inbox, Outbox},
     compose::Composer,
     route::{Control, Route},
 };
 use crate::{
     answer::Origin,
-    guard::{Admission, Now, Standing, scan},
+    guard::{
+        Admission, Now, Standing,
+        scan::{self, Claims},
+    },
+    intake,
     metrics::{DatagramCounts, Sent, guard::Limited},
     query::MAX_UDP_BYTES,
 };
@@ -215,7 +219,7 @@ impl Worker {
             if let Some(limited) = limited {
                 counts.guard.limited(limited);
                 if limited == Limited::Slipped {
-                    asked.shorten(outbox, counts);
+                    asked.shorten(handler.claims(datagram, src.ip()), outbox, counts);
                 }
                 continue;
             }
@@ -234,7 +238,8 @@ impl Worker {
                         }
                         false => {
                             counts.guard.limited(Limited::Shortened);
-                            asked.shorten(outbox, counts);
+                            let claims = Claims::of(&room[..composed.bytes]);
+                            asked.shorten(claims, outbox, counts);
                         }
                     }
                 }
@@ -259,8 +264,9 @@ struct Asked<'d> {
 
 impl Asked<'_> {
     /// Says "come by TCP".
-    fn shorten(&self, outbox: &mut Outbox, counts: &mut DatagramCounts) {
-        let written = outbox.room().and_then(|room| scan::truncated(self.datagram, self.standing.cookie_out(), room));
+    fn shorten(&self, claims: Claims, outbox: &mut Outbox, counts: &mut DatagramCounts) {
+        let short = |room: &mut SendBuffer| scan::truncated(self.datagram, claims, self.standing.cookie_out(), room);
+        let written = outbox.room().and_then(short);
         if let Some(bytes) = written {
             counts.come_by_tcp(bytes);
             outbox.push(bytes, self.route);
@@ -274,7 +280,8 @@ impl Asked<'_> {
         match response.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(None) => {}
             Poll::Ready(Some(response)) => {
-                let settled = settle(responder, self.datagram, &self.standing, response, now);
+                let query = (self.datagram, self.datagram.len());
+                let settled = settle(responder, query, &self.standing, response, now);
                 let Some(bytes) = settled else { return };
                 match outbox.room().and_then(|room| room.get_mut(..bytes.len())) {
                     Some(room) => {
@@ -287,13 +294,14 @@ impl Asked<'_> {
             Poll::Pending => {
                 // Not kept open by who waits: a server that has stopped must not hold its port.
                 let socket = Arc::downgrade(socket);
-                let (responder, datagram) = (responder.clone(), self.datagram.to_vec());
+                let (responder, query_bytes) = (responder.clone(), self.datagram.len());
+                let query = intake::reduced(self.datagram).unwrap_or_default();
                 let (standing, route) = (self.standing, self.route);
                 // Polled again at once, this time with a waker.
                 runtime::Handle::current().spawn(async move {
                     let Some(response) = response.await else { return };
                     let now = responder.handler().guard.now();
-                    let settled = settle(&responder, &datagram, &standing, response, &now);
+                    let settled = settle(&responder, (&query, query_bytes), &standing, response, &now);
                     if let (Some(bytes), Some(socket)) = (settled, socket.upgrade()) {
                         send_alone(&socket, &bytes, &route);
                     }
@@ -304,22 +312,22 @@ impl Asked<'_> {
 }
 
 /// The response if its sender may get as many bytes, else "come by TCP"; nothing if the datagram was no query. What is
-/// sent is counted.
+/// sent is counted. Of the query only header, question and OPT record are needed, and its length as it came.
 fn settle(
     responder: &Responder,
-    datagram: &[u8],
+    (query, query_bytes): (&[u8], usize),
     standing: &Standing,
     (response, sent): (Vec<u8>, Sent),
     now: &Now,
 ) -> Option<Vec<u8>> {
     let handler = responder.handler();
-    if handler.guard.may_send(standing, datagram.len(), response.len(), now) {
+    if handler.guard.may_send(standing, query_bytes, response.len(), now) {
         handler.metrics.response(&sent);
         return Some(response);
     }
     handler.metrics.guard.limited(Limited::Shortened);
     let mut short = vec![0; usize::from(MAX_UDP_BYTES)];
-    let len = scan::truncated(datagram, standing.cookie_out(), &mut short)?;
+    let len = scan::truncated(query, Claims::of(&response), standing.cookie_out(), &mut short)?;
     short.truncate(len);
     handler.metrics.response(&Sent::of(&short, Origin::Policy));
     Some(short)

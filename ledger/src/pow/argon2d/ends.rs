@@ -3,20 +3,18 @@
 use argon2::Block;
 use blake2::{Blake2b256, Blake2b512, Digest};
 
-use super::MEMORY_KIB;
-
 /// Bytes in a block.
 const BLOCK_BYTES: usize = 1024;
 
 /// H₀ (RFC 9106 §3.2 step 1): the parameters and the inputs, each with its length.
-pub fn seed(password: &[u8; 32], salt: &[u8; 16]) -> [u8; 64] {
+pub fn seed(password: &[u8; 32], salt: &[u8; 16], memory_kib: u32) -> [u8; 64] {
     const LANES: u32 = 1;
     const TAG_BYTES: u32 = 32;
     const PASSES: u32 = 1;
     const VERSION: u32 = 0x13;
     const TYPE_D: u32 = 0;
     let mut hasher = Blake2b512::new();
-    for number in [LANES, TAG_BYTES, MEMORY_KIB, PASSES, VERSION, TYPE_D] {
+    for number in [LANES, TAG_BYTES, memory_kib, PASSES, VERSION, TYPE_D] {
         hasher.update(number.to_le_bytes());
     }
     let (no_secret, no_data): (&[u8], &[u8]) = (&[], &[]);

@@ -10,7 +10,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::ClientError;
+use super::error::ClientError;
 
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

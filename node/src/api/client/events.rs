@@ -3,7 +3,10 @@
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use super::{ClientError, Endpoint, connect::unreachable};
+use super::{
+    connect::{Endpoint, unreachable},
+    error::ClientError,
+};
 use crate::api::types::Event;
 
 /// Longest event accepted, in bytes: an operation with its error is a few kilobytes.

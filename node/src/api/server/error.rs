@@ -9,9 +9,10 @@ use axum::{
 };
 
 use crate::{
-    api::types::{ErrorBody, ErrorEnvelope, VERSION},
+    api::types::{ErrorEnvelope, VERSION},
     chain::{ChainError, TxRejection},
-    ops::{Failure, OpsError},
+    failure::Failure,
+    ops::OpsError,
     store::StoreError,
 };
 
@@ -19,22 +20,21 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    body: ErrorBody,
+    failure: Failure,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        let body = ErrorBody { code: code.to_owned(), message: message.into(), why: String::new(), fix: Vec::new() };
-        Self { status, body }
+        Self { status, failure: Failure::new(code, message, "", "") }
     }
 
     pub(super) fn why(mut self, why: impl Into<String>) -> Self {
-        self.body.why = why.into();
+        self.failure.why = why.into();
         self
     }
 
     pub(super) fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.body.fix.push(fix.into());
+        self.failure.fix.push(fix.into());
         self
     }
 
@@ -51,20 +51,13 @@ impl Refusal {
     }
 
     fn of_failure(status: StatusCode, failure: Failure) -> Self {
-        Self { status, body: failure.into() }
-    }
-}
-
-impl From<Failure> for ErrorBody {
-    fn from(failure: Failure) -> Self {
-        let Failure { code, message, why, fix } = failure;
-        Self { code, message, why, fix }
+        Self { status, failure }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.status, Json(ErrorEnvelope { v: VERSION, error: self.body })).into_response()
+        (self.status, Json(ErrorEnvelope { v: VERSION, error: self.failure })).into_response()
     }
 }
 

@@ -5,7 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{extract::State, http::header, response::IntoResponse, routing::get};
 use tokio::sync::watch;
 
-use super::{ApiError, Serving, error::Refusal, health, listen, state::ApiState};
+use super::{
+    error::Refusal,
+    health, listen,
+    serving::{ApiError, Serving},
+    state::ApiState,
+};
 use crate::metrics::Reading;
 
 /// The listener.

@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 
-use super::{blocks, commits, events, mempool, names, operations, peers, status, transactions};
+use super::{adopt, blocks, commits, events, mempool, names, operations, peers, status, transactions};
 use crate::api::types::{ErrorEnvelope, Event};
 
 /// The document.
@@ -34,6 +34,7 @@ use crate::api::types::{ErrorEnvelope, Event};
         operations::cancel,
         operations::resume,
         commits::commits,
+        adopt::adopt,
         events::events,
     ),
     components(schemas(ErrorEnvelope, Event)),

@@ -15,11 +15,10 @@ use super::{
 };
 use crate::{
     api::types::{
-        NewOperation, Operation, OperationKind, OperationList, OperationState, OperationTx, Progress, ResumeOperation,
-        TxRole, VERSION, rfc3339,
+        NewOperation, Operation, OperationKind, OperationList, OperationTx, Progress, ResumeOperation, VERSION, rfc3339,
     },
     miner::WorkProgress,
-    ops::{Plan, Request, ResumeRequest, Role, State as OpState, View},
+    ops::{Plan, Request, ResumeRequest, View},
 };
 
 /// Starts an operation. It is stored durably when this answers.
@@ -120,8 +119,8 @@ pub(super) fn operation_of(state: &ApiState, view: &View) -> Operation {
         },
         action: record.action(),
         name: record.name().to_string(),
-        state: state_of(record.state),
-        txids: record.txids().iter().map(|(role, txid)| tx_of(*role, txid.to_string())).collect(),
+        state: record.state,
+        txids: record.txids().into_iter().map(|(role, txid)| OperationTx { role, txid: txid.to_string() }).collect(),
         commit_height: milestones.commit_height,
         reveal_height: milestones.reveal_height,
         active_from: milestones.active_from,
@@ -134,7 +133,7 @@ pub(super) fn operation_of(state: &ApiState, view: &View) -> Operation {
         progress: view.progress.map(|progress| progress_of(progress, view.expected_hashes)),
         created_at: rfc3339(record.created_at),
         updated_at: rfc3339(record.updated_at),
-        error: record.failure.clone().map(Into::into),
+        error: record.failure.clone(),
         height: view.height,
     }
 }
@@ -143,27 +142,4 @@ fn progress_of(progress: WorkProgress, expected_hashes: u64) -> Progress {
     // The search has no memory: whatever was done, the mean that remains is the whole.
     let eta_seconds = (progress.rate >= 1.0).then(|| (expected_hashes as f64 / progress.rate).ceil() as u64);
     Progress { hashes_done: progress.hashes, expected_hashes, rate_hps: progress.rate, eta_seconds }
-}
-
-fn tx_of(role: Role, txid: String) -> OperationTx {
-    let role = match role {
-        Role::Commit => TxRole::Commit,
-        Role::Reveal => TxRole::Reveal,
-        Role::Change => TxRole::Change,
-    };
-    OperationTx { role, txid }
-}
-
-fn state_of(state: OpState) -> OperationState {
-    match state {
-        OpState::Working => OperationState::Working,
-        OpState::Broadcast => OperationState::Broadcast,
-        OpState::Maturing => OperationState::Maturing,
-        OpState::Revealing => OperationState::Revealing,
-        OpState::Contest => OperationState::Contest,
-        OpState::Done => OperationState::Done,
-        OpState::Failed => OperationState::Failed,
-        OpState::NeedsSignature => OperationState::NeedsSignature,
-        OpState::Cancelled => OperationState::Cancelled,
-    }
 }

@@ -7,16 +7,12 @@ use std::{
     path::Path,
 };
 
-use super::ApiError;
-
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
 
 /// The token in the file; made, readable by this user only, if there is none.
-pub(super) fn load_or_make(path: &Path) -> Result<String, ApiError> {
-    load(path)
-        .and_then(|token| token.map_or_else(|| make(path), Ok))
-        .map_err(|error| ApiError::Token { path: path.to_owned(), error })
+pub(super) fn load_or_make(path: &Path) -> io::Result<String> {
+    load(path)?.map_or_else(|| make(path), Ok)
 }
 
 fn load(path: &Path) -> io::Result<Option<String>> {

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     api::types::{SubmitTransaction, Submitted, TransactionPlace, TransactionView, VERSION},
-    chain::{TransactionStatus, TxOrigin},
+    chain::TransactionStatus,
+    mempool::TxOrigin,
 };
 
 /// Takes a complete transaction into the mempool and tells the network.

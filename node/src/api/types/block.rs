@@ -49,6 +49,27 @@ pub struct BlockList {
     pub next: Option<u32>,
 }
 
+/// Body of `POST /v1/chain/adopt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdoptFork {
+    /// Hash of the last block of the chain to follow, 64 hexadecimal digits.
+    pub hash: String,
+}
+
+/// `POST /v1/chain/adopt`: the chain is followed now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AdoptedFork {
+    /// Version of the interface, 1.
+    pub v: u8,
+    /// Hash of the tip.
+    pub hash: String,
+    /// Height of the tip.
+    pub height: u32,
+    /// Blocks that were taken back.
+    pub disconnected: u32,
+}
+
 /// `GET /v1/blocks/{height|hash}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockDetail {

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ErrorBody;
+use crate::{
+    failure::Failure,
+    ops::{OperationState, TxRole},
+};
 
 /// Body of `POST /v1/operations`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -94,49 +97,6 @@ pub enum OperationKind {
     Change,
 }
 
-/// How far an operation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OperationState {
-    /// Searching for the share.
-    Working,
-    /// Published (the commit, or the change), waiting for a block.
-    Broadcast,
-    /// The commit stands in a block and must grow old enough.
-    Maturing,
-    /// The reveal is published, waiting for a block.
-    Revealing,
-    /// The reveal stands in a block; an earlier commit could still win.
-    Contest,
-    /// Finished.
-    Done,
-    /// Cannot finish; `error` says why.
-    Failed,
-    /// Needs a new signature: resume it with one.
-    NeedsSignature,
-    /// Stopped by the user.
-    Cancelled,
-}
-
-impl OperationState {
-    /// Whether nothing will happen any more.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
-    }
-}
-
-/// The part of a transaction in an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TxRole {
-    /// The COMMIT of a registration.
-    Commit,
-    /// The REVEAL of a registration.
-    Reveal,
-    /// The transaction of a change.
-    Change,
-}
-
 /// A transaction of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OperationTx {
@@ -205,7 +165,7 @@ pub struct Operation {
     pub updated_at: String,
     /// Why it failed, or what it needs.
     #[serde(default)]
-    pub error: Option<ErrorBody>,
+    pub error: Option<Failure>,
     /// Height of the tip that this describes.
     pub height: u32,
 }

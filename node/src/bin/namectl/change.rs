@@ -111,7 +111,7 @@ pub fn records_under_way(context: &Context, name: &Name) -> Result<Option<Record
 
 fn own_changes_under_way(context: &Context, name: &Name) -> Result<Vec<Body>, Failure> {
     let operations = context.wait(context.client.operations())?.operations;
-    let open = operations.iter().filter(|op| op.name == name.as_str() && !op.state.is_final());
+    let open = operations.iter().filter(|op| op.name == name.as_str() && !op.state.is_over());
     Ok(open.filter_map(|op| Some(decoded(op.transaction_hex.as_deref()?)?.body().clone())).collect())
 }
 

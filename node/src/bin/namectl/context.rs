@@ -16,6 +16,7 @@ use node::{
         types::{NameAnswer, NameList, Status, SyncState},
     },
     keys::{Entry, GAP_LIMIT, KeyFile, Role},
+    owner::read_unlinked,
     zone::Origin,
 };
 
@@ -30,6 +31,8 @@ use crate::{
 
 /// Longest wait for one answer of the node; it answers from memory.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// A token has 65 bytes.
+const MAX_TOKEN_BYTES: u64 = 4_096;
 
 /// Settings, node, keys and printer of one run.
 pub struct Context {
@@ -258,13 +261,13 @@ fn client(globals: &Globals, network: Network) -> Result<Client, Failure> {
     };
     let token = match (&endpoint, &globals.token_file) {
         (_, Some(path)) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| ask::io_failure(&path.display().to_string(), &error))?;
+            let text = read_unlinked(path, MAX_TOKEN_BYTES);
+            let text = text.map_err(|error| ask::io_failure(&path.display().to_string(), &error))?;
             Some(text.trim().to_owned())
         }
         (Endpoint::Unix(_), None) => None,
         (Endpoint::Tcp(_), None) => folders()
-            .find_map(|folder| std::fs::read_to_string(folder.join("api.token")).ok())
+            .find_map(|folder| read_unlinked(&folder.join("api.token"), MAX_TOKEN_BYTES).ok())
             .map(|text| text.trim().to_owned()),
     };
     Ok(Client::new(endpoint, token, CALL_TIMEOUT))

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use node::{
-    api::types::{Operation, OperationState, ResumeOperation},
+    api::types::{Operation, ResumeOperation},
     keys::KeyFile,
+    ops::OperationState,
 };
 
 use crate::{
@@ -64,7 +65,7 @@ impl Until {
         let state = operation.state;
         match self {
             Self::Started => true,
-            _ if state.is_final() => true,
+            _ if state.is_over() => true,
             Self::Committed => operation.commit_height.is_some(),
             Self::Final => false,
         }

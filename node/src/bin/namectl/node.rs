@@ -1,10 +1,11 @@
-//! `namectl node`: the node's surroundings.
+//! `namectl node`: the node's surroundings, and the operator's word in a deep fork.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use node::api::types::{ConfiguredPeerView, PeerView};
 use serde_json::json;
 
 use crate::{
+    ask,
     context::Context,
     failure::Failure,
     output::{group, span, table},
@@ -14,10 +15,42 @@ use crate::{
 pub enum NodeCommand {
     /// List connected peers
     Peers,
+    /// Follow a heavier chain that forks off too deep to be followed alone
+    Adopt(AdoptArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// Hash of its last block; the node's log names it with the alarm deep_fork
+    hash: String,
 }
 
 pub fn run(context: &Context, command: &NodeCommand) -> Result<(), Failure> {
-    let NodeCommand::Peers = command;
+    match command {
+        NodeCommand::Peers => peers(context),
+        NodeCommand::Adopt(args) => adopt(context, args),
+    }
+}
+
+fn adopt(context: &Context, args: &AdoptArgs) -> Result<(), Failure> {
+    let what = format!(
+        "The node will follow the chain that ends in {}. Names may change hands by it; ask other operators first.",
+        args.hash
+    );
+    if context.globals.dry_run {
+        context.out.result(&json!({ "hash": args.hash, "dry_run": true }), || what);
+        return Ok(());
+    }
+    ask::go_on(&context.globals, &what)?;
+    let adopted = context.wait(context.client.adopt_fork(&args.hash))?;
+    context.out.result(&serde_json::to_value(&adopted).unwrap_or_else(|_| json!({})), || {
+        let (height, disconnected) = (group(adopted.height.into()), group(adopted.disconnected.into()));
+        format!("followed: the tip is {} at height {height}; {disconnected} blocks were taken back", adopted.hash)
+    });
+    Ok(())
+}
+
+fn peers(context: &Context) -> Result<(), Failure> {
     let list = context.wait(context.client.peers())?;
     context.out.result(&serde_json::to_value(&list).unwrap_or_else(|_| json!({})), || {
         let mut lines: Vec<String> = list.listen.iter().map(|address| format!("this node  {address}")).collect();

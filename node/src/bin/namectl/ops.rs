@@ -1,7 +1,10 @@
 //! `namectl ops`: what the node is finishing on our behalf.
 
 use clap::{Args, Subcommand};
-use node::api::types::{Operation, OperationState, ResumeOperation};
+use node::{
+    api::types::{Operation, ResumeOperation},
+    ops::OperationState,
+};
 use serde_json::json;
 
 use crate::{

@@ -6,7 +6,10 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use node::api::types::{Operation, OperationKind, OperationState};
+use node::{
+    api::types::{Operation, OperationKind},
+    ops::OperationState,
+};
 use serde_json::json;
 
 use crate::{
@@ -54,7 +57,7 @@ impl Board {
         let due = self
             .last
             .get(&operation.id)
-            .is_none_or(|(state, at)| *state != operation.state || (!operation.state.is_final() && now - *at >= EVERY));
+            .is_none_or(|(state, at)| *state != operation.state || (!operation.state.is_over() && now - *at >= EVERY));
         if due {
             self.last.insert(operation.id.clone(), (operation.state, now));
             self.out.event(&json!({ "event": "operation", "operation": operation }));

@@ -6,6 +6,7 @@ use node::{
     chain,
     config::{self, Config, ConfigError},
     node::{Node, NodeError},
+    owner::become_owner_of,
     shutdown::{DEADLINE, Signals, Wish, notify},
     stdio,
     store::Store,
@@ -131,7 +132,7 @@ async fn reload(node: &mut Node, options: &Options, level: &Level) {
         Err(error) => error!(%error, "configuration not read again; the one before holds"),
         Ok(config) => {
             let log_level = config.log.level.clone();
-            let reloaded = node.reload(config).await;
+            let reloaded = node.reload(&config).await;
             if let Err(error) = level.set(&log_level) {
                 error!(error, "the log level stays as it was");
             }
@@ -144,7 +145,14 @@ async fn reload(node: &mut Node, options: &Options, level: &Level) {
     notify("READY=1");
 }
 
+/// The superuser's rights are not for what is in a folder of another user.
+pub fn go_on_as_owner(config: &Config) -> Result<(), Failure> {
+    become_owner_of(&config.data_dir)
+        .map_err(|error| Failure::Other(format!("cannot go on as the owner of {}: {error}", config.data_dir.display())))
+}
+
 fn verify(config: &Config) -> Result<(), Failure> {
+    go_on_as_owner(config)?;
     let path = config.database_dir();
     if !path.exists() {
         return Err(Failure::Other(format!("there is no database at {}", path.display())));

@@ -11,13 +11,17 @@ use resolver::{
     },
 };
 
-use crate::{cli::Validator, commands::Failure};
+use crate::{
+    cli::Validator,
+    commands::{Failure, go_on_as_owner},
+};
 
 pub fn print(config: &Config, validator: Validator) -> Result<(), Failure> {
     if config.dns.dnssec == Dnssec::Off {
         return Err(Failure::Other("dns.dnssec is off: this node signs nothing".to_owned()));
     }
     let other = |error: &dyn std::fmt::Display| Failure::Other(error.to_string());
+    go_on_as_owner(config)?;
     let zones = config.dns.zones().map_err(|error| other(&error))?;
     let key = load_or_create(&config.dnssec_key_file()).map_err(|error| other(&error))?;
     crate::commands::print(&anchor::export(format(validator), &key, &zones))

@@ -19,7 +19,8 @@ use super::{
     service::{memory, mine, send, start, submit, within},
     *,
 };
-use crate::chain::{ChainHandle, ChainService, TxOrigin, TxRejection};
+use crate::chain::{ChainHandle, ChainService, TxRejection};
+use crate::mempool::TxOrigin;
 
 const OWNER: u64 = 1;
 /// Has the owner's key.

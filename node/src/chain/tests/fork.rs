@@ -11,7 +11,7 @@ use ledger::{
 
 use super::*;
 use crate::{
-    chain::{Alarm, Arrival, BlockOutcome, ChainCore, ChainEvent, ChainOptions, HeadersOutcome, Sight},
+    chain::{AdoptRefusal, Alarm, Arrival, BlockOutcome, ChainCore, ChainEvent, ChainOptions, HeadersOutcome, Sight},
     store::{Direction, Read, Store, Table},
 };
 
@@ -87,8 +87,17 @@ fn a_live_day_is_not_given_up_without_a_great_lead() {
     assert_eq!((core.tip().hash, alarms(&mut core)), (ours.tip().hash(), vec![]));
     // An operator decides otherwise.
     let target = theirs.tip().hash();
-    assert_eq!(core.adopt_fork(&target).expect("memory does not fail"), Some(13));
+    assert_eq!(core.adopt_fork(&target).expect("memory does not fail"), Ok(13));
     assert_eq!(core.tip().hash, target);
+    // There is no way back to less work, and none to what is not there.
+    let mut adopt = |hash| core.adopt_fork(&hash).expect("memory does not fail");
+    assert_eq!(adopt(target), Err(AdoptRefusal::Active));
+    assert_eq!(adopt(ours.tip().hash()), Err(AdoptRefusal::NotHeavier));
+    assert_eq!(adopt(BlockHash([7; 32])), Err(AdoptRefusal::Unknown));
+    empty(&mut ours, 60, 1);
+    let headers: Vec<_> = ours.blocks().map(|block| block.header).collect();
+    core.accept_headers(&headers, LATE).expect("memory does not fail");
+    assert_eq!(core.adopt_fork(&ours.tip().hash()).expect("memory does not fail"), Err(AdoptRefusal::Incomplete));
 }
 
 #[test]

@@ -15,9 +15,9 @@ use super::*;
 use crate::{
     chain::{
         Arrival, BlockOutcome, ChainEvent, ChainHandle, ChainOptions, ChainService, HeadersOutcome, ServiceOptions,
-        TransactionStatus, TxOrigin, TxRejection,
+        TransactionStatus, TxRejection,
     },
-    mempool::{Limits, PoolRefusal, Removal, Standing},
+    mempool::{Limits, PoolRefusal, Removal, Standing, TxOrigin},
     store::Store,
 };
 

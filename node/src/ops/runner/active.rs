@@ -8,9 +8,11 @@ use tokio::{sync::mpsc, task::AbortHandle};
 use crate::{
     miner::{ProgressHandle, Ticket, WorkOrder, WorkProgress},
     ops::{
-        OpId, Plan, Record, State, View,
-        record::{AnchorRef, ChangePlan, RegisterPlan, RenewPlan},
-        step::Rules,
+        handle::View,
+        id::OpId,
+        record::{AnchorRef, ChangePlan, Plan, Record, RegisterPlan, RenewPlan},
+        rules::Rules,
+        state::OperationState,
     },
 };
 
@@ -131,7 +133,7 @@ impl Active {
 
     fn is_working(&self) -> bool {
         // More work is searched for behind what is published when the mempool has no place for it.
-        matches!(self.record.state, State::Working | State::Broadcast)
+        matches!(self.record.state, OperationState::Working | OperationState::Broadcast)
     }
 }
 

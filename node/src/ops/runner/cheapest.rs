@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use crate::{
     chain::ChainView,
-    ops::sight::{self, AnchorBlock},
+    ops::{look, sight::AnchorBlock},
     store::StoreError,
 };
 
@@ -21,7 +21,7 @@ impl Cheapest {
         if let Some((_, anchor)) = kept.filter(|(of, _)| *of == tip) {
             return Ok(anchor);
         }
-        let anchor = sight::cheapest_anchor(view, params)?;
+        let anchor = look::cheapest_anchor(view, params)?;
         *kept = Some((tip, anchor));
         Ok(anchor)
     }

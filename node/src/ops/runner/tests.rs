@@ -10,7 +10,7 @@ use crate::{
     chain::{Arrival, ChainOptions, ChainService, ServiceOptions},
     mempool::Limits,
     miner::{Conditions, Miner, MiningConfig, MiningMode},
-    ops::{journal::Row, record::RegisterPlan, step::Place},
+    ops::{journal::Row, record::RegisterPlan, sight::Place},
     store::Store,
 };
 use ledger::{
@@ -154,7 +154,7 @@ impl World {
             Plan::Renew(plan) => (plan.body(), plan.anchor),
         };
         let reader = self.chain.handle().reader();
-        let block = sight::block_at(&reader.view(), anchor.height).expect("memory does not fail").expect("mined");
+        let block = look::block_at(&reader.view(), anchor.height).expect("memory does not fail").expect("mined");
         let order = rules.order(&body, &block).expect("it needs work");
         assert!(self.runner.active[&id].is_searching_for(&order));
         Worked { id, order, share: self.model.maker_at(anchor.height).work(&body, order.required_work) }
@@ -183,7 +183,7 @@ impl World {
         self.runner.active.contains_key(&id)
     }
 
-    fn says(&self, id: OpId) -> (State, Option<String>) {
+    fn says(&self, id: OpId) -> (OperationState, Option<String>) {
         let record = self.record(id);
         (record.state, record.failure.map(|failure| failure.code))
     }
@@ -208,8 +208,8 @@ async fn a_sight_is_one_moment() {
     let view = reader.view();
     world.reorganise(1).await;
     let record = world.record(id);
-    let cheapest = sight::cheapest_anchor(&view, world.runner.rules.params).expect("memory does not fail");
-    let later = sight::look(&view, &reader.mempool(), &world.runner.rules, &record, cheapest);
+    let cheapest = look::cheapest_anchor(&view, world.runner.rules.params).expect("memory does not fail");
+    let later = look::look(&view, &reader.mempool(), &world.runner.rules, &record, cheapest);
     let later = later.expect("memory does not fail");
     assert_eq!(later, before, "a view that was taken before the reorganisation shows none of it");
     let now = world.look(id);
@@ -221,13 +221,13 @@ async fn a_sight_is_one_moment() {
 #[tokio::test]
 async fn a_failure_is_told_at_once_and_undone_by_a_reorganisation() {
     let (mut world, id) = taken_by_another().await;
-    assert_eq!(world.says(id), (State::Failed, Some("name_taken".to_owned())));
+    assert_eq!(world.says(id), (OperationState::Failed, Some("name_taken".to_owned())));
     assert!(world.is_watched(id));
     world.reorganise(1).await;
-    assert_eq!(world.says(id), (State::Working, None), "the name is free on this branch");
+    assert_eq!(world.says(id), (OperationState::Working, None), "the name is free on this branch");
     let found = world.share(id);
     world.runner.take_share(found).await;
-    assert_eq!(world.says(id), (State::Broadcast, None));
+    assert_eq!(world.says(id), (OperationState::Broadcast, None));
     world.stop().await;
 }
 
@@ -242,7 +242,7 @@ async fn a_failure_is_settled_when_its_cause_is_buried() {
     world.mine(1, Vec::new()).await;
     assert!(!world.is_watched(id));
     let record = world.record(id);
-    assert_eq!((record.state, record.is_settled), (State::Failed, true));
+    assert_eq!((record.state, record.is_settled), (OperationState::Failed, true));
     world.stop().await;
 }
 
@@ -253,7 +253,7 @@ async fn what_failed_can_be_cancelled_and_not_resumed() {
     assert!(matches!(refused, Err(OpsError::WrongState("failed"))), "{refused:?}");
     world.runner.cancel(id).expect("it could go on, so it can be stopped");
     world.reorganise(1).await;
-    assert_eq!(world.says(id).0, State::Cancelled);
+    assert_eq!(world.says(id).0, OperationState::Cancelled);
     world.stop().await;
 }
 
@@ -278,10 +278,10 @@ async fn an_expired_commit_stays_expired_when_its_entry_is_deleted() {
     world.runner.take_share(found).await;
     let commit = world.commit_of(id);
     world.mine(1, vec![commit.clone()]).await;
-    assert_eq!(world.says(id).0, State::Maturing);
+    assert_eq!(world.says(id).0, OperationState::Maturing);
     let until = world.model.height() + world.model.params().commit_ttl;
     world.mine(until - world.model.height(), Vec::new()).await;
-    let expired = (State::Failed, Some("commit_expired".to_owned()));
+    let expired = (OperationState::Failed, Some("commit_expired".to_owned()));
     assert_eq!(world.says(id), expired);
     world.mine(1, Vec::new()).await;
     assert_eq!((world.look(id).commit, world.look(id).unsigned_place), (None, Place::Block(3)));
@@ -300,13 +300,13 @@ async fn no_step_is_taken_while_the_node_is_not_synced() {
     world.synced.send_replace(false);
     world.runner.take_share(found).await;
     assert!(world.has_commit(id), "the share is kept");
-    assert_eq!(world.says(id).0, State::Working);
+    assert_eq!(world.says(id).0, OperationState::Working);
     world.runner.resume(id, ResumeRequest::default()).await.expect("taken note of");
-    assert_eq!(world.says(id).0, State::Working);
+    assert_eq!(world.says(id).0, OperationState::Working);
     assert!(!world.chain.handle().mempool().contains(&world.commit_of(id).txid()), "nothing is published");
     world.synced.send_replace(true);
     world.runner.advance_all().await;
-    assert_eq!(world.says(id).0, State::Broadcast);
+    assert_eq!(world.says(id).0, OperationState::Broadcast);
     assert!(world.chain.handle().mempool().contains(&world.commit_of(id).txid()));
     world.stop().await;
 }
@@ -351,6 +351,6 @@ async fn a_share_survives_a_full_disk() {
     world.disk_is_full.store(false, Ordering::Relaxed);
     world.runner.write_shares().await;
     assert!(world.has_commit(id));
-    assert_eq!(world.says(id).0, State::Broadcast);
+    assert_eq!(world.says(id).0, OperationState::Broadcast);
     world.stop().await;
 }

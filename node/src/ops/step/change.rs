@@ -5,11 +5,15 @@ use ledger::{
     transaction::{Body, RevokeMode},
 };
 
-use super::{Next, Rules, Sight, Step, anchor_holds, publish};
-use crate::ops::{
+use super::outcome::{Next, Step, anchor_holds, publish};
+use crate::{
     failure::Failure,
-    record::{ChangePlan, Milestones, Role, State},
-    sight::{Place, last_height},
+    ops::{
+        record::{ChangePlan, Milestones},
+        rules::Rules,
+        sight::{Place, Sight, last_height},
+        state::{OperationState, TxRole},
+    },
 };
 
 /// Where the change stands and what comes next.
@@ -32,9 +36,9 @@ pub(super) fn step(rules: &Rules, plan: &ChangePlan, sight: &Sight) -> Step {
     }
     if !plan.is_worked {
         let order = block.and_then(|block| rules.order(plan.transaction.body(), &block));
-        return Step::new(State::Working, order.map_or(Next::Wait, Next::Work), none);
+        return Step::new(OperationState::Working, order.map_or(Next::Wait, Next::Work), none);
     }
-    Step::new(State::Broadcast, publish(sight.change_place, Role::Change, &plan.transaction), none)
+    Step::new(OperationState::Broadcast, publish(sight.change_place, TxRole::Change, &plan.transaction), none)
 }
 
 /// Why the change can no longer happen.

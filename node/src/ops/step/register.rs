@@ -7,13 +7,18 @@ use ledger::{
 };
 
 use super::{
-    Next, Rules, Sight, Step, change, is_buried, publish,
+    change,
+    outcome::{Next, Step, is_buried, publish},
     unsigned::{self, Unsigned},
 };
-use crate::ops::{
+use crate::{
     failure::Failure,
-    record::{Milestones, RegisterPlan, Role, State, Terms},
-    sight::Place,
+    ops::{
+        record::{Milestones, RegisterPlan, Terms},
+        rules::Rules,
+        sight::{Place, Sight},
+        state::{OperationState, TxRole},
+    },
 };
 
 /// Where the registration stands and what comes next.
@@ -44,7 +49,7 @@ fn revealed(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight
             Step::fail(Failure::name_taken(terms.name.as_str()), milestones, name.registered, rules, sight)
         }
         // Its term is long over, and the name was deleted or taken anew.
-        Some(_) | None => Step::new(State::Done, Next::Settle, milestones),
+        Some(_) | None => Step::new(OperationState::Done, Next::Settle, milestones),
     }
 }
 
@@ -57,14 +62,14 @@ fn held(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sight, na
         next_height: Some(name.active_from),
     };
     if sight.next < name.active_from {
-        return Step::new(State::Contest, Next::Wait, milestones);
+        return Step::new(OperationState::Contest, Next::Wait, milestones);
     }
     let milestones = Milestones { next_height: None, ..milestones };
     if brings_back_old_terms(terms, name) {
         return Step { milestones, ..correct(rules, plan, terms, sight) };
     }
     let next = if is_buried(rules, name.registered, sight.next) { Next::Settle } else { Next::Wait };
-    Step::new(State::Done, next, milestones)
+    Step::new(OperationState::Done, next, milestones)
 }
 
 /// Whether an older reveal of the same owner gave the name other contents than were signed for. Contents that were
@@ -124,7 +129,7 @@ fn committed(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sigh
     }
     if sight.next < ripe {
         let milestones = Milestones { next_height: Some(ripe), ..milestones };
-        return Step::new(State::Maturing, Next::Wait, milestones);
+        return Step::new(OperationState::Maturing, Next::Wait, milestones);
     }
     let milestones = Milestones { next_height: Some(sight.next), ..milestones };
     // The commit is unspent: a copy of the REVEAL that stands in the chain has spent another one (protocol §4.1).
@@ -132,7 +137,7 @@ fn committed(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Sigh
         Place::Pool => Place::Pool,
         Place::Nowhere | Place::Block(_) => Place::Nowhere,
     };
-    Step::new(State::Revealing, publish(place, Role::Reveal, &plan.reveal), milestones)
+    Step::new(OperationState::Revealing, publish(place, TxRole::Reveal, &plan.reveal), milestones)
 }
 
 /// The entry that another reveal of the same owner made: a name held by one's own key counts as won (protocol §4.1).
@@ -168,7 +173,7 @@ fn uncommitted(rules: &Rules, plan: &RegisterPlan, terms: &Terms<'_>, sight: &Si
         return Step::fail(Failure::not_free(name, status), none, state.last_update, rules, sight);
     }
     let (body, transaction) = (terms.commit_body(), plan.commit.as_ref());
-    let commit = Unsigned { body: &body, anchor: plan.commit_anchor, transaction, role: Role::Commit };
+    let commit = Unsigned { body: &body, anchor: plan.commit_anchor, transaction, role: TxRole::Commit };
     unsigned::step(rules, &commit, sight)
 }
 

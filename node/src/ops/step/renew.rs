@@ -3,14 +3,18 @@
 use ledger::state::Status;
 
 use super::{
-    Next, Rules, Sight, Step,
     change::status_text,
+    outcome::{Next, Step},
     unsigned::{self, Unsigned},
 };
-use crate::ops::{
+use crate::{
     failure::Failure,
-    record::{Milestones, RenewPlan, Role, State},
-    sight::Place,
+    ops::{
+        record::{Milestones, RenewPlan},
+        rules::Rules,
+        sight::{Place, Sight},
+        state::{OperationState, TxRole},
+    },
 };
 
 /// Where the renewal stands and what comes next.
@@ -35,10 +39,11 @@ pub(super) fn step(rules: &Rules, plan: &RenewPlan, sight: &Sight) -> Step {
     }
     if state.expires_at < plan.expires_at {
         // A reorganisation took the renewal before this one back; its transaction returns to the mempool.
-        return Step::new(State::Working, Next::Wait, none);
+        return Step::new(OperationState::Working, Next::Wait, none);
     }
     let body = plan.body();
-    let renewal = Unsigned { body: &body, anchor: plan.anchor, transaction: plan.renewal.as_ref(), role: Role::Change };
+    let renewal =
+        Unsigned { body: &body, anchor: plan.anchor, transaction: plan.renewal.as_ref(), role: TxRole::Change };
     unsigned::step(rules, &renewal, sight)
 }
 

@@ -14,8 +14,10 @@ use ledger::{
 
 use super::*;
 use crate::ops::{
-    OpId,
-    record::{ChangePlan, RegisterPlan, RenewPlan},
+    id::OpId,
+    record::{AnchorRef, ChangePlan, RegisterPlan, RenewPlan},
+    sight::{AnchorBlock, Place},
+    state::TxRole,
 };
 
 const ANCHOR: u32 = 40;
@@ -119,14 +121,14 @@ fn entry(owner: PolicyHash, commit_height: u32, registered: u32) -> Option<NameS
 }
 
 /// `what`: `wait`, `work`, `commit`, `reveal`, `change`, `anchor H`, `settle`.
-fn check(record: &Record, sight: &Sight, state: State, what: &str, code: Option<&str>) {
+fn check(record: &Record, sight: &Sight, state: OperationState, what: &str, code: Option<&str>) {
     let step = step(&rules(), record, sight);
     let next = match &step.next {
         Next::Wait => "wait".to_owned(),
         Next::Work(_) => "work".to_owned(),
-        Next::Publish(Role::Commit, _) => "commit".to_owned(),
-        Next::Publish(Role::Reveal, _) => "reveal".to_owned(),
-        Next::Publish(Role::Change, _) => "change".to_owned(),
+        Next::Publish(TxRole::Commit, _) => "commit".to_owned(),
+        Next::Publish(TxRole::Reveal, _) => "reveal".to_owned(),
+        Next::Publish(TxRole::Change, _) => "change".to_owned(),
         Next::Reanchor(anchor) => format!("anchor {}", anchor.height),
         Next::Settle => "settle".to_owned(),
     };
@@ -137,11 +139,11 @@ fn check(record: &Record, sight: &Sight, state: State, what: &str, code: Option<
 #[test]
 fn a_commit_is_worked_for_and_published() {
     let fresh = registration(ANCHOR, None);
-    check(&fresh, &chain(44), State::Working, "work", None);
+    check(&fresh, &chain(44), OperationState::Working, "work", None);
     // A search has no memory: it moves on while there is time left to get into a block.
-    check(&fresh, &chain(91), State::Working, "work", None);
-    check(&fresh, &chain(92), State::Working, "anchor 88", None);
-    check(&fresh, &chain(101), State::Working, "anchor 97", None);
+    check(&fresh, &chain(91), OperationState::Working, "work", None);
+    check(&fresh, &chain(92), OperationState::Working, "anchor 88", None);
+    check(&fresh, &chain(101), OperationState::Working, "anchor 97", None);
 }
 
 #[test]
@@ -149,40 +151,40 @@ fn a_commit_moves_to_an_anchor_that_costs_less() {
     let fresh = registration(ANCHOR, None);
     let at = |price| AnchorBlock { prices: Prices { commit: price, ..PRICES }, ..block(38) };
     for (price, what) in [(PRICES.commit - 1, "anchor 38"), (PRICES.commit, "work"), (PRICES.commit + 1, "work")] {
-        check(&fresh, &Sight { cheapest_anchor: at(price), ..chain(44) }, State::Working, what, None);
+        check(&fresh, &Sight { cheapest_anchor: at(price), ..chain(44) }, OperationState::Working, what, None);
     }
     // What has its work stays where it is.
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
-    check(&worked, &Sight { cheapest_anchor: at(1), ..chain(44) }, State::Broadcast, "commit", None);
+    check(&worked, &Sight { cheapest_anchor: at(1), ..chain(44) }, OperationState::Broadcast, "commit", None);
 }
 
 #[test]
 fn a_reorganised_anchor_is_left_at_once() {
     let fresh = registration(39, None);
     let other = AnchorBlock { at: AnchorRef { height: 39, hash: BlockHash([99; 32]) }, prices: PRICES };
-    check(&fresh, &Sight { unsigned_anchor: Some(other), ..chain(44) }, State::Working, "anchor 40", None);
-    check(&fresh, &Sight { unsigned_anchor: None, ..chain(44) }, State::Working, "anchor 40", None);
+    check(&fresh, &Sight { unsigned_anchor: Some(other), ..chain(44) }, OperationState::Working, "anchor 40", None);
+    check(&fresh, &Sight { unsigned_anchor: None, ..chain(44) }, OperationState::Working, "anchor 40", None);
 }
 
 #[test]
 fn a_worked_commit_is_published_until_its_anchor_dies() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
-    check(&worked, &chain(44), State::Broadcast, "commit", None);
-    check(&worked, &Sight { unsigned_place: Place::Pool, ..chain(44) }, State::Broadcast, "wait", None);
-    check(&worked, &chain(100), State::Broadcast, "commit", None);
-    check(&worked, &chain(101), State::Working, "anchor 97", None);
+    check(&worked, &chain(44), OperationState::Broadcast, "commit", None);
+    check(&worked, &Sight { unsigned_place: Place::Pool, ..chain(44) }, OperationState::Broadcast, "wait", None);
+    check(&worked, &chain(100), OperationState::Broadcast, "commit", None);
+    check(&worked, &chain(101), OperationState::Working, "anchor 97", None);
 }
 
 #[test]
 fn a_commit_matures_and_is_revealed() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
-    check(&worked, &with_commit(46, 45, false), State::Maturing, "wait", None);
-    check(&worked, &with_commit(47, 45, false), State::Maturing, "wait", None);
-    check(&worked, &with_commit(48, 45, false), State::Revealing, "reveal", None);
+    check(&worked, &with_commit(46, 45, false), OperationState::Maturing, "wait", None);
+    check(&worked, &with_commit(47, 45, false), OperationState::Maturing, "wait", None);
+    check(&worked, &with_commit(48, 45, false), OperationState::Revealing, "reveal", None);
     let again = Sight { reveal_place: Place::Block(20), ..with_commit(48, 45, false) };
-    check(&worked, &again, State::Revealing, "reveal", None);
+    check(&worked, &again, OperationState::Revealing, "reveal", None);
     let pooled = Sight { reveal_place: Place::Pool, ..with_commit(48, 45, false) };
-    check(&worked, &pooled, State::Revealing, "wait", None);
+    check(&worked, &pooled, OperationState::Revealing, "wait", None);
 }
 
 /// Its anchor is genesis: however long the work and the price made it wait, nobody has to sign again.
@@ -190,12 +192,12 @@ fn a_commit_matures_and_is_revealed() {
 fn a_reveal_never_grows_old() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
     for height in [97, 5_000, 3_000_000] {
-        check(&worked, &with_commit(height + 1, height, false), State::Maturing, "wait", None);
-        check(&worked, &with_commit(height + 3, height, false), State::Revealing, "reveal", None);
-        check(&worked, &with_commit(height + 120, height, false), State::Revealing, "reveal", None);
+        check(&worked, &with_commit(height + 1, height, false), OperationState::Maturing, "wait", None);
+        check(&worked, &with_commit(height + 3, height, false), OperationState::Revealing, "reveal", None);
+        check(&worked, &with_commit(height + 120, height, false), OperationState::Revealing, "reveal", None);
     }
     let reorganised = Sight { signed_anchor: None, ..with_commit(46, 45, false) };
-    check(&worked, &reorganised, State::Maturing, "wait", None);
+    check(&worked, &reorganised, OperationState::Maturing, "wait", None);
 }
 
 #[test]
@@ -203,22 +205,28 @@ fn a_reveal_waits_out_its_contest() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
     let mine =
         |next| Sight { name: entry(owner(1), 45, 48), reveal_place: Place::Block(48), ..with_commit(next, 45, true) };
-    check(&worked, &mine(49), State::Contest, "wait", None);
-    check(&worked, &mine(50), State::Contest, "wait", None);
-    check(&worked, &mine(51), State::Done, "wait", None);
-    check(&worked, &mine(767), State::Done, "wait", None);
-    check(&worked, &mine(768), State::Done, "settle", None);
+    check(&worked, &mine(49), OperationState::Contest, "wait", None);
+    check(&worked, &mine(50), OperationState::Contest, "wait", None);
+    check(&worked, &mine(51), OperationState::Done, "wait", None);
+    check(&worked, &mine(767), OperationState::Done, "wait", None);
+    check(&worked, &mine(768), OperationState::Done, "settle", None);
     // Handed on meanwhile, and even deleted: it was registered all the same.
-    check(&worked, &Sight { name: entry(owner(2), 45, 48), ..mine(90) }, State::Done, "wait", None);
-    check(&worked, &Sight { name: None, ..mine(30_000) }, State::Done, "settle", None);
-    check(&worked, &Sight { name: entry(owner(2), 29_000, 29_500), ..mine(30_000) }, State::Done, "settle", None);
+    check(&worked, &Sight { name: entry(owner(2), 45, 48), ..mine(90) }, OperationState::Done, "wait", None);
+    check(&worked, &Sight { name: None, ..mine(30_000) }, OperationState::Done, "settle", None);
+    check(
+        &worked,
+        &Sight { name: entry(owner(2), 29_000, 29_500), ..mine(30_000) },
+        OperationState::Done,
+        "settle",
+        None,
+    );
 }
 
 #[test]
 fn another_reveal_of_the_same_commit_counts() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
     let other = Sight { name: entry(owner(1), 45, 48), ..with_commit(51, 45, true) };
-    check(&worked, &other, State::Done, "wait", None);
+    check(&worked, &other, OperationState::Done, "wait", None);
 }
 
 /// A name held by one's own key counts as won, and what differs is changed when it is ACTIVE (protocol §4.1).
@@ -228,22 +236,22 @@ fn an_older_reveal_of_the_same_owner_wins_and_is_corrected() {
     let older = |state: NameState| NameState { records: records("of long ago"), commit_height: 30, ..state };
     let held =
         |next, registered| Sight { name: entry(owner(1), 30, registered).map(older), ..with_commit(next, 45, false) };
-    check(&worked, &held(48, 47), State::Contest, "wait", None);
-    check(&worked, &held(50, 47), State::NeedsSignature, "wait", Some("older_reveal"));
+    check(&worked, &held(48, 47), OperationState::Contest, "wait", None);
+    check(&worked, &held(50, 47), OperationState::NeedsSignature, "wait", Some("older_reveal"));
     // It stays won when the commit that was not needed runs out.
     let same = |sight| Sight { name: entry(owner(1), 30, 47), ..sight };
-    check(&worked, &same(with_commit(166, 45, false)), State::Done, "wait", None);
-    check(&worked, &same(Sight { unsigned_place: Place::Block(45), ..chain(200) }), State::Done, "wait", None);
+    check(&worked, &same(with_commit(166, 45, false)), OperationState::Done, "wait", None);
+    check(&worked, &same(Sight { unsigned_place: Place::Block(45), ..chain(200) }), OperationState::Done, "wait", None);
     // Before the commit stands too, but not when nothing was asked for yet.
     let early = |registered| Sight { name: entry(owner(1), 30, registered).map(older), ..chain(46) };
-    check(&worked, &early(41), State::NeedsSignature, "wait", Some("older_reveal"));
-    check(&registration(ANCHOR, None), &early(39), State::Failed, "wait", Some("name_taken"));
+    check(&worked, &early(41), OperationState::NeedsSignature, "wait", Some("older_reveal"));
+    check(&registration(ANCHOR, None), &early(39), OperationState::Failed, "wait", Some("name_taken"));
     // The same contents, or contents that were changed since, need nothing.
     let same = Sight { name: entry(owner(1), 30, 47), ..with_commit(50, 45, false) };
-    check(&worked, &same, State::Done, "wait", None);
+    check(&worked, &same, OperationState::Done, "wait", None);
     let changed = |state: NameState| NameState { last_update: 49, ..older(state) };
     let later = Sight { name: entry(owner(1), 30, 45).map(changed), ..with_commit(50, 45, false) };
-    check(&worked, &later, State::Done, "wait", None);
+    check(&worked, &later, OperationState::Done, "wait", None);
 }
 
 #[test]
@@ -256,13 +264,13 @@ fn a_correction_is_worked_for_like_any_change() {
     };
     let older = |state: NameState| NameState { records: records("of long ago"), ..state };
     let held = Sight { name: entry(owner(1), 30, 47).map(older), ..with_commit(50, 45, false) };
-    check(&with(false), &held, State::Working, "work", None);
-    check(&with(true), &held, State::Broadcast, "change", None);
+    check(&with(false), &held, OperationState::Working, "work", None);
+    check(&with(true), &held, OperationState::Broadcast, "change", None);
     let old = Sight { next: 101, ..held.clone() };
-    check(&with(true), &old, State::NeedsSignature, "wait", Some("needs_signature"));
+    check(&with(true), &old, OperationState::NeedsSignature, "wait", Some("needs_signature"));
     let fixed = |state: NameState| NameState { last_update: 50, seq: 257, ..state };
     let mined = Sight { name: entry(owner(1), 30, 47).map(fixed), change_place: Place::Block(50), ..held };
-    check(&with(true), &Sight { next: 51, ..mined }, State::Done, "wait", None);
+    check(&with(true), &Sight { next: 51, ..mined }, OperationState::Done, "wait", None);
 }
 
 fn renewal(renewal: Option<Transaction>) -> Record {
@@ -281,27 +289,27 @@ fn a_renewal_needs_no_key_and_no_luck() {
     let fresh = renewal(None);
     let expires = |at| entry(owner(7), 1, 5).map(|state| NameState { expires_at: at, last_update: 40, ..state });
     let seen = |at, next| Sight { name: expires(at), ..chain(next) };
-    check(&fresh, &seen(EXPIRES, 44), State::Working, "work", None);
-    check(&worked, &seen(EXPIRES, 44), State::Broadcast, "change", None);
-    check(&worked, &seen(EXPIRES, 101), State::Working, "anchor 97", None);
+    check(&fresh, &seen(EXPIRES, 44), OperationState::Working, "work", None);
+    check(&worked, &seen(EXPIRES, 44), OperationState::Broadcast, "change", None);
+    check(&worked, &seen(EXPIRES, 101), OperationState::Working, "anchor 97", None);
     let mined = Sight { unsigned_place: Place::Block(44), ..seen(EXPIRES + 20_000, 45) };
-    check(&worked, &mined, State::Done, "wait", None);
+    check(&worked, &mined, OperationState::Done, "wait", None);
     // Another guard was faster: what was asked for is done.
-    check(&fresh, &seen(EXPIRES + 20_000, 45), State::Done, "wait", None);
-    check(&worked, &seen(EXPIRES + 20_000, 800), State::Done, "settle", None);
+    check(&fresh, &seen(EXPIRES + 20_000, 45), OperationState::Done, "wait", None);
+    check(&worked, &seen(EXPIRES + 20_000, 800), OperationState::Done, "settle", None);
     // A reorganisation took back the renewal before this one.
-    check(&fresh, &seen(EXPIRES - 1_000, 45), State::Working, "wait", None);
-    check(&fresh, &seen(EXPIRES + 1, 44), State::Done, "wait", None);
+    check(&fresh, &seen(EXPIRES - 1_000, 45), OperationState::Working, "wait", None);
+    check(&fresh, &seen(EXPIRES + 1, 44), OperationState::Done, "wait", None);
     let early = renewal(None);
     let late_term = |state: NameState| NameState { expires_at: 9_000, ..state };
     let Plan::Renew(plan) = early.plan else { unreachable!("made above") };
     let early = record(Plan::Renew(RenewPlan { expires_at: 9_000, ..plan }));
     let name = entry(owner(7), 1, 5).map(late_term);
-    check(&early, &Sight { name: name.clone(), ..chain(44) }, State::Failed, "wait", Some("too_early"));
-    check(&early, &Sight { name, ..chain(4_000) }, State::Working, "anchor 3996", None);
-    check(&fresh, &chain(44), State::Failed, "wait", Some("name_not_found"));
+    check(&early, &Sight { name: name.clone(), ..chain(44) }, OperationState::Failed, "wait", Some("too_early"));
+    check(&early, &Sight { name, ..chain(4_000) }, OperationState::Working, "anchor 3996", None);
+    check(&fresh, &chain(44), OperationState::Failed, "wait", Some("name_not_found"));
     let revoked = expires(EXPIRES).map(|state| NameState { flags: 1, ..state });
-    check(&fresh, &Sight { name: revoked, ..chain(44) }, State::Failed, "wait", Some("wrong_status"));
+    check(&fresh, &Sight { name: revoked, ..chain(44) }, OperationState::Failed, "wait", Some("wrong_status"));
 }
 
 #[test]
@@ -310,9 +318,9 @@ fn what_a_thief_released_can_be_burnt() {
     let plan = ChangePlan { transaction: made(body, ANCHOR), anchor: block(ANCHOR).at, is_worked: true };
     let burn = record(Plan::Change(plan));
     let with = |flags| Sight { name: entry(owner(1), 1, 5).map(|s| NameState { flags, ..s }), ..chain(44) };
-    check(&burn, &with(1), State::Broadcast, "change", None);
-    check(&burn, &with(1 | 8), State::Failed, "wait", Some("wrong_status"));
-    check(&change(true), &with(1), State::Failed, "wait", Some("wrong_status"));
+    check(&burn, &with(1), OperationState::Broadcast, "change", None);
+    check(&burn, &with(1 | 8), OperationState::Failed, "wait", Some("wrong_status"));
+    check(&change(true), &with(1), OperationState::Failed, "wait", Some("wrong_status"));
 }
 
 #[test]
@@ -331,17 +339,17 @@ fn whoever_is_earlier_takes_the_name() {
     let taken = Some("name_taken");
     let by = |commit, registered, sight| Sight { name: entry(owner(2), commit, registered), ..sight };
     // Before our commit stands: whoever holds the name, or is about to, has the older one.
-    check(&fresh, &by(30, 35, chain(44)), State::Failed, "wait", taken);
-    check(&fresh, &by(38, 43, chain(44)), State::Failed, "wait", taken);
+    check(&fresh, &by(30, 35, chain(44)), OperationState::Failed, "wait", taken);
+    check(&fresh, &by(38, 43, chain(44)), OperationState::Failed, "wait", taken);
     // With our commit in the chain: an earlier one won, or the contest is over before ours is ripe.
-    check(&worked, &by(44, 47, with_commit(48, 45, false)), State::Failed, "wait", taken);
-    check(&worked, &by(46, 44, with_commit(46, 45, false)), State::Failed, "wait", taken);
+    check(&worked, &by(44, 47, with_commit(48, 45, false)), OperationState::Failed, "wait", taken);
+    check(&worked, &by(46, 44, with_commit(46, 45, false)), OperationState::Failed, "wait", taken);
     // A later one holds it: ours still wins.
-    check(&worked, &by(46, 49, with_commit(50, 45, false)), State::Revealing, "reveal", None);
+    check(&worked, &by(46, 49, with_commit(50, 45, false)), OperationState::Revealing, "reveal", None);
     // After our reveal: an earlier commit was revealed within the contest.
     let lost = Sight { reveal_place: Place::Block(48), ..by(44, 49, with_commit(50, 45, true)) };
-    check(&worked, &lost, State::Failed, "wait", taken);
-    check(&worked, &with_commit(50, 45, true), State::Failed, "wait", taken);
+    check(&worked, &lost, OperationState::Failed, "wait", taken);
+    check(&worked, &with_commit(50, 45, true), OperationState::Failed, "wait", taken);
 }
 
 #[test]
@@ -349,22 +357,28 @@ fn a_commit_cannot_prepare_for_a_release_and_dies_unrevealed() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
     let released = |expires_at| entry(owner(2), 1, 1).map(|state| NameState { flags: 1, expires_at, ..state });
     let sight = Sight { name: released(46), ..with_commit(48, 45, false) };
-    check(&worked, &sight, State::Failed, "wait", Some("commit_before_release"));
-    check(&worked, &Sight { name: released(45), ..sight }, State::Revealing, "reveal", None);
-    check(&worked, &with_commit(166, 45, false), State::Failed, "wait", Some("commit_expired"));
-    check(&worked, &with_commit(165, 45, false), State::Revealing, "reveal", None);
+    check(&worked, &sight, OperationState::Failed, "wait", Some("commit_before_release"));
+    check(&worked, &Sight { name: released(45), ..sight }, OperationState::Revealing, "reveal", None);
+    check(&worked, &with_commit(166, 45, false), OperationState::Failed, "wait", Some("commit_expired"));
+    check(&worked, &with_commit(165, 45, false), OperationState::Revealing, "reveal", None);
 }
 
 #[test]
 fn a_change_is_worked_for_published_and_done() {
     let mine = |sight| Sight { name: entry(owner(1), 1, 5), ..sight };
-    check(&change(false), &mine(chain(44)), State::Working, "work", None);
-    check(&change(true), &mine(chain(44)), State::Broadcast, "change", None);
-    check(&change(true), &Sight { change_place: Place::Pool, ..mine(chain(44)) }, State::Broadcast, "wait", None);
+    check(&change(false), &mine(chain(44)), OperationState::Working, "work", None);
+    check(&change(true), &mine(chain(44)), OperationState::Broadcast, "change", None);
+    check(
+        &change(true),
+        &Sight { change_place: Place::Pool, ..mine(chain(44)) },
+        OperationState::Broadcast,
+        "wait",
+        None,
+    );
     let mined = |next| Sight { change_place: Place::Block(44), ..mine(chain(next)) };
-    check(&change(true), &mined(45), State::Done, "wait", None);
-    check(&change(true), &mined(763), State::Done, "wait", None);
-    check(&change(true), &mined(764), State::Done, "settle", None);
+    check(&change(true), &mined(45), OperationState::Done, "wait", None);
+    check(&change(true), &mined(763), OperationState::Done, "wait", None);
+    check(&change(true), &mined(764), OperationState::Done, "settle", None);
 }
 
 #[test]
@@ -372,31 +386,37 @@ fn a_change_fails_or_asks_as_the_chain_says() {
     let name = entry(owner(1), 1, 5);
     let seen = |state: Option<NameState>| Sight { name: state, ..chain(44) };
     let with = |f: fn(NameState) -> NameState| seen(name.clone().map(f));
-    check(&change(false), &seen(None), State::Failed, "wait", Some("name_not_found"));
-    check(&change(false), &seen(entry(owner(2), 1, 5)), State::Failed, "wait", Some("not_authorised"));
-    check(&change(false), &with(|s| NameState { seq: 5, ..s }), State::Failed, "wait", Some("sequence"));
-    check(&change(false), &with(|s| NameState { seq: 4, ..s }), State::Working, "work", None);
+    check(&change(false), &seen(None), OperationState::Failed, "wait", Some("name_not_found"));
+    check(&change(false), &seen(entry(owner(2), 1, 5)), OperationState::Failed, "wait", Some("not_authorised"));
+    check(&change(false), &with(|s| NameState { seq: 5, ..s }), OperationState::Failed, "wait", Some("sequence"));
+    check(&change(false), &with(|s| NameState { seq: 4, ..s }), OperationState::Working, "work", None);
     let pending = with(|s| NameState { active_from: 50, ..s });
-    check(&change(false), &pending, State::Failed, "wait", Some("wrong_status"));
+    check(&change(false), &pending, OperationState::Failed, "wait", Some("wrong_status"));
     let revoked = with(|s| NameState { flags: 1, ..s });
-    check(&change(false), &revoked, State::Failed, "wait", Some("wrong_status"));
+    check(&change(false), &revoked, OperationState::Failed, "wait", Some("wrong_status"));
     let late = Sight { next: 101, ..seen(name.clone()) };
-    check(&change(true), &late, State::NeedsSignature, "wait", Some("needs_signature"));
+    check(&change(true), &late, OperationState::NeedsSignature, "wait", Some("needs_signature"));
     let reorganised = Sight { signed_anchor: Some(block(41)), ..seen(name.clone()) };
-    check(&change(true), &reorganised, State::NeedsSignature, "wait", Some("needs_signature"));
+    check(&change(true), &reorganised, OperationState::NeedsSignature, "wait", Some("needs_signature"));
 }
 
 #[test]
 fn what_was_done_can_be_lost_to_a_reorganisation() {
-    let done = |record: Record| Record { state: State::Done, ..record };
+    let done = |record: Record| Record { state: OperationState::Done, ..record };
     let worked = || done(registration(ANCHOR, Some(commit(ANCHOR))));
     let theirs = Sight { name: entry(owner(2), 30, 35), ..chain(60) };
-    check(&worked(), &theirs, State::Failed, "wait", Some("lost_to_reorg"));
+    check(&worked(), &theirs, OperationState::Failed, "wait", Some("lost_to_reorg"));
     // Nobody has it: the commit goes out again.
-    check(&worked(), &chain(60), State::Broadcast, "commit", None);
-    check(&worked(), &with_commit(60, 52, false), State::Revealing, "reveal", None);
-    check(&done(change(true)), &chain(60), State::Failed, "wait", Some("lost_to_reorg"));
-    check(&done(change(true)), &Sight { name: entry(owner(1), 1, 5), ..chain(60) }, State::Broadcast, "change", None);
+    check(&worked(), &chain(60), OperationState::Broadcast, "commit", None);
+    check(&worked(), &with_commit(60, 52, false), OperationState::Revealing, "reveal", None);
+    check(&done(change(true)), &chain(60), OperationState::Failed, "wait", Some("lost_to_reorg"));
+    check(
+        &done(change(true)),
+        &Sight { name: entry(owner(1), 1, 5), ..chain(60) },
+        OperationState::Broadcast,
+        "change",
+        None,
+    );
 }
 
 #[test]
@@ -404,32 +424,32 @@ fn a_loss_to_a_reorganisation_is_told_until_the_operation_goes_on() {
     let theirs = Sight { name: entry(owner(2), 30, 35), ..chain(60) };
     let lost = Failure::lost_to_reorg("alice", &Failure::name_taken("alice"));
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
-    let told = Record { state: State::Failed, failure: Some(lost), ..worked };
-    check(&told, &theirs, State::Failed, "wait", Some("lost_to_reorg"));
-    check(&told, &chain(60), State::Broadcast, "commit", None);
+    let told = Record { state: OperationState::Failed, failure: Some(lost), ..worked };
+    check(&told, &theirs, OperationState::Failed, "wait", Some("lost_to_reorg"));
+    check(&told, &chain(60), OperationState::Broadcast, "commit", None);
 }
 
 #[test]
 fn a_failed_operation_goes_on_when_the_chain_allows_it_again() {
     let failed = |record: Record| {
         let failure = Some(Failure::name_taken("alice"));
-        Record { state: State::Failed, failure, ..record }
+        Record { state: OperationState::Failed, failure, ..record }
     };
-    check(&failed(registration(ANCHOR, None)), &chain(44), State::Working, "work", None);
+    check(&failed(registration(ANCHOR, None)), &chain(44), OperationState::Working, "work", None);
     let worked = failed(registration(ANCHOR, Some(commit(ANCHOR))));
-    check(&worked, &with_commit(48, 45, false), State::Revealing, "reveal", None);
+    check(&worked, &with_commit(48, 45, false), OperationState::Revealing, "reveal", None);
     let mine = Sight { name: entry(owner(1), 45, 48), reveal_place: Place::Block(48), ..with_commit(51, 45, true) };
-    check(&worked, &mine, State::Done, "wait", None);
+    check(&worked, &mine, OperationState::Done, "wait", None);
     let changed = Sight { name: entry(owner(1), 1, 5), ..chain(44) };
-    check(&failed(change(true)), &changed, State::Broadcast, "change", None);
+    check(&failed(change(true)), &changed, OperationState::Broadcast, "change", None);
 }
 
 /// `sight` at the last height at which a failure is watched, and at the first at which it is settled.
 fn check_burial(record: &Record, sight: &Sight, since: u32, code: &str) {
     let buried = since + rules().params.free_reorg;
     let at = |next| Sight { next, ..sight.clone() };
-    check(record, &at(buried - 1), State::Failed, "wait", Some(code));
-    check(record, &at(buried), State::Failed, "settle", Some(code));
+    check(record, &at(buried - 1), OperationState::Failed, "wait", Some(code));
+    check(record, &at(buried), OperationState::Failed, "settle", Some(code));
 }
 
 #[test]
@@ -447,7 +467,7 @@ fn a_failure_is_settled_when_no_ordinary_reorganisation_reaches_its_cause() {
     check_burial(&worked, &overtaken, 49, "name_taken");
     // The commit expired: its entry is deleted one block later, and that changes nothing.
     let expired = with_commit(166, 45, false);
-    check(&worked, &expired, State::Failed, "wait", Some("commit_expired"));
+    check(&worked, &expired, OperationState::Failed, "wait", Some("commit_expired"));
     check_burial(&worked, &Sight { unsigned_place: Place::Block(45), ..chain(167) }, 165, "commit_expired");
     // Changes.
     let seen = |name: Option<NameState>| Sight { name, ..chain(90) };
@@ -475,7 +495,7 @@ fn a_name_taken_under_an_unspent_commit_counts_from_whichever_came_last() {
 fn a_commit_that_another_reveal_spent_may_be_deleted() {
     let worked = registration(ANCHOR, Some(commit(ANCHOR)));
     let gone = Sight { unsigned_place: Place::Block(45), name: entry(owner(1), 45, 48), ..chain(200) };
-    check(&worked, &gone, State::Done, "wait", None);
+    check(&worked, &gone, OperationState::Done, "wait", None);
 }
 
 #[test]

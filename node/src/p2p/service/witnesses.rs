@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use ledger::params::Network;
 
 use crate::{
-    health::WITNESSES,
     p2p::{netgroup::Netgroup, service::entry::Purpose},
+    sync::WITNESSES,
 };
 
 use super::Service;

@@ -266,7 +266,7 @@ fn a_peer_that_is_chosen_later_counts_as_outbound() {
     assert!(is_replaced(&bench.pass(30 * SECOND)));
     // Whoever is not connected has nothing to be changed.
     bench.give(Input::Chosen { peer: 2 });
-    assert_eq!(bench.sync.peer_count(), 1);
+    assert_eq!(bench.sync.peers.len(), 1);
 }
 
 /// While an announced block is being put together from the mempool, its body is not asked for; afterwards it is, whether

@@ -37,6 +37,8 @@ pub(crate) enum Refusal {
     Transfer,
     #[error("too many responses wait to be taken: read them, then ask again")]
     Unread,
+    #[error("too much has been said of queries that did not end: this was the longest")]
+    GivenUp,
 }
 
 impl Refusal {
@@ -49,7 +51,7 @@ impl Refusal {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Transfer => StatusCode::NOT_IMPLEMENTED,
-            Self::Unread => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unread | Self::GivenUp => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -62,8 +64,10 @@ pub(super) fn read(parts: &Parts, path: &str) -> Result<Option<Vec<u8>>, Refusal
     match parts.method {
         Method::GET => parameter(parts.uri.query().unwrap_or_default()).map(Some),
         Method::POST => {
-            let media_type = parts.headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes);
-            match media_type.is_some_and(|value| value.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes())) {
+            let value = parts.headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes);
+            // Any type may have parameters (RFC 9110 §8.3.1), and none of this one means anything.
+            let media_type = value.and_then(|value| value.split(|byte| *byte == b';').next()).map(<[u8]>::trim_ascii);
+            match media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes())) {
                 true => Ok(None),
                 false => Err(Refusal::MediaType),
             }
@@ -144,7 +148,11 @@ mod tests {
         let post = |media_type: &str| Request::post("/dns-query").header("content-type", media_type);
         check(post("application/dns-message"), Ok(None));
         check(post("Application/DNS-Message"), Ok(None));
+        check(post("application/dns-message; charset=utf-8"), Ok(None));
+        check(post("application/dns-message ;x=\"a;b\""), Ok(None));
         check(post("application/dns-json"), Err((Refusal::MediaType, 415)));
+        check(post("text/plain; application/dns-message"), Err((Refusal::MediaType, 415)));
+        check(post(""), Err((Refusal::MediaType, 415)));
         check(Request::post("/dns-query"), Err((Refusal::MediaType, 415)));
     }
 

@@ -7,13 +7,14 @@ use ledger::{
 };
 
 use super::*;
+use crate::ops::sight::deepest_anchor;
 
 /// Blocks that no signature with an anchor of its own outlives.
 const LONG: u32 = 40;
 
 impl World {
     /// Mines, and says in which states the operation was seen meanwhile.
-    async fn watch(&mut self, id: OpId, blocks: u32) -> Vec<State> {
+    async fn watch(&mut self, id: OpId, blocks: u32) -> Vec<OperationState> {
         let mut seen = Vec::new();
         for _ in 0..blocks {
             self.mine(1, Vec::new()).await;
@@ -37,16 +38,16 @@ impl World {
     async fn finish(&mut self, id: OpId) {
         let found = self.share(id);
         self.runner.take_share(found).await;
-        assert_eq!(self.says(id), (State::Broadcast, None));
+        assert_eq!(self.says(id), (OperationState::Broadcast, None));
         self.mine_pooled().await;
-        while self.says(id).0 == State::Maturing {
+        while self.says(id).0 == OperationState::Maturing {
             let reveal = self.record(id).signed().expect("a registration").txid();
             assert!(!self.chain.handle().mempool().contains(&reveal), "shown before a block can take it");
             self.mine(1, Vec::new()).await;
         }
-        assert_eq!(self.says(id), (State::Revealing, None));
+        assert_eq!(self.says(id), (OperationState::Revealing, None));
         self.mine_pooled().await;
-        assert_eq!(self.says(id), (State::Contest, None));
+        assert_eq!(self.says(id), (OperationState::Contest, None));
         let contest = self.runner.rules.params.contest;
         self.watch(id, contest).await;
     }
@@ -76,9 +77,9 @@ impl World {
 async fn a_slow_registration_of_a_short_name_finishes_alone() {
     let mut world = World::new().await;
     let id = world.register("ab", 1).await;
-    assert_eq!(world.watch(id, LONG).await, [State::Working], "nobody is asked to sign again");
+    assert_eq!(world.watch(id, LONG).await, [OperationState::Working], "nobody is asked to sign again");
     world.finish(id).await;
-    assert_eq!(world.says(id), (State::Done, None));
+    assert_eq!(world.says(id), (OperationState::Done, None));
     assert_eq!(world.model.state(&name("ab")).expect("registered").owner, owner(1));
     world.stop().await;
 }
@@ -94,17 +95,17 @@ async fn a_registration_whose_price_rises_64_times_finishes_alone() {
             (rushed..rushed + 8).map(|n| world.model.maker().commit(&name(&format!("rush-{n}")), n)).collect();
         rushed += 8;
         world.mine(1, commits).await;
-        assert_eq!(world.says(id), (State::Working, None), "at height {}", world.model.height());
+        assert_eq!(world.says(id), (OperationState::Working, None), "at height {}", world.model.height());
         // Wallets anchor where it costs least: here as deep as there is time left for getting into a block.
         let (tip, params) = (world.model.height(), world.runner.rules.params);
-        let window = tip.saturating_sub(sight::deepest_anchor(params))..=tip.saturating_sub(params.anchor_depth);
+        let window = tip.saturating_sub(deepest_anchor(params))..=tip.saturating_sub(params.anchor_depth);
         let cheapest = window.map(|height| world.commit_price(height)).min().expect("not empty");
         assert_eq!(world.commit_price(world.commit_anchor(id)), cheapest, "at height {tip}");
     }
     assert_eq!(world.commit_price(world.model.height()), 64 * first);
     world.watch(id, LONG).await;
     world.finish(id).await;
-    assert_eq!(world.says(id), (State::Done, None));
+    assert_eq!(world.says(id), (OperationState::Done, None));
     world.stop().await;
 }
 
@@ -122,11 +123,11 @@ async fn a_name_is_renewed_without_a_key() {
     let id = world.runner.start(request()).await.expect("accepted").record.id;
     let again = world.runner.start(request()).await.expect("the same").record.id;
     assert_eq!(id, again, "asked for twice, it is done once");
-    assert_eq!(world.watch(id, LONG / 4).await, [State::Working], "and follows the cheapest anchor");
+    assert_eq!(world.watch(id, LONG / 4).await, [OperationState::Working], "and follows the cheapest anchor");
     let found = world.share(id);
     world.runner.take_share(found).await;
     world.mine_pooled().await;
-    assert_eq!(world.says(id), (State::Done, None));
+    assert_eq!(world.says(id), (OperationState::Done, None));
     assert_eq!(held(&world).expires_at, before.expires_at + world.runner.rules.params.term);
     assert_eq!(held(&world).owner, before.owner);
     world.stop().await;
@@ -141,7 +142,7 @@ async fn a_renewal_that_another_guard_made_is_done() {
     let id = world.runner.start(Request::Renew { name: name("alice") }).await.expect("accepted").record.id;
     let theirs = world.model.maker().make(Body::Renew { name: name("alice"), expires_at }, 9);
     world.mine(1, vec![theirs]).await;
-    assert_eq!(world.says(id), (State::Done, None));
+    assert_eq!(world.says(id), (OperationState::Done, None));
     world.stop().await;
 }
 
@@ -161,7 +162,7 @@ async fn a_change_without_a_place_gets_more_work() {
     let Plan::Change(plan) = world.record(id).plan else { panic!("no change") };
     let body = plan.transaction.body().clone();
     let reader = world.chain.handle().reader();
-    let block = sight::block_at(&reader.view(), plan.anchor.height).expect("memory does not fail").expect("mined");
+    let block = look::block_at(&reader.view(), plan.anchor.height).expect("memory does not fail").expect("mined");
     let order = world.runner.rules.order(&body, &block).expect("it needs work");
     let share = |world: &World, ratio| {
         *world.model.maker_at(plan.anchor.height).make_worth(body.clone(), 1, ratio).share().expect("worked")
@@ -170,7 +171,7 @@ async fn a_change_without_a_place_gets_more_work() {
     world.runner.take_share(found).await;
     let txid = plan.transaction.txid();
     assert!(!world.chain.handle().mempool().contains(&txid), "there is no place for it");
-    assert_eq!(world.says(id), (State::Broadcast, None));
+    assert_eq!(world.says(id), (OperationState::Broadcast, None));
     let more = order.times(576);
     assert!(world.runner.active[&id].is_searching_for(&more), "an eighth more than the weaker of the two");
     // A new tip changes nothing about that.
@@ -180,7 +181,7 @@ async fn a_change_without_a_place_gets_more_work() {
     world.runner.take_share(found).await;
     assert!(world.chain.handle().mempool().contains(&txid));
     world.mine_pooled().await;
-    assert_eq!(world.says(id), (State::Done, None));
+    assert_eq!(world.says(id), (OperationState::Done, None));
     world.stop().await;
 }
 
@@ -210,17 +211,17 @@ async fn an_older_reveal_is_put_right_by_a_signed_update() {
     world.mine(1, vec![theirs]).await;
     let contest = world.runner.rules.params.contest;
     let seen = world.watch(id, contest).await;
-    assert_eq!(seen.last(), Some(&State::NeedsSignature), "{seen:?}");
+    assert_eq!(seen.last(), Some(&OperationState::NeedsSignature), "{seen:?}");
     assert_eq!(world.says(id).1.as_deref(), Some("older_reveal"));
     let seq = world.model.state(&name("alice")).expect("registered").seq + 256;
     let update = Body::Update { name: name("alice"), seq, operator: Some(operator), records: Some(records("new")) };
     let transaction = Some(Box::new(world.model.maker().make(update, 1)));
     world.runner.resume(id, ResumeRequest { transaction }).await.expect("signed");
-    assert_eq!(world.says(id), (State::Working, None));
+    assert_eq!(world.says(id), (OperationState::Working, None));
     let found = world.share(id);
     world.runner.take_share(found).await;
     world.mine_pooled().await;
-    assert_eq!(world.says(id), (State::Done, None));
+    assert_eq!(world.says(id), (OperationState::Done, None));
     assert_eq!(world.model.state(&name("alice")).expect("registered").records, records("new"));
     world.stop().await;
 }
@@ -235,7 +236,7 @@ async fn a_change_that_outlives_its_anchor_is_signed_again() {
     let request = Request::Change { transaction: update(&world) };
     let id = world.runner.start(request).await.expect("accepted").record.id;
     let seen = world.watch(id, world.runner.rules.params.anchor_window).await;
-    assert_eq!(seen, [State::Working, State::NeedsSignature]);
+    assert_eq!(seen, [OperationState::Working, OperationState::NeedsSignature]);
     let failure = world.record(id).failure.expect("it says so");
     assert_eq!(failure.fix, [format!("namectl ops resume {id}")]);
     let transaction = Some(update(&world));
@@ -243,6 +244,6 @@ async fn a_change_that_outlives_its_anchor_is_signed_again() {
     let found = world.share(id);
     world.runner.take_share(found).await;
     world.mine_pooled().await;
-    assert_eq!(world.says(id), (State::Done, None));
+    assert_eq!(world.says(id), (OperationState::Done, None));
     world.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The foreman: decides what is searched, and brings finds to the chain and to whoever ordered them.
+//! The scheduler: decides what is searched, and brings finds to the chain and to those who ordered them.
 
 use std::{
     sync::Arc,
@@ -21,12 +21,13 @@ use tracing::{debug, info, warn};
 use crate::chain::{Arrival, BlockOutcome, ChainHandle, Tip};
 
 use super::{
-    Command, MinerStatus, NO_SHARE,
     config::MiningConfig,
-    job::{Board, Crew, Find, Job, Meter},
+    handle::{Command, MinerStatus},
+    job::{Find, Job, JobSlot, NO_SHARE, WorkerSet},
+    meter::Meter,
     order::OrderBook,
     plan::{Conditions, Plan, plan},
-    worker::{self, Shop, unix_now},
+    worker::{self, Shared, unix_now},
 };
 
 /// How often a template is rebuilt on the same tip, to take new transactions in; four times in a block's time if that
@@ -34,28 +35,28 @@ use super::{
 const REBUILD: Duration = Duration::from_secs(30);
 /// How often rates are sampled, cancelled orders dropped, and a failed template asked for again.
 const TICK: Duration = Duration::from_secs(1);
-/// Finds waiting for the foreman: on the local network's first blocks each thread finds many a second.
+/// Finds waiting for the scheduler: on the local network's first blocks each thread finds many a second.
 const FINDS: usize = 64;
 
 /// See the module.
-pub(super) struct Foreman {
+pub(super) struct Scheduler {
     config: MiningConfig,
     params: &'static Params,
     chain: ChainHandle,
     tip: watch::Receiver<Arc<Tip>>,
     conditions: watch::Receiver<Conditions>,
     status: watch::Sender<MinerStatus>,
-    shop: Arc<Shop>,
+    shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     finds: mpsc::Receiver<Find>,
     orders: OrderBook,
-    posted: Option<(Arc<Job>, Instant)>,
+    current: Option<(Arc<Job>, Instant)>,
     /// A block dated ahead of the clock, and the tip that it extends.
     held: Option<(Arc<Job>, HeaderCore)>,
     blocks_found: u64,
 }
 
-impl Foreman {
+impl Scheduler {
     pub(super) fn new(
         config: &MiningConfig,
         params: &'static Params,
@@ -64,16 +65,16 @@ impl Foreman {
         status: watch::Sender<MinerStatus>,
     ) -> std::io::Result<Self> {
         let (sender, finds) = mpsc::channel(FINDS);
-        let shop = Arc::new(Shop {
+        let shared = Arc::new(Shared {
             params,
             chain_id: params.chain_id(),
-            board: Board::default(),
+            slot: JobSlot::default(),
             total: Meter::default(),
             finds: sender,
         });
-        let mut workers = vec![worker::spawn(shop.clone(), Crew::Gentle, 0)?];
+        let mut workers = vec![worker::spawn(shared.clone(), WorkerSet::Background, 0)?];
         for index in 1..=config.full_threads() {
-            workers.push(worker::spawn(shop.clone(), Crew::Full, index)?);
+            workers.push(worker::spawn(shared.clone(), WorkerSet::Full, index)?);
         }
         Ok(Self {
             config: config.clone(),
@@ -82,11 +83,11 @@ impl Foreman {
             chain,
             conditions,
             status,
-            shop,
+            shared,
             workers,
             finds,
             orders: OrderBook::default(),
-            posted: None,
+            current: None,
             held: None,
             blocks_found: 0,
         })
@@ -115,8 +116,8 @@ impl Foreman {
 
     async fn tick(&mut self) {
         let now = Instant::now();
-        self.shop.total.sample(now);
-        if let Some((job, _)) = &self.posted
+        self.shared.total.sample(now);
+        if let Some((job, _)) = &self.current
             && let Some((_, meter)) = &job.order
         {
             meter.sample(now);
@@ -127,33 +128,33 @@ impl Foreman {
         }
     }
 
-    /// Posts the job that fits the moment, unless it is posted already.
+    /// Gives the workers the job that fits the moment, unless they have it already.
     async fn arrange(&mut self) {
         let conditions = *self.conditions.borrow_and_update();
         let tip = self.tip.borrow_and_update().clone();
-        let (crew, duty) = match plan(&self.config, conditions, self.orders.len()) {
+        let (workers, duty) = match plan(&self.config, conditions, self.orders.len()) {
             Plan::Rest => return self.rest(),
-            Plan::Gentle { duty } => (Crew::Gentle, duty),
-            Plan::Full { duty } => (Crew::Full, duty),
+            Plan::Background { duty } => (WorkerSet::Background, duty),
+            Plan::Full { duty } => (WorkerSet::Full, duty),
         };
-        if self.is_posted(&tip.hash, crew, duty) {
+        if self.is_current(&tip.hash, workers, duty) {
             return;
         }
         let order = self.orders.next().map(|open| (open.order, open.meter.clone()));
         let share_commit = order.as_ref().map_or(NO_SHARE, |(order, _)| order.share_commit);
         let Some(template) = self.template(share_commit).await else { return self.rest() };
         let Some(parent) = self.parent_of(&template.header.core) else { return self.rest() };
-        let job = Arc::new(Job { template, parent, order, crew, duty, share_is_found: false.into() });
-        self.posted = Some((job.clone(), Instant::now()));
-        self.shop.board.post(Some(job));
+        let job = Arc::new(Job { template, parent, order, workers, duty, share_is_found: false.into() });
+        self.current = Some((job.clone(), Instant::now()));
+        self.shared.slot.put(Some(job));
     }
 
-    fn is_posted(&self, tip: &BlockHash, crew: Crew, duty: u8) -> bool {
-        self.posted.as_ref().is_some_and(|(job, since)| {
+    fn is_current(&self, tip: &BlockHash, workers: WorkerSet, duty: u8) -> bool {
+        self.current.as_ref().is_some_and(|(job, since)| {
             let core = &job.template.header.core;
             core.prev == *tip
                 && job.order.as_ref().map(|(order, _)| *order) == self.orders.next().map(|open| open.order)
-                && job.crew == crew
+                && job.workers == workers
                 && job.duty == duty
                 && since.elapsed() < self.rebuild_after()
         })
@@ -164,8 +165,8 @@ impl Foreman {
     }
 
     fn rest(&mut self) {
-        if self.posted.take().is_some() {
-            self.shop.board.post(None);
+        if self.current.take().is_some() {
+            self.shared.slot.put(None);
         }
     }
 
@@ -230,17 +231,17 @@ impl Foreman {
     }
 
     fn report(&self) {
-        let posted = self.posted.as_ref().map(|(job, _)| job.crew);
+        let searching = self.current.as_ref().map(|(job, _)| job.workers);
         let status = MinerStatus {
             mode: self.config.mode,
-            active: posted.is_some(),
-            threads: match posted {
+            active: searching.is_some(),
+            threads: match searching {
                 None => 0,
-                Some(Crew::Gentle) => 1,
-                Some(Crew::Full) => self.workers.len() - 1,
+                Some(WorkerSet::Background) => 1,
+                Some(WorkerSet::Full) => self.workers.len() - 1,
             },
-            hashrate: self.shop.total.rate(),
-            hashes: self.shop.total.hashes(),
+            hashrate: self.shared.total.rate(),
+            hashes: self.shared.total.hashes(),
             blocks_found: self.blocks_found,
             orders: self.orders.len(),
         };
@@ -248,7 +249,7 @@ impl Foreman {
     }
 
     async fn close(mut self) {
-        self.shop.board.close();
+        self.shared.slot.close();
         // Workers may be waiting to report; with the receiver gone their sends return.
         self.finds.close();
         let workers = std::mem::take(&mut self.workers);

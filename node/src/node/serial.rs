@@ -12,7 +12,7 @@ use tracing::warn;
 
 /// The file and what it says.
 #[derive(Debug)]
-pub(in crate::node) struct SerialFile {
+pub(super) struct SerialFile {
     path: PathBuf,
     // Of the zones as they are configured now.
     digest: u64,
@@ -22,7 +22,7 @@ pub(in crate::node) struct SerialFile {
 impl SerialFile {
     /// Reads the file. If the zones were configured otherwise, or the file does not say, its tag is left out: then the
     /// same block is another version.
-    pub(in crate::node) fn load(path: PathBuf, digest: u64) -> Self {
+    pub(super) fn load(path: PathBuf, digest: u64) -> Self {
         let last = match std::fs::read_to_string(&path) {
             Ok(text) => parse(&text).ok_or_else(|| "it is not a serial, a tag and a digest".to_owned()).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -44,7 +44,7 @@ impl SerialFile {
     }
 
     /// The last version of the run before.
-    pub(in crate::node) fn last(&self) -> Option<Version> {
+    pub(super) fn last(&self) -> Option<Version> {
         self.last
     }
 

@@ -1,34 +1,12 @@
-//! Refusals and failures, in words that help.
+//! Why operations fail, and what they need.
 
 use ledger::{name::Name, rules::Violation, transaction::Body};
-use serde::{Deserialize, Serialize};
 
-use crate::{miner::MinerStopped, store::StoreError};
+use crate::failure::Failure;
 
 const LOST_TO_REORG: &str = "lost_to_reorg";
 
-/// Why an operation failed or what it needs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Failure {
-    /// Stable, snake_case.
-    pub code: String,
-    /// What happened.
-    pub message: String,
-    /// Why.
-    #[serde(default)]
-    pub why: String,
-    /// What to do.
-    #[serde(default)]
-    pub fix: Vec<String>,
-}
-
 impl Failure {
-    /// A failure with one remedy.
-    pub fn new(code: &str, message: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
-        let fix = Some(fix.into()).filter(|fix| !fix.is_empty()).into_iter().collect();
-        Self { code: code.to_owned(), message: message.into(), why: why.into(), fix }
-    }
-
     pub(super) fn name_taken(name: &str) -> Self {
         Self::new(
             "name_taken",
@@ -127,43 +105,5 @@ impl Failure {
             Violation::CommitBeforeRelease { .. } => Self::committed_too_early(name),
             other => Self::refused(other.code(), other.to_string()),
         }
-    }
-}
-
-/// Why a request about operations was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum OpsError {
-    /// What was sent cannot become an operation.
-    #[error("{}", .0.message)]
-    Invalid(Failure),
-    /// The chain as it is forbids it.
-    #[error("{}", .0.message)]
-    Forbidden(Failure),
-    /// The node must be synced first.
-    #[error("the node is not synced yet")]
-    NotSynced,
-    /// Too many operations under way.
-    #[error("{} operations are under way already", super::MAX_ACTIVE)]
-    TooMany,
-    /// No such operation.
-    #[error("no operation has the id {0}")]
-    NotFound(String),
-    /// More than one operation begins with these characters.
-    #[error("{0} is the beginning of more than one operation's id")]
-    Ambiguous(String),
-    /// The operation's state does not allow it.
-    #[error("the operation is {0}")]
-    WrongState(&'static str),
-    /// It could not be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The node is shutting down.
-    #[error("the node is stopping")]
-    Stopped,
-}
-
-impl From<MinerStopped> for OpsError {
-    fn from(_: MinerStopped) -> Self {
-        Self::Stopped
     }
 }

@@ -1,0 +1,75 @@
+//! Servers that names of the ledger are delegated to, asked like upstreams: through the same cache, flights and limits.
+//!
+//! Who they are is up to the owner of a name, so there is no list of them. Each set of servers is a pool of its own, kept
+//! while it is used: what is known of its members' health, and connections to them, is worth keeping.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use quick_cache::sync::Cache;
+
+use super::{
+    Forwarder, Question,
+    pool::{Member, Pool},
+    routes::Route,
+    target::Server,
+    upstream::{Context, Upstream},
+};
+use crate::answer::Answer;
+
+/// Sets of servers that are remembered. What is used least goes first.
+const MAX_POOLS: usize = 1_024;
+/// The label of all of them in metrics: they are anybody's choice, and labels must be few.
+const LABEL: &str = "delegated";
+
+/// What is known of delegated servers.
+pub(super) struct Delegated {
+    context: Arc<Context>,
+    pools: Cache<Vec<SocketAddr>, Arc<Pool>>,
+}
+
+/// Where an answer may lead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reach {
+    /// Anywhere.
+    Anywhere,
+    /// Not into the local network.
+    Outside,
+}
+
+impl Delegated {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        Self { context, pools: Cache::new(MAX_POOLS) }
+    }
+
+    fn pool(&self, servers: &[SocketAddr]) -> Arc<Pool> {
+        let mut key = servers.to_vec();
+        key.sort_unstable();
+        if let Some(pool) = self.pools.get(&key) {
+            return pool;
+        }
+        let member =
+            |address: &SocketAddr| Member::Fixed(Upstream::new(Server::authority(*address), LABEL, &self.context));
+        let pool = Arc::new(Pool::new(servers.iter().map(member).collect(), self.context.clone()).of_delegation());
+        self.pools.insert(key, pool.clone());
+        pool
+    }
+}
+
+impl Forwarder {
+    /// The answer of the servers that a name is delegated to, or of the cache: as [`Forwarder::ask`]. All of them may be
+    /// asked, each when those before it take longer than usual. An empty list is answered with a failure.
+    pub(crate) async fn ask_delegated(
+        &self,
+        question: &Question,
+        client: IpAddr,
+        servers: &[SocketAddr],
+        reach: Reach,
+    ) -> Answer {
+        let pool = self.inner.delegated.pool(servers);
+        let route = Route { pool, is_rule: true, may_be_local: reach == Reach::Anywhere };
+        Answer { authentic: false, ..self.answer(question, route, client.into()).await }
+    }
+}
