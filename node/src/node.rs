@@ -232,6 +232,7 @@ impl Node {
         let (config, reloaded) = reload::reloaded(&self.config, new);
         self.config = config;
         self.miner.configure(&self.config.mining).await;
+        self.p2p.set_peers(self.config.p2p.peers.clone()).await;
         if let Some(dns) = &self.running.dns {
             dns.set_access(&self.config.dns);
         }

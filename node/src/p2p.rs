@@ -29,6 +29,7 @@ mod clone_watch;
 mod configured;
 mod dial_back;
 mod dial_failure;
+mod half_open;
 mod identity;
 mod limits;
 mod listeners;

@@ -22,11 +22,12 @@ pub(super) fn reloaded(old: &Config, new: &Config) -> (Config, Reloaded) {
 
 /// Whether a key can be changed while the node runs.
 fn is_reloadable(key: &str) -> bool {
-    const KEYS: [&str; 8] = [
+    const KEYS: [&str; 9] = [
         // The program applies this one: the node does not own the log.
         "log.level",
         "mining.mode",
         "mining.duty",
+        "p2p.peers",
         "dns.guard.allow",
         "dns.guard.deny",
         "dns.guard.forward_allow",
@@ -41,6 +42,7 @@ fn merged(old: &Config, new: &Config) -> Config {
     let mut config = old.clone();
     config.log.level.clone_from(&new.log.level);
     (config.mining.mode, config.mining.duty) = (new.mining.mode, new.mining.duty);
+    config.p2p.peers.clone_from(&new.p2p.peers);
     let (guard, wanted) = (&mut config.dns.guard, &new.dns.guard);
     guard.allow.clone_from(&wanted.allow);
     guard.deny.clone_from(&wanted.deny);
@@ -68,12 +70,13 @@ mod tests {
         let old = parse("");
         let new = parse(
             "role = 'archive'\n[mining]\nmode = 'off'\nduty = 7\nthreads = 3\n[log]\nlevel = 'debug'\nformat = 'json'\n\
+             [p2p]\npeers = ['/ip4/192.0.2.1/tcp/9353']\noutbound = 7\n\
              [dns]\nsuffixes = ['other']\n[dns.guard]\nallow = ['192.0.2.0/24']\ndeny = ['192.0.2.1']\nslip = 5\n\
              forward_allow = ['192.0.2.2']\nforward_deny = ['192.0.2.3']\nexempt = ['192.0.2.4']",
         );
         let (left, taken) = (merged(&old, &new).differences(&new), old.differences(&merged(&old, &new)));
-        assert_eq!(left, ["dns.guard.slip", "dns.suffixes", "log.format", "mining.threads", "role"]);
-        assert_eq!(taken.len(), 8);
+        assert_eq!(left, ["dns.guard.slip", "dns.suffixes", "log.format", "mining.threads", "p2p.outbound", "role"]);
+        assert_eq!(taken.len(), 9);
         assert!(taken.iter().all(|key| is_reloadable(key)), "{taken:?}");
         assert!(!left.iter().any(|key| is_reloadable(key)), "{left:?}");
     }

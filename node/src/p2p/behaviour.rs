@@ -13,7 +13,7 @@ use libp2p::{
     tcp, upnp, yamux,
 };
 
-use super::{Config, P2pError, dial_back::DialBack, gossip, transport};
+use super::{Config, P2pError, dial_back::DialBack, gossip, half_open::HalfOpen, transport};
 
 /// One question and its whole answer: 2 MiB at 512 kbit/s.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(35);
@@ -21,7 +21,7 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(35);
 const STREAMS_PER_CONNECTION: usize = 32;
 /// A connection that nothing uses is closed after this. Gossip keeps its connections in use.
 const IDLE: Duration = Duration::from_secs(60);
-/// Connections being set up at the same time, per direction.
+/// Connections that this node is setting up at the same time. Those of others: see `half_open`.
 const PENDING: u32 = 32;
 /// Connections beyond the places: who gives way takes a moment to go, and the newcomer must not be refused meanwhile.
 const HEADROOM: u32 = 32;
@@ -32,6 +32,7 @@ const PER_PEER: u32 = 2;
 /// Everything a full node does on the network.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
+    pub half_open: HalfOpen,
     pub limits: connection_limits::Behaviour,
     pub memory: memory_connection_limits::Behaviour,
     pub blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
@@ -52,7 +53,7 @@ fn protocol(params: &Params, kind: &str) -> StreamProtocol {
     StreamProtocol::try_from_owned(name).expect("it begins with a slash")
 }
 
-/// The name of our kad protocol.
+/// The name of our kad protocol. To be kept: making it hashes all that the network fixes.
 pub fn kad_protocol(params: &Params) -> StreamProtocol {
     protocol(params, "kad")
 }
@@ -103,6 +104,7 @@ fn behaviour(keypair: &Keypair, params: &Params, config: &Config) -> Result<Beha
     let is_public = params.network != Network::Local;
     let autonat = (config.autonat && is_public).then(autonat_client);
     Ok(Behaviour {
+        half_open: HalfOpen::default(),
         limits: connection_limits::Behaviour::new(connection_limits(config)),
         memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_limit_mib << 20),
         blocked: allow_block_list::Behaviour::default(),
@@ -124,7 +126,6 @@ fn autonat_client() -> autonat::v2::client::Behaviour {
 
 fn connection_limits(config: &Config) -> connection_limits::ConnectionLimits {
     connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING))
         .with_max_pending_outgoing(Some(PENDING))
         .with_max_established_per_peer(Some(PER_PEER))
         .with_max_established_incoming(Some(config.max_peers.saturating_add(HEADROOM)))

@@ -65,7 +65,7 @@ impl ShortIds {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Entry {
     Id(ShortId),
-    Whole(Transaction),
+    Whole(Box<Transaction>),
 }
 
 /// A block with short ids in place of transactions that readers probably have.
@@ -87,7 +87,7 @@ impl CompactBlock {
             let (wtxid, bytes) = (tx.wtxid(), tx.byte_len());
             if is_rare(&wtxid) && prefilled + bytes <= MAX_PREFILLED_BYTES {
                 prefilled += bytes;
-                Entry::Whole(tx.clone())
+                Entry::Whole(Box::new(tx.clone()))
             } else {
                 Entry::Id(ids.of(&wtxid))
             }
@@ -97,7 +97,7 @@ impl CompactBlock {
 
     /// A block of which nothing has to be asked for. For tests and for whoever plays a peer: the bytes are capped.
     pub fn whole(block: &Block) -> Self {
-        let entries = block.transactions.iter().cloned().map(Entry::Whole).collect();
+        let entries = block.transactions.iter().cloned().map(Box::new).map(Entry::Whole).collect();
         Self { header: block.header, salt: 0, entries }
     }
 
@@ -112,7 +112,7 @@ impl CompactBlock {
     /// passes it on cannot know.
     pub fn may_be_right(&self) -> bool {
         let whole = self.entries.iter().map(|entry| match entry {
-            Entry::Whole(tx) => Some(tx),
+            Entry::Whole(tx) => Some(&**tx),
             Entry::Id(_) => None,
         });
         let Some(all) = whole.collect::<Option<Vec<_>>>() else { return true };
@@ -155,7 +155,7 @@ impl CompactBlock {
 impl Entry {
     fn whole(&self) -> Option<Transaction> {
         match self {
-            Self::Whole(transaction) => Some(transaction.clone()),
+            Self::Whole(transaction) => Some((**transaction).clone()),
             Self::Id(_) => None,
         }
     }
@@ -176,7 +176,7 @@ impl Encode for CompactBlock {
         });
         w.u16(prefilled.len() as u16);
         prefilled.into_iter().for_each(|(index, transaction)| {
-            w.u16(index).put(transaction);
+            w.u16(index).put(&**transaction);
         });
     }
 }
@@ -205,7 +205,7 @@ impl Decode for CompactBlock {
             if entries.len() != index {
                 return Err(DecodeError::Invalid("index"));
             }
-            entries.push(Entry::Whole(r.get()?));
+            entries.push(Entry::Whole(Box::new(r.get()?)));
         }
         entries.extend(ids);
         Ok(Self { header, salt, entries })

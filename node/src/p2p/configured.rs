@@ -81,7 +81,7 @@ pub enum Notice {
 /// An address to dial.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt {
-    /// Its number, for [`Configured::failed`] and [`Configured::opened`].
+    /// Its number, for [`Configured::failed`] and [`Configured::opened`]; it stays when the configuration changes.
     pub index: usize,
     /// Without peer id.
     pub address: Multiaddr,
@@ -91,10 +91,16 @@ pub struct Attempt {
 
 /// All configured peers.
 #[derive(Debug, Default)]
-pub struct Configured(Vec<Entry>);
+pub struct Configured {
+    /// In the order of the configuration.
+    entries: Vec<Entry>,
+    /// Entries there ever were.
+    numbered: usize,
+}
 
 #[derive(Debug)]
 struct Entry {
+    number: usize,
     address: Multiaddr,
     /// Whom the configuration names.
     expected: Option<PeerId>,
@@ -130,27 +136,49 @@ struct Told {
 impl Configured {
     /// The peers at these addresses, with or without a final peer id. An address that is listed twice counts once.
     pub fn new<'a>(addresses: impl IntoIterator<Item = &'a Multiaddr>) -> Self {
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut configured = Self::default();
+        configured.set(addresses);
+        configured
+    }
+
+    /// The configuration lists these now. What is known of addresses that stay is kept.
+    pub fn set<'a>(&mut self, addresses: impl IntoIterator<Item = &'a Multiaddr>) {
+        let mut old = std::mem::take(&mut self.entries);
         for address in addresses {
-            if entries.iter().all(|entry| entry.address != *address) {
-                entries.push(Entry::new(address.clone()));
+            if self.entries.iter().any(|entry| entry.address == *address) {
+                continue;
             }
+            let entry = match old.iter().position(|entry| entry.address == *address) {
+                Some(index) => old.swap_remove(index),
+                None => {
+                    self.numbered += 1;
+                    Entry::new(self.numbered - 1, address.clone())
+                }
+            };
+            self.entries.push(entry);
         }
-        Self(entries)
+    }
+
+    fn entry(&mut self, number: usize) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.number == number)
     }
 
     /// What to dial now, at most `max` addresses; they count as being dialled from here on.
     pub fn due(&mut self, now: Millis, max: usize, is_connected: impl Fn(&PeerId) -> bool) -> Vec<Attempt> {
         // Of several addresses of one peer, one is tried at a time.
         let mut tried: BTreeSet<PeerId> =
-            self.0.iter().filter(|entry| entry.stage != Stage::Idle).filter_map(Entry::peer).collect();
+            self.entries.iter().filter(|entry| entry.stage != Stage::Idle).filter_map(Entry::peer).collect();
         let mut due: Vec<Attempt> = Vec::new();
-        for (index, entry) in self.0.iter_mut().enumerate() {
+        for entry in &mut self.entries {
             let leads_there = entry.peer().is_some_and(|peer| is_connected(&peer) || tried.contains(&peer));
             if entry.stage == Stage::Idle && entry.next_try <= now && !leads_there && due.len() < max {
                 entry.stage = Stage::Dialling;
                 tried.extend(entry.peer());
-                due.push(Attempt { index, address: without_peer(&entry.address), expected: entry.expected });
+                due.push(Attempt {
+                    index: entry.number,
+                    address: without_peer(&entry.address),
+                    expected: entry.expected,
+                });
             }
         }
         due
@@ -158,19 +186,19 @@ impl Configured {
 
     /// Whether the peer is known to be one of these.
     pub fn names(&self, peer: &PeerId) -> bool {
-        self.0.iter().any(|entry| entry.peer() == Some(*peer))
+        self.entries.iter().any(|entry| entry.peer() == Some(*peer))
     }
 
     /// The dial was not made after all, for a reason that is nobody's failure.
     pub fn postponed(&mut self, now: Millis, index: usize) {
-        if let Some(entry) = self.0.get_mut(index).filter(|entry| entry.stage == Stage::Dialling) {
+        if let Some(entry) = self.entry(index).filter(|entry| entry.stage == Stage::Dialling) {
             (entry.stage, entry.next_try) = (Stage::Idle, now.after(FIRST_PAUSE_MS));
         }
     }
 
     /// A dial led to a connection with this peer, who has still to answer.
     pub fn opened(&mut self, index: usize, peer: PeerId) {
-        if let Some(entry) = self.0.get_mut(index) {
+        if let Some(entry) = self.entry(index) {
             (entry.stage, entry.met) = (Stage::Open, Some(peer));
         }
     }
@@ -178,7 +206,7 @@ impl Configured {
     /// A peer has answered for this network.
     pub fn accepted(&mut self, peer: &PeerId) -> Vec<Notice> {
         let mut notices = Vec::new();
-        for entry in self.0.iter_mut().filter(|entry| entry.peer() == Some(*peer)) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.peer() == Some(*peer)) {
             (entry.stage, entry.failure) = (Stage::Accepted, None);
             if let Some(told) = entry.told.as_mut().filter(|told| !told.reached) {
                 told.reached = true;
@@ -190,7 +218,7 @@ impl Configured {
 
     /// A dial failed. That is of no interest if the peer has connected by itself meanwhile.
     pub fn failed(&mut self, now: Millis, rng: &mut dyn RngCore, index: usize, why: DialFailure) -> Option<Notice> {
-        self.0.get_mut(index).filter(|entry| entry.stage != Stage::Accepted)?.fail(now, rng, why)
+        self.entry(index).filter(|entry| entry.stage != Stage::Accepted)?.fail(now, rng, why)
     }
 
     /// The last connection to a peer ended after this time.
@@ -203,7 +231,7 @@ impl Configured {
         lasted_ms: u64,
     ) -> Vec<Notice> {
         let touched = self
-            .0
+            .entries
             .iter_mut()
             .filter(|entry| entry.peer() == Some(*peer) && matches!(entry.stage, Stage::Open | Stage::Accepted));
         let mut notices = Vec::new();
@@ -218,13 +246,14 @@ impl Configured {
 
     /// How it stands with each, in the order of the configuration.
     pub fn report(&self) -> Vec<ConfiguredPeer> {
-        self.0.iter().map(Entry::report).collect()
+        self.entries.iter().map(Entry::report).collect()
     }
 }
 
 impl Entry {
-    fn new(address: Multiaddr) -> Self {
+    fn new(number: usize, address: Multiaddr) -> Self {
         Self {
+            number,
             expected: peer_of(&address),
             address,
             met: None,
@@ -378,5 +407,21 @@ mod tests {
         assert_eq!(configured.due(Millis(0), 4, |_| true).len(), 0, "it is connected already");
         configured.accepted(&peer);
         assert!(configured.report().iter().all(|peer| peer.state == ConfiguredState::Connected));
+    }
+
+    /// A changed configuration: what stays keeps its state and its number, whatever else comes and goes.
+    #[test]
+    fn what_stays_in_the_configuration_is_not_tried_anew() {
+        let address = |port: u16| -> Multiaddr { format!("/ip4/192.0.2.1/tcp/{port}").parse().expect("an address") };
+        let (mut configured, mut rng) = (Configured::new(&[address(1), address(2)]), rng());
+        let tried = configured.due(Millis(0), 4, nobody);
+        configured.failed(Millis(0), &mut rng, tried[1].index, DialFailure::Refused);
+        configured.set(&[address(3), address(2)]);
+        let report = configured.report();
+        assert_eq!(report.iter().map(|peer| peer.failures).collect::<Vec<_>>(), [0, 1]);
+        let new = configured.due(Millis(0), 4, nobody);
+        assert_eq!(new.iter().map(|attempt| attempt.address.clone()).collect::<Vec<_>>(), [address(3)]);
+        configured.failed(Millis(0), &mut rng, tried[0].index, DialFailure::Refused);
+        assert_eq!(configured.report()[0].failures, 0, "what became of an address that is gone is nobody's");
     }
 }

@@ -1,4 +1,5 @@
-//! Dialling back on request, so that others learn whether they can be reached (AutoNAT version 2).
+//! Dialling back on request, so that others learn whether they can be reached (AutoNAT version 2); and asking others for
+//! the same about the addresses at which this node listens.
 //!
 //! A peer that asks names the address, so this is the one dial whose target a stranger chooses. libp2p makes it costly to
 //! name addresses of others; this guard sees to it that no address of this machine or of its local network is dialled.
@@ -33,9 +34,17 @@ pub struct NotPublic;
 pub struct DialBack {
     inner: server::Behaviour,
     asked: HashSet<ConnectionId>,
+    /// Own addresses that others are still to be asked about.
+    offered: Vec<Multiaddr>,
 }
 
 impl DialBack {
+    /// Has others asked whether they reach this node there, as soon as one is connected. AutoNAT asks about candidates
+    /// alone, and libp2p takes none that counts as confirmed: so what is public as it stands is to be offered first.
+    pub fn offer(&mut self, address: Multiaddr) {
+        self.offered.push(address);
+    }
+
     fn guard(&mut self, id: ConnectionId, addresses: &[Multiaddr]) -> Result<(), ConnectionDenied> {
         let is_public = |address: &Multiaddr| is_dialable(address) && !Netgroup::of(address).is_exempt();
         if self.asked.remove(&id) && !addresses.iter().all(is_public) {
@@ -90,6 +99,9 @@ impl NetworkBehaviour for DialBack {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some(address) = self.offered.pop() {
+            return Poll::Ready(ToSwarm::NewExternalAddrCandidate(address));
+        }
         let event = self.inner.poll(cx);
         if let Poll::Ready(ToSwarm::Dial { opts }) = &event {
             if self.asked.len() >= MAX_ASKED {
@@ -111,6 +123,17 @@ mod tests {
         let addresses = [address.parse().expect("an address")];
         assert_eq!(guard.guard(id, &addresses).is_ok(), is_allowed, "{address}");
         assert!(guard.guard(id, &addresses).is_ok(), "dials of this node's own are not its business");
+    }
+
+    /// Once each, before anything else.
+    #[test]
+    fn own_addresses_are_offered() {
+        let (mut behaviour, mut cx) = (DialBack::default(), Context::from_waker(std::task::Waker::noop()));
+        let own: Multiaddr = "/ip4/198.51.100.7/tcp/9353".parse().expect("an address");
+        behaviour.offer(own.clone());
+        let offered = behaviour.poll(&mut cx);
+        assert!(matches!(offered, Poll::Ready(ToSwarm::NewExternalAddrCandidate(address)) if address == own));
+        assert!(behaviour.poll(&mut cx).is_pending());
     }
 
     #[test]

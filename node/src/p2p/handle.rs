@@ -56,6 +56,7 @@ pub(super) enum Command {
     Surroundings(oneshot::Sender<Surroundings>),
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
     Dial(Multiaddr),
+    SetPeers(Vec<Multiaddr>),
     Ban(PeerId, Duration),
     Shutdown(oneshot::Sender<()>),
 }
@@ -105,6 +106,11 @@ impl P2pHandle {
     pub async fn dial(&self, address: Multiaddr) {
         // Nothing to dial with once the network has stopped.
         let _ = self.commands.send(Command::Dial(address)).await;
+    }
+
+    /// Changes which peers are always dialled. Those that are no longer among them stay connected, as peers like others.
+    pub async fn set_peers(&self, addresses: Vec<Multiaddr>) {
+        let _ = self.commands.send(Command::SetPeers(addresses)).await;
     }
 
     /// Refuses a peer for a while.

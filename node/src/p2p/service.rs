@@ -21,9 +21,12 @@ use std::{
 };
 
 use futures::StreamExt;
-use ledger::{hash::BlockHash, params::Params};
+use ledger::{
+    hash::{BlockHash, Hash},
+    params::Params,
+};
 use libp2p::{
-    Multiaddr, PeerId, Swarm,
+    Multiaddr, PeerId, StreamProtocol, Swarm,
     request_response::OutboundRequestId,
     swarm::{ConnectionId, SwarmEvent},
 };
@@ -53,7 +56,7 @@ use super::{
     message::{Request, Status},
     places::BlockBringers,
     reachability::Reachability,
-    standing::Standing,
+    standing::{Homes, Standing},
     stats::{Stats, count},
 };
 use dialing::Dialing;
@@ -109,13 +112,13 @@ pub async fn spawn(config: Config, deps: Deps) -> Result<P2pHandle, P2pError> {
     let keypair = identity::load_or_create(&deps.data_dir).map_err(P2pError::Identity)?;
     let mut swarm = behaviour::swarm(keypair, deps.params, &config)?;
     let opened = listen(&mut swarm, &config.listen).await?;
-    config.external.iter().for_each(|address| swarm.add_external_address(address.clone()));
     let local_peer = *swarm.local_peer_id();
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let (verdict_out, verdict) = watch::channel(Verdict::default());
     let stats = Arc::new(Stats::default());
     let mut service = Service::new(config, deps, swarm, inbox, verdict_out, stats.clone())?;
     service.listeners = opened.listeners;
+    service.config.external.clone().into_iter().for_each(|address| service.offer_address(address));
     let task = tokio::spawn(service.run(opened.early));
     Ok(P2pHandle::new(commands, verdict, stats, local_peer, task))
 }
@@ -185,6 +188,10 @@ enum Asked {
 pub(super) struct Service {
     config: Config,
     params: &'static Params,
+    /// CHAIN_ID, and what follows from it: each takes a hash over all that the network fixes.
+    chain_id: Hash,
+    homes: Homes,
+    kad_protocol: StreamProtocol,
     chain: ChainHandle,
     events: broadcast::Receiver<Arc<ChainEvent>>,
     swarm: Swarm<Behaviour>,
@@ -225,10 +232,14 @@ impl Service {
     ) -> Result<Self, P2pError> {
         let sync_config = sync::Config::of(deps.params, deps.company);
         let mut rng = seeded()?;
+        let chain_id = deps.params.chain_id();
         Ok(Self {
             dialing: Dialing::new(&config, &deps.data_dir, rng.random()),
             params: deps.params,
-            topics: Topics::of(&deps.params.chain_id()),
+            topics: Topics::of(&chain_id),
+            homes: Homes::new(&chain_id),
+            kad_protocol: behaviour::kad_protocol(deps.params),
+            chain_id,
             events: deps.chain.events(),
             chain: deps.chain,
             swarm,
@@ -344,7 +355,7 @@ impl Service {
     fn own_status(&self) -> Status {
         let tip = self.chain.tip();
         Status {
-            chain_id: self.params.chain_id(),
+            chain_id: self.chain_id,
             height: tip.height,
             hash: tip.hash,
             work: tip.total_work,
@@ -386,6 +397,7 @@ impl Service {
             Command::Surroundings(reply) => drop(reply.send(self.surroundings())),
             Command::ListenAddresses(reply) => drop(reply.send(self.listen_addresses())),
             Command::Dial(address) => self.dial_once(address),
+            Command::SetPeers(addresses) => self.set_peers(&addresses),
             Command::Ban(peer, time) => self.ban(peer, time.as_millis() as u64, "operator"),
             Command::Shutdown(_) => unreachable!("handled by the loop, which it ends"),
         }

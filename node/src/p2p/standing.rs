@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use ledger::params::{Network, Params};
+use ledger::{hash::Hash, params::Network};
 use libp2p::StreamProtocol;
 
 use super::gossip::chain_prefix;
@@ -32,26 +32,39 @@ pub enum Home {
     OtherProgram,
 }
 
-impl Home {
-    /// Reads it from what identify reports: the version of the protocol family, and the protocols.
-    pub fn of(params: &Params, version: &str, protocols: &[StreamProtocol]) -> Self {
-        let names = || protocols.iter().map(AsRef::as_ref).chain([version]);
-        let prefixes = || names().filter_map(|name: &str| name.strip_prefix("/namestead/")?.split('/').next());
-        let own = chain_prefix(&params.chain_id());
-        if prefixes().any(|prefix| prefix == own) {
-            return Self::Here;
-        }
-        match prefixes().next() {
-            Some(prefix) => Self::OtherNetwork(network_of(prefix)),
-            None => Self::OtherProgram,
-        }
-    }
+/// How the protocol names of each network begin. Made once: a CHAIN_ID is a hash over all that the network fixes.
+#[derive(Clone, Debug)]
+pub struct Homes {
+    own: String,
+    known: [(Network, String); 3],
 }
 
-/// The network whose protocol names begin like this.
-fn network_of(prefix: &str) -> Option<Network> {
-    let networks = [Network::Main, Network::Test, Network::Local];
-    networks.into_iter().find(|network| chain_prefix(&network.params().chain_id()) == prefix)
+impl Homes {
+    /// Seen from a node of the network with this CHAIN_ID.
+    pub fn new(chain_id: &Hash) -> Self {
+        let known = [Network::Main, Network::Test, Network::Local]
+            .map(|network| (network, chain_prefix(&network.params().chain_id())));
+        Self { own: chain_prefix(chain_id), known }
+    }
+
+    /// Reads whose protocols a peer speaks from what identify reports: the version of the protocol family, and the
+    /// protocols.
+    pub fn home_of(&self, version: &str, protocols: &[StreamProtocol]) -> Home {
+        let names = || protocols.iter().map(AsRef::as_ref).chain([version]);
+        let prefixes = || names().filter_map(|name: &str| name.strip_prefix("/namestead/")?.split('/').next());
+        if prefixes().any(|prefix| prefix == self.own) {
+            return Home::Here;
+        }
+        match prefixes().next() {
+            Some(prefix) => Home::OtherNetwork(self.network_of(prefix)),
+            None => Home::OtherProgram,
+        }
+    }
+
+    /// The network whose protocol names begin like this.
+    fn network_of(&self, prefix: &str) -> Option<Network> {
+        self.known.iter().find(|(_, known)| known == prefix).map(|(network, _)| *network)
+    }
 }
 
 impl fmt::Display for Home {
@@ -74,7 +87,11 @@ mod tests {
             .iter()
             .map(|name| StreamProtocol::try_from_owned((*name).to_owned()).expect("begins with a slash"))
             .collect();
-        assert_eq!(Home::of(Network::Local.params(), version, &protocols), expected, "{version} {protocols:?}");
+        assert_eq!(
+            Homes::new(&Network::Local.params().chain_id()).home_of(version, &protocols),
+            expected,
+            "{version} {protocols:?}"
+        );
     }
 
     #[test]

@@ -106,6 +106,28 @@ async fn a_full_node_is_a_failed_dial() {
     }
 }
 
+/// Another list of configured peers is dialled at once, and who is connected already is a peer of this node's choice.
+#[tokio::test(flavor = "multi_thread")]
+async fn configured_peers_change_while_the_node_runs() {
+    let (hub, dialler) = (Peer::start(Wire::Tcp, &[]).await, Peer::start(Wire::Tcp, &[]).await);
+    let node = Peer::start_with(|config| config.outbound = 0).await;
+    dialler.p2p.set_peers(vec![node.address().await]).await;
+    eventually_async("a peer comes", async || connected(&node, &dialler).await).await;
+    assert!(node.p2p.surroundings().await.configured.is_empty());
+    node.p2p.set_peers(vec![hub.address().await, dialler.address().await]).await;
+    eventually_async("both count as configured", async || {
+        let report = node.p2p.surroundings().await.configured;
+        report.len() == 2 && report.iter().all(|peer| peer.state == ConfiguredState::Connected)
+    })
+    .await;
+    node.p2p.set_peers(vec![hub.address().await]).await;
+    eventually_async("one is no longer listed", async || node.p2p.surroundings().await.configured.len() == 1).await;
+    assert!(connected(&node, &dialler).await, "and stays all the same");
+    for peer in [hub, dialler, node] {
+        peer.stop().await;
+    }
+}
+
 /// A ban is a failed dial for both: the one that bans says so, the other one is turned away and backs off.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_is_a_failed_dial() {

@@ -31,7 +31,8 @@ impl AddressBook {
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote. A book without a secret gets the one given here. Lines that make no
-    /// sense, or are of another version's form, are skipped: the book is a convenience. Their number comes second.
+    /// sense, or are of another version's form, are skipped: the book is a convenience. Their number comes second. The form
+    /// without `source` is not read: whoever wrote it was of another network, since CHAIN_ID has changed since then.
     pub fn from_text(text: &str, fresh: Secret) -> (Self, usize) {
         let mut lines = text.lines().peekable();
         let kept = lines.peek().and_then(|line| secret_of(line));

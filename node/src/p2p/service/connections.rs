@@ -5,11 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, identify};
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, identify, ping};
 
 use crate::{
     p2p::{
-        behaviour::kad_protocol,
         dial_failure::DialFailure,
         netgroup::{Netgroup, is_dialable},
         places::{self, Inbound},
@@ -22,7 +21,7 @@ use crate::{
 use super::{
     DialId, Service,
     dialing::Target,
-    entry::{Connected, Ended, Purpose},
+    entry::{Connected, Ended, Line, Purpose},
 };
 
 /// Addresses taken from one peer's description of itself.
@@ -31,6 +30,8 @@ const MAX_IDENTIFY_ADDRESSES: usize = 8;
 const MAX_AGENT: usize = 64;
 /// How long an outbound peer may take to tell its status before its place goes to another one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+/// Unanswered pings in a row, each waited for 20 seconds, after which a connection is closed.
+const MISSED_PINGS: u32 = 2;
 
 impl Service {
     pub(super) fn connection_opened(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint) {
@@ -53,28 +54,38 @@ impl Service {
         match self.connected.get_mut(&peer) {
             Some(first) => {
                 let is_news = purpose == Purpose::Chosen && first.purpose != Purpose::Chosen;
-                if is_news {
-                    first.purpose = Purpose::Chosen;
-                }
                 // Places are counted by peers and libp2p's limits by connections, so one peer must not hold more of them
-                // than it needs. Two of one side are one too many, and that side does not close the first one meanwhile;
-                // if both sides dialled at once, closing either could close both. Who dials back on request (AutoNAT) was
-                // dialled by this node, so that connection has the other direction too.
-                if first.direction == direction {
-                    self.swarm.close_connection(id);
+                // than it needs. Who dials back on request (AutoNAT) was dialled by this node, so that connection has the
+                // other direction too.
+                let surplus = first.second_line(id, direction);
+                if is_news {
+                    (first.purpose, first.direction, first.address) = (Purpose::Chosen, direction, address);
+                }
+                if let Some(surplus) = surplus {
+                    self.swarm.close_connection(surplus);
                 }
                 if is_news {
-                    self.feed(Input::Chosen { peer });
+                    self.chosen_later(peer);
                 }
             }
             None if is_refused => drop(self.swarm.close_connection(id)),
-            None => self.peer_came(peer, direction, purpose, address),
+            None => self.peer_came(peer, Line { id, direction, missed: 0 }, purpose, address),
         }
     }
 
-    fn peer_came(&mut self, peer: PeerId, direction: Direction, purpose: Purpose, address: Multiaddr) {
+    /// A connected peer holds a place of this node's choice from here on.
+    pub(super) fn chosen_later(&mut self, peer: PeerId) {
+        self.feed(Input::Chosen { peer });
+        if self.is_node(&peer) {
+            self.dial_was_worth_it(peer);
+        }
+    }
+
+    fn peer_came(&mut self, peer: PeerId, line: Line, purpose: Purpose, address: Multiaddr) {
         self.arrivals += 1;
+        let direction = line.direction;
         let entry = Connected {
+            lines: vec![line],
             direction,
             purpose,
             standing: Standing::New,
@@ -94,6 +105,36 @@ impl Service {
         let direction = if purpose == Purpose::Chosen { Direction::Outbound } else { Direction::Inbound };
         self.feed(Input::Connected { peer, direction });
         self.make_place();
+    }
+
+    /// One of several connections to a peer ended.
+    pub(super) fn line_closed(&mut self, peer: &PeerId, id: DialId) {
+        if let Some(entry) = self.connected.get_mut(peer) {
+            entry.lines.retain(|line| line.id != id);
+        }
+    }
+
+    pub(super) fn ping_answered(&mut self, peer: &PeerId, id: DialId, time: Duration) {
+        let Some(entry) = self.connected.get_mut(peer) else { return };
+        entry.ping = Some(time);
+        entry.lines.iter_mut().filter(|line| line.id == id).for_each(|line| line.missed = 0);
+    }
+
+    /// A ping was not answered. A line that has fallen silent must not be kept, and its peer not be turned away when it
+    /// comes again: a router has forgotten it, or a machine has lost its power.
+    pub(super) fn ping_failed(&mut self, peer: PeerId, id: DialId, failure: &ping::Failure) {
+        let is_silence = match failure {
+            ping::Failure::Timeout => true,
+            // The other end is there, and does not speak it, or the stream broke: then so will the connection.
+            ping::Failure::Unsupported | ping::Failure::Other { .. } => false,
+        };
+        let Some(entry) = self.connected.get_mut(&peer).filter(|_| is_silence) else { return };
+        let Some(line) = entry.lines.iter_mut().find(|line| line.id == id) else { return };
+        line.missed += 1;
+        if line.missed >= MISSED_PINGS {
+            tracing::debug!(%peer, missed = line.missed, "a connection has fallen silent");
+            self.swarm.close_connection(id);
+        }
     }
 
     /// If more peers share places than there are, one gives way.
@@ -189,12 +230,12 @@ impl Service {
         let identify::Event::Received { peer_id, info, .. } = event else { return };
         let Some(entry) = self.connected.get_mut(&peer_id) else { return };
         entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
-        let home = Home::of(self.params, &info.protocol_version, &info.protocols);
+        let home = self.homes.home_of(&info.protocol_version, &info.protocols);
         if home != Home::Here && entry.standing != Standing::Node {
             count(&self.stats.foreign_peers_total);
             return self.let_go(peer_id, DialFailure::NotHere { home, ours: self.params.network });
         }
-        let speaks_kad = info.protocols.contains(&kad_protocol(self.params));
+        let speaks_kad = info.protocols.contains(&self.kad_protocol);
         let source = self.group_of(&peer_id);
         for address in info.listen_addrs.iter().filter(|a| is_dialable(a)).take(MAX_IDENTIFY_ADDRESSES) {
             self.hear_of(peer_id, address, source);

@@ -209,6 +209,21 @@ impl Service {
         }
     }
 
+    /// The configuration lists these peers now.
+    pub(super) fn set_peers(&mut self, addresses: &[Multiaddr]) {
+        self.dialing.configured.set(addresses);
+        let named = |peer: &PeerId| self.dialing.configured.names(peer);
+        let here: Vec<_> = self.connected.keys().filter(|peer| named(peer)).copied().collect();
+        for peer in here {
+            let Some(entry) = self.connected.get_mut(&peer) else { continue };
+            if std::mem::replace(&mut entry.purpose, Purpose::Chosen) != Purpose::Chosen {
+                self.chosen_later(peer);
+            } else if self.is_node(&peer) {
+                self.dialing.configured.accepted(&peer).into_iter().for_each(tell);
+            }
+        }
+    }
+
     /// Whether this node listens at the address, or others reach it there.
     pub(super) fn is_own(&self, address: &Multiaddr) -> bool {
         let address = without_peer(address);

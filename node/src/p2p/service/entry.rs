@@ -9,6 +9,8 @@ use crate::{
     sync::Direction,
 };
 
+use super::DialId;
+
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
@@ -21,8 +23,20 @@ pub enum Purpose {
     Shared,
 }
 
+/// One of the connections to a peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    pub id: DialId,
+    pub direction: Direction,
+    /// Pings in a row that nobody answered.
+    pub missed: u32,
+}
+
 /// One connected peer.
 pub struct Connected {
+    /// Its connections: hardly ever more than one that each side has opened.
+    pub lines: Vec<Line>,
+    /// Who opened the connection by which it came or, if this node chose it later, the one that chose it.
     pub direction: Direction,
     pub purpose: Purpose,
     pub standing: Standing,
@@ -40,10 +54,61 @@ pub struct Connected {
     pub let_go: Option<DialFailure>,
 }
 
+impl Connected {
+    /// A further connection came up. Returns which one has to go, if two are of the same side: the first one stays, since
+    /// that side does not close it meanwhile, unless it has fallen silent. If both sides dialled at once, closing either
+    /// could close both.
+    pub fn second_line(&mut self, id: DialId, direction: Direction) -> Option<DialId> {
+        let first = self.lines.iter().position(|line| line.direction == direction);
+        match first.map(|index| self.lines[index]) {
+            Some(line) if line.missed == 0 => return Some(id),
+            _ => {}
+        }
+        self.lines.push(Line { id, direction, missed: 0 });
+        first.map(|index| self.lines.remove(index).id)
+    }
+}
+
 /// How a connection ended.
 pub struct Ended {
     pub direction: Direction,
     pub purpose: Purpose,
     pub standing: Standing,
     pub why: DialFailure,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> Connected {
+        let (id, direction) = (DialId::new_unchecked(1), Direction::Inbound);
+        Connected {
+            lines: vec![Line { id, direction, missed: 0 }],
+            direction,
+            purpose: Purpose::Shared,
+            standing: Standing::New,
+            address: Multiaddr::empty(),
+            since: Instant::now(),
+            serial: 1,
+            agent: String::new(),
+            ping: None,
+            last_block: None,
+            pool_seen: false,
+            let_go: None,
+        }
+    }
+
+    #[test]
+    fn the_first_connection_of_a_side_stays_unless_it_has_fallen_silent() {
+        let id = DialId::new_unchecked;
+        let mut entry = peer();
+        assert_eq!(entry.second_line(id(2), Direction::Inbound), Some(id(2)));
+        assert_eq!(entry.second_line(id(3), Direction::Outbound), None, "both sides dialled");
+        entry.lines[0].missed = 1;
+        assert_eq!(entry.second_line(id(4), Direction::Inbound), Some(id(1)));
+        assert_eq!(entry.second_line(id(5), Direction::Inbound), Some(id(5)));
+        let left: Vec<_> = entry.lines.iter().map(|line| line.id).collect();
+        assert_eq!(left, [id(3), id(4)]);
+    }
 }

@@ -29,6 +29,7 @@ impl Service {
                 self.connection_opened(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.peer_left(peer_id),
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.line_closed(&peer_id, connection_id),
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.dial_failed(connection_id, &error);
             }
@@ -45,6 +46,7 @@ impl Service {
                     tracing::warn!(%error, "a listener closed");
                 }
             }
+            SwarmEvent::NewExternalAddrCandidate { address } => self.own_candidate(address),
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has a problem"),
             // libp2p may add events in any release; the others carry nothing that we act upon.
             _ => {}
@@ -54,12 +56,12 @@ impl Service {
     fn behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Identify(event) => self.identified(event),
-            BehaviourEvent::Ping(ping::Event { peer, result: Ok(time), .. }) => {
-                if let Some(entry) = self.connected.get_mut(&peer) {
-                    entry.ping = Some(time);
-                }
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Ok(time) }) => {
+                self.ping_answered(&peer, connection, time);
             }
-            BehaviourEvent::Ping(ping::Event { result: Err(_), .. }) => {}
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(failure) }) => {
+                self.ping_failed(peer, connection, &failure);
+            }
             BehaviourEvent::Kad(event) => self.kad_event(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 found.into_iter().for_each(|(peer, address)| self.hear_of(peer, &address, Netgroup::Home));
@@ -72,9 +74,10 @@ impl Service {
             BehaviourEvent::Upnp(event) => router_answered(&event),
             BehaviourEvent::Gossip(event) => self.gossip_event(event),
             BehaviourEvent::Requests(event) => self.request_event(event),
-            BehaviourEvent::Limits(never) | BehaviourEvent::Memory(never) | BehaviourEvent::Blocked(never) => {
-                match never {}
-            }
+            BehaviourEvent::HalfOpen(never)
+            | BehaviourEvent::Limits(never)
+            | BehaviourEvent::Memory(never)
+            | BehaviourEvent::Blocked(never) => match never {},
         }
     }
 
@@ -102,8 +105,25 @@ impl Service {
 
     fn listening(&mut self, address: Multiaddr) {
         tracing::info!(%address, "listening");
-        // An address that is public as it stands needs no confirmation from outside.
         if is_dialable(&address) && !Netgroup::of(&address).is_exempt() {
+            self.offer_address(address);
+        }
+    }
+
+    /// Tells others of an address that is public as it stands, and has them asked whether they reach it.
+    pub(super) fn offer_address(&mut self, address: Multiaddr) {
+        match self.swarm.behaviour_mut().dial_back.as_mut() {
+            // What comes of it is `own_candidate`.
+            Some(dial_back) => dial_back.offer(address),
+            None => self.swarm.add_external_address(address),
+        }
+    }
+
+    /// AutoNAT has taken note of an address. It counts as ours at once if it is public as it stands: whether anybody gets
+    /// through to it is another question.
+    fn own_candidate(&mut self, address: Multiaddr) {
+        let is_configured = self.config.external.contains(&address);
+        if is_configured || self.swarm.listeners().any(|own| *own == address) && !Netgroup::of(&address).is_exempt() {
             self.swarm.add_external_address(address);
         }
     }
@@ -186,7 +206,7 @@ impl Service {
                 let answer = Response::Status(self.own_status());
                 self.respond(peer, channel, answer);
                 // A client tells what it asks about, and follows nothing: only what a node says counts.
-                if self.is_node(&peer) || status.chain_id != self.params.chain_id() {
+                if self.is_node(&peer) || status.chain_id != self.chain_id {
                     self.status_told(peer, status);
                 }
             }
@@ -206,7 +226,7 @@ impl Service {
     }
 
     fn status_told(&mut self, peer: PeerId, status: Status) {
-        if status.chain_id != self.params.chain_id() {
+        if status.chain_id != self.chain_id {
             return self.offence(peer, Offence::OtherChain);
         }
         let claim = Claim { height: status.height, hash: status.hash, work: status.work };
@@ -221,7 +241,7 @@ impl Service {
         let Some((peer, asked)) = self.asked.remove(&id) else { return };
         match (asked, response) {
             (Asked::Sync(Question::Status), Response::Status(status)) => {
-                if status.chain_id == self.params.chain_id() {
+                if status.chain_id == self.chain_id {
                     self.peer_accepted(peer);
                 }
                 self.status_told(peer, status);
