@@ -49,6 +49,7 @@ pub use reader::{ChainReader, ChainView, PastNames};
 pub use service::{ChainService, ServiceOptions};
 pub use sight::{Point, Sight, View, WantedBranch};
 pub use stats::{ChainStats, StatsSnapshot};
+pub use template::Draft;
 pub use types::{
     AdoptRefusal, Arrival, BlockOutcome, BlockReport, ChainError, HeadersOutcome, HeadersReport, HistoryCause,
     HistoryEntry, PlacedHeader, StateProof, Template, Tip, TransactionStatus, TxRejection,

@@ -41,6 +41,7 @@ mod service;
 mod standing;
 
 pub use behaviour::{build, requests};
+pub use chain_port::relay_of_rejection;
 pub use config::Config;
 pub use configured::{ConfiguredPeer, ConfiguredState};
 pub use dial_failure::DialFailure;

@@ -199,7 +199,8 @@ impl Forwarder {
         let is_guarded = self.inner.guards(&route);
         let mut answer = self.answer(question, route, client).await;
         // Not before it is kept: files change.
-        if is_guarded && rebinding::withhold_targets(&mut answer, |name| self.inner.is_in_hosts(name)) {
+        let is_asked_about = is_guarded && self.inner.hosts.is_some();
+        if is_asked_about && rebinding::withhold_targets(&mut answer, |name| self.inner.is_in_hosts(name)) {
             self.inner.metrics.forwarding.blocked();
         }
         answer
@@ -318,6 +319,9 @@ impl Inner {
             let Some(target) = scrub::bare_alias(question, &answer) else { break };
             let Ok(next) = self.routes.route(&target) else { break };
             let asked = Question { name: target, ..question.clone() };
+            if self.is_for_nobody(&asked, &next) {
+                break;
+            }
             let rest = self.ask_pool(&asked, &next.pool).await?;
             if cache::is_failure(&rest) {
                 return Ok((rest, Source::Upstream));

@@ -111,9 +111,15 @@ async fn upstreams_without_edns() {
         })
     };
     let bare: Script = Arc::new(|question, _| vec![header(question, 1)]);
+    let copies: Script = Arc::new(|question, _| {
+        let mut response = reply(question);
+        response.metadata.response_code = ResponseCode::FormErr;
+        vec![encode(&response)]
+    });
     for (what, refusal, asked) in [
         ("FORMERR", with_code(ResponseCode::FormErr), 2),
         ("NOTIMP", with_code(ResponseCode::NotImp), 2),
+        ("FORMERR with OPT", copies, 2),
         ("SERVFAIL", with_code(ResponseCode::ServFail), 2),
         ("a header", bare, 2),
         // Three datagrams, the last of them plain; learnt after two questions.

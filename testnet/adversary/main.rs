@@ -16,6 +16,7 @@ mod old_branch;
 mod past;
 mod peer;
 mod places;
+mod registrations;
 mod reveals;
 mod withheld;
 
@@ -49,6 +50,8 @@ enum Part {
     Reveals(reveals::Options),
     /// As many connections from this host as the node takes.
     Places(places::Options),
+    /// No attack: many registrations at once, to fill a block.
+    Registrations(registrations::Options),
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 4)]
@@ -62,6 +65,7 @@ async fn main() -> ExitCode {
         Part::OldBranch(options) => old_branch::run(forge, options).await,
         Part::Reveals(options) => reveals::run(forge, options).await,
         Part::Places(options) => places::run(forge, options).await,
+        Part::Registrations(options) => registrations::run(forge, options).await,
     };
     match seen {
         Ok(seen) => {

@@ -4,7 +4,18 @@ Needs root. Everything is named after this process and vanishes with `close()`.
 """
 
 import os
+import pathlib
 import subprocess
+import sys
+
+# Takes checksums and cutting into frames back from the interface: what reads frames in between wants them finished.
+_PLAIN = """
+import ctypes, fcntl, socket, struct
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+    for command in (0x17, 0x1f, 0x24):  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO
+        value = ctypes.create_string_buffer(struct.pack("II", command, 0))
+        fcntl.ioctl(any_socket, 0x8946, struct.pack("16sP8x", b"eth0", ctypes.addressof(value)))
+"""
 
 
 def _run(*command):
@@ -20,6 +31,7 @@ class Links:
         self._prefix = f"ns{os.getpid()}"
         self._addresses = addresses
         self._hub = f"{self._prefix}-hub"
+        self._line = None
         self.names = [f"{self._prefix}-{k}" for k in range(1, count + 1)]
 
     def __enter__(self):
@@ -56,10 +68,24 @@ class Links:
     def heal(self):
         self._move(range(1, len(self.names) + 1), "br0")
 
+    def impair(self, delay_ms, loss_percent, seed=1):
+        """From here on every frame takes that long and some vanish: a program takes the bridge's place."""
+        for name in self.names:
+            _run("ip", "netns", "exec", name, sys.executable, "-c", _PLAIN)
+        ports = [f"port{number}" for number in range(1, len(self.names) + 1)]
+        for port in ports:
+            _run("ip", "-n", self._hub, "link", "set", port, "nomaster")
+        line = pathlib.Path(__file__).with_name("line.py")
+        options = ["--delay-ms", str(delay_ms), "--loss-percent", str(loss_percent), "--seed", str(seed)]
+        self._line = subprocess.Popen(["ip", "netns", "exec", self._hub, sys.executable, str(line), *options, *ports])
+
     def _move(self, numbers, bridge):
         for number in numbers:
             _run("ip", "-n", self._hub, "link", "set", f"port{number}", "master", bridge)
 
     def close(self):
+        if self._line is not None:
+            self._line.kill()
+            self._line.wait()
         for name in [*self.names, self._hub]:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)

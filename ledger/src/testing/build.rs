@@ -1,6 +1,6 @@
 //! Keys from seeds, small parameters, and complete transactions.
 
-use std::sync::LazyLock;
+use std::{cell::RefCell, collections::HashMap, sync::LazyLock};
 
 use crate::{
     block::HeaderCore,
@@ -22,9 +22,11 @@ pub fn key(seed: u64) -> SecretKey {
     SecretKey::from_bytes(&bytes).expect("the group order begins with twelve ff bytes, this with at most eight")
 }
 
-/// The one-key policy of a seed.
+/// The one-key policy of a seed. Remembered, because the public key of a secret is the slowest thing here.
 pub fn policy(seed: u64) -> Policy {
-    Policy::single(key(seed).public())
+    thread_local!(static KNOWN: RefCell<HashMap<u64, Policy>> = RefCell::default());
+    let make = || Policy::single(key(seed).public());
+    KNOWN.with_borrow_mut(|known| known.entry(seed).or_insert_with(make).clone())
 }
 
 /// The hash of the one-key policy of a seed: what stands in state as owner or operator.

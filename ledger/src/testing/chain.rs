@@ -193,11 +193,22 @@ impl TestChain {
 
     /// Checks a block against all rules and makes it the tip.
     pub fn connect(&mut self, block: &Block) -> Result<Delta, HeaderError> {
+        self.connect_by(block, |chain, transaction| chain.check(transaction.clone()))
+    }
+
+    /// The same where `check` says what [`check`](Self::check) would say: for simulators, in which many chains meet the same
+    /// transactions.
+    pub fn connect_by(
+        &mut self,
+        block: &Block,
+        mut check: impl FnMut(&Self, &Transaction) -> Result<CheckedTransaction, Violation>,
+    ) -> Result<Delta, HeaderError> {
         let now = block.header.core.time;
         let mut scratch = Scratch::default();
         let context = header::check(self.params, &self.chain_id, &block.header, self.tip(), now, &mut scratch)?;
         check_body(&block.header, &block.transactions)?;
-        let delta = self.judge(&block.transactions)?;
+        let checked = block.transactions.iter().map(|tx| check(self, tx)).collect::<Result<Vec<_>, _>>()?;
+        let delta = self.apply(&checked)?;
         results_match(&block.header, &delta, self.root_after(&delta))?;
         let undo = Undo::of(&delta);
         let after = delta.changes.iter().map(|change| (change.key, change.after.clone())).collect::<Vec<_>>();

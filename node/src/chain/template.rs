@@ -24,7 +24,7 @@ use crate::{
 use super::{ChainCore, Template, stage::tree_changes, state::Branch};
 
 /// A template without work, kept until the tip or the mempool changes: several miners ask for the same one.
-pub(super) struct Draft {
+pub struct Draft {
     tip: ledger::hash::BlockHash,
     revision: u64,
     transactions: Arc<Vec<ledger::transaction::Transaction>>,
@@ -35,20 +35,20 @@ pub(super) struct Draft {
 
 impl ChainCore {
     /// Judges a transaction for the block after the tip, believing what it says of its signatures and its work.
-    pub(super) fn judge_next(&self, stated: Stated<'_>) -> Result<Result<Verdict, Violation>, StoreError> {
+    pub fn judge_next(&self, stated: Stated<'_>) -> Result<Result<Verdict, Violation>, StoreError> {
         let (height, due) = self.next_height_and_due()?;
         self.judge_at(stated, height, &due)
     }
 
     /// What is due is asked for once per block, not once per transaction.
-    pub(super) fn next_height_and_due(&self) -> Result<(u32, Vec<Key>), StoreError> {
+    pub fn next_height_and_due(&self) -> Result<(u32, Vec<Key>), StoreError> {
         let height = self.tip_header.core.height + 1;
         Ok((height, self.store.due(height)?))
     }
 
     /// Judges one transaction for the block at `height` = tip + 1, at which `due` keys are deleted. A REVEAL whose
     /// commit is not ripe is judged for the block in which it will be (protocol §10).
-    pub(super) fn judge_at(
+    pub fn judge_at(
         &self,
         stated: Stated<'_>,
         height: u32,
@@ -92,7 +92,7 @@ impl ChainCore {
     }
 
     /// A block on the tip with every transaction of `pool` that fits, at time `now`.
-    pub(super) fn template(
+    pub fn template(
         &mut self,
         pool: &Mempool,
         revision: u64,

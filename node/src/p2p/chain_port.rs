@@ -53,7 +53,8 @@ pub async fn judge_transaction(chain: &ChainHandle, tx: Transaction, peer: u64) 
     }
 }
 
-fn relay_of_rejection(rejection: &TxRejection) -> (Relay, Option<Offence>) {
+/// The verdict on a gossiped transaction that was not taken, and what it says of its sender.
+pub fn relay_of_rejection(rejection: &TxRejection) -> (Relay, Option<Offence>) {
     match rejection {
         // At the height of activation, whoever is a block ahead of us is right.
         TxRejection::Violation(Violation::TypeNotActive { .. }) => (Relay::Ignore, None),

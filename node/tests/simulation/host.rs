@@ -1,47 +1,26 @@
-//! One simulated node: a real chain, the ledger's own test chain beside it as the model, and a real `Sync`.
+//! One simulated node: a real chain, a real mempool and a real `Sync`; beside them the ledger's own test chain as the model.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use ledger::{
     block::{Block, Header, HeaderBatch},
     codec::decode,
-    hash::{BlockHash, Hash, TxId},
+    hash::BlockHash,
     params::Params,
-    rules::{
-        block::{Content, assemble},
-        header::HeaderContext,
-    },
+    rules::{block::Content, header::HeaderContext},
     testing::TestChain,
-    transaction::Transaction,
 };
 use node::{
     chain::{Arrival, ChainCore, ChainEvent, ChainOptions, Tip},
+    mempool::Mempool,
     store::Store,
     sync::{Claim, Company, Config, Judged, Millis, Output, Point, Sync, View, WINDOW},
 };
 
-/// How a node behaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// By the protocol.
-    Honest,
-    /// Tells its status and answers nothing else.
-    Staller,
-    /// Answers with bodies that do not belong to their headers.
-    WrongBodies,
-    /// Answers with headers without work.
-    WorthlessHeaders,
-    /// Claims endless work and has no headers to show.
-    Boaster,
-    /// Claims endless work and is busy when asked for it.
-    BusyBoaster,
-    /// Claims endless work and keeps silent when asked for it.
-    SilentBoaster,
-    /// Shows headers of blocks that it made, and gives nobody the bodies.
-    Withholder,
-    /// Follows the chain, and announces blocks that are invalid for a reason that shows only on connecting them.
-    Poisoner,
-}
+use super::{
+    desk::{Desk, Verified},
+    players::{Role, spoil},
+};
 
 /// A question between hosts.
 #[derive(Clone, Debug)]
@@ -66,38 +45,96 @@ pub enum News {
     Block(Arc<Block>),
 }
 
+/// How hosts are set up.
+#[derive(Clone, Copy, Debug)]
+pub struct HostConfig {
+    pub params: &'static Params,
+    pub status_interval_ms: u64,
+}
+
+impl HostConfig {
+    fn sync(&self) -> Sync<usize> {
+        let config = Config::of(self.params, Company::Needed);
+        Sync::new(Config { status_interval_ms: self.status_interval_ms, ..config })
+    }
+}
+
 /// A simulated node.
 pub struct Host {
     pub role: Role,
+    config: HostConfig,
     pub core: ChainCore,
     /// The same chain by the shortest correct shell around the ledger: the model to compare with.
     pub model: TestChain,
     pub sync: Sync<usize>,
-    pub pool: BTreeMap<TxId, Transaction>,
+    pub desk: Desk,
     pub clock_offset_s: i64,
     pub deepest_reorg: u32,
     pub bans: Vec<usize>,
-    /// A withholder's own blocks, above its tip as it was.
-    pub secret: Vec<Block>,
-    pub secret_work: u128,
+    /// How often it was started: what an earlier life was waiting for comes to nobody.
+    pub life: u32,
+    /// Alarms that it raised about its clock.
+    pub clock_alarms: u32,
+    /// A player's own branch: what it keeps to itself, or shows without bodies.
+    pub secret: Option<Branch>,
+}
+
+/// Blocks that one host made and that are not, or not yet, everybody's.
+pub struct Branch {
+    pub chain: TestChain,
+    pub blocks: Vec<Block>,
+}
+
+impl Branch {
+    pub fn on(chain: TestChain) -> Self {
+        Self { chain, blocks: Vec::new() }
+    }
+
+    /// One more block, empty.
+    pub fn extend(&mut self, unix: u64) -> &Block {
+        let earliest = self.chain.tip().header().core.time + u64::from(self.chain.params().min_gap);
+        let block = self.chain.build_at(unix.max(earliest), Vec::new()).expect("an empty block is valid");
+        self.chain.connect(&block).expect("an empty block is valid");
+        self.blocks.push(block);
+        self.blocks.last().expect("just pushed")
+    }
+
+    /// Where it ends.
+    pub fn end(&self) -> Point {
+        let tip = self.chain.tip();
+        Point { height: tip.height(), hash: tip.hash(), work: tip.total_work() }
+    }
 }
 
 impl Host {
-    pub fn new(role: Role, params: &'static Params) -> Self {
-        let store = Store::in_memory(params).expect("memory is there");
-        let config = Config { status_interval_ms: 2_000, ..Config::of(params, Company::Needed) };
+    pub fn new(role: Role, config: HostConfig, genesis: TestChain, verified: Verified) -> Self {
+        let desk = Desk::new(config.params, verified);
+        let store = Store::in_memory(config.params).expect("memory is there");
         Self {
             role,
-            core: ChainCore::open(store, params, ChainOptions::single_threaded()).expect("a fresh chain opens"),
-            model: TestChain::new(params),
-            sync: Sync::new(config),
-            pool: BTreeMap::new(),
+            config,
+            core: open(store, config.params, &desk.pool),
+            model: genesis,
+            sync: config.sync(),
+            desk,
             clock_offset_s: 0,
             deepest_reorg: 0,
             bans: Vec::new(),
-            secret: Vec::new(),
-            secret_work: 0,
+            life: 0,
+            clock_alarms: 0,
+            secret: None,
         }
+    }
+
+    /// The process dies and is started again on the same database.
+    pub fn crash(&mut self) {
+        let before = self.tip();
+        self.desk = Desk::new(self.config.params, self.desk.verified.clone());
+        self.core = open(self.core.store().clone(), self.config.params, &self.desk.pool);
+        let after = self.tip();
+        assert_eq!((after.hash, after.state_root), (before.hash, before.state_root), "nothing is lost");
+        self.sync = self.config.sync();
+        self.life += 1;
     }
 
     pub fn tip(&self) -> Tip {
@@ -108,27 +145,20 @@ impl Host {
         self.sync.verdict().is_synced()
     }
 
+    /// Whether a node in this state mines for its own sake (protocol §7).
+    pub fn mines(&self) -> bool {
+        let verdict = self.sync.verdict();
+        verdict.is_synced() && !verdict.clock_alarm
+    }
+
     pub fn unix(&self, true_unix: u64) -> u64 {
         true_unix.saturating_add_signed(self.clock_offset_s)
     }
 
     pub fn claim(&self) -> Claim {
         let tip = self.tip();
-        match self.role {
-            Role::Boaster | Role::BusyBoaster | Role::SilentBoaster => {
-                Point { height: tip.height + 1_000, hash: BlockHash([7; 32]), work: u128::MAX / 2 }
-            }
-            Role::Withholder if !self.secret.is_empty() => {
-                let last = self.secret.last().expect("not empty");
-                Point { height: last.header.core.height, hash: last.hash(), work: self.secret_work }
-            }
-            Role::Honest
-            | Role::Staller
-            | Role::WrongBodies
-            | Role::WorthlessHeaders
-            | Role::Withholder
-            | Role::Poisoner => Point { height: tip.height, hash: tip.hash, work: tip.total_work },
-        }
+        let own = Point { height: tip.height, hash: tip.hash, work: tip.total_work };
+        self.role.claim(own, self.secret.as_ref())
     }
 
     pub fn view(&mut self, claims: &[BlockHash]) -> View {
@@ -147,25 +177,26 @@ impl Host {
 
     pub fn judge_arrived(&mut self, block: &Arc<Block>, unix: u64, arrival: Arrival) -> (Judged, Vec<News>) {
         let report = self.core.accept_block(block.clone(), unix, arrival).expect("memory does not fail");
-        (Judged::from(&report), self.follow_events())
+        (Judged::from(&report), self.follow_events(unix))
     }
 
-    /// Brings the model to where the chain is, block by block, and compares.
-    fn follow_events(&mut self) -> Vec<News> {
+    /// Brings the model and the mempool to where the chain is, block by block, and compares.
+    fn follow_events(&mut self, unix: u64) -> Vec<News> {
         let (mut news, mut depth) = (Vec::new(), 0);
-        for event in self.core.take_events() {
+        let events = self.core.take_events();
+        for event in &events {
             match event {
                 ChainEvent::Connected(connected) => {
-                    self.model.connect(&connected.block).expect("the model takes every block the chain takes");
-                    connected.block.transactions.iter().for_each(|tx| drop(self.pool.remove(&tx.txid())));
+                    let desk = &self.desk;
+                    let model = self.model.connect_by(&connected.block, |model, tx| desk.check(model, tx));
+                    model.expect("the model takes every block the chain takes");
                     if connected.arrival.is_news() {
                         news.push(News::Block(connected.block.clone()));
                     }
                 }
                 ChainEvent::Disconnected(_) => {
                     depth += 1;
-                    let block = self.model.disconnect().expect("the model has the block that is taken back");
-                    self.pool.extend(block.transactions.into_iter().map(|tx| (tx.txid(), tx)));
+                    self.model.disconnect().expect("the model has the block that is taken back");
                 }
                 ChainEvent::TransactionAdded(_) | ChainEvent::TransactionRemoved { .. } | ChainEvent::Alarm(_) => {}
             }
@@ -173,21 +204,13 @@ impl Host {
         self.deepest_reorg = self.deepest_reorg.max(depth);
         assert_eq!(self.model.tip().hash(), self.tip().hash, "chain and model are at the same block");
         assert_eq!(self.model.root(), self.tip().state_root, "equal tip, equal root, equal to the model");
+        self.desk.follow(&self.core, &events, unix);
         news
     }
 
-    /// A block on the tip with whatever of the pool fits.
-    pub fn build_block(&self, unix: u64) -> Arc<Block> {
-        let earliest = self.tip().time + u64::from(self.model.params().min_gap);
-        let mut chosen: Vec<Transaction> = Vec::new();
-        for tx in self.pool.values() {
-            chosen.push(tx.clone());
-            chosen.sort_by_key(Transaction::txid);
-            if self.model.judge(&chosen).is_err() {
-                chosen.retain(|other| other.txid() != tx.txid());
-            }
-        }
-        Arc::new(self.model.build_at(unix.max(earliest), chosen).expect("judged valid together"))
+    /// A block on the tip with whatever of the mempool the default builder takes.
+    pub fn build_block(&mut self, unix: u64) -> Arc<Block> {
+        Arc::new(self.desk.build(&mut self.core, unix))
     }
 
     /// What this host answers; `None` if it keeps silent.
@@ -198,12 +221,8 @@ impl Host {
             (Role::SilentBoaster, Question::Headers(_)) => None,
             (Role::BusyBoaster, Question::Headers(_)) => Some(Answer::Busy),
             (Role::Boaster, Question::Headers(_)) => Some(Answer::Headers(Vec::new())),
-            (Role::Withholder, Question::Headers(locator)) => {
-                // What lies below its branch is on the honest chain, which everybody has.
-                let fork = self.secret.first().map(|block| block.header.core.prev);
-                let is_above = fork.is_some_and(|fork| locator.contains(&fork));
-                let own: Vec<_> = self.secret.iter().map(|block| block.header).collect();
-                Some(Answer::Headers(if is_above { own } else { self.headers_after(&locator) }))
+            (Role::Withholder | Role::LowWork, Question::Headers(locator)) => {
+                Some(Answer::Headers(self.secret_headers(&locator)))
             }
             (Role::WorthlessHeaders, Question::Headers(locator)) => {
                 let mut headers = self.headers_after(&locator);
@@ -219,21 +238,22 @@ impl Host {
         }
     }
 
-    /// Makes `count` blocks on the tip that it will show the headers of, and nothing more.
-    pub fn withhold(&mut self, unix: u64, count: u32) {
-        let mut branch = self.model.clone();
-        self.secret.clear();
-        for _ in 0..count {
-            let earliest = branch.tip().header().core.time + u64::from(branch.params().min_gap);
-            let block = branch.build_at(unix.max(earliest), Vec::new()).expect("an empty block is valid");
-            branch.connect(&block).expect("an empty block is valid");
-            self.secret.push(block);
-        }
-        self.secret_work = branch.tip().total_work();
+    /// Headers of the secret branch behind the newest block of the locator that it has; what lies below it is on the honest
+    /// chain, which everybody has.
+    fn secret_headers(&self, locator: &[BlockHash]) -> Vec<Header> {
+        let Some(secret) = &self.secret else { return self.headers_after(locator) };
+        let known = |block: &Block| locator.contains(&block.hash());
+        let from = match secret.blocks.iter().rposition(known) {
+            Some(at) => at + 1,
+            None if secret.blocks.first().is_some_and(|block| locator.contains(&block.header.core.prev)) => 0,
+            None => return self.headers_after(locator),
+        };
+        secret.blocks[from..].iter().take(HeaderBatch::MAX_HEADERS).map(|block| block.header).collect()
     }
 
     /// Two blocks on the tip: one whose state is wrong, and a child of it. All that shows in headers is right.
     pub fn poison(&self, unix: u64) -> [Arc<Block>; 2] {
+        use ledger::{hash::Hash, rules::block::assemble};
         let tip = self.model.tip();
         let gap = u64::from(self.model.params().min_gap);
         let mut bad = self.model.build_at(unix.max(tip.header().core.time + gap), Vec::new()).expect("valid so far");
@@ -266,11 +286,7 @@ impl Host {
     }
 }
 
-/// A body that is not the header's, if that is the host's way.
-fn spoil(role: Role, mut block: Block) -> Arc<Block> {
-    if role == Role::WrongBodies {
-        let maker = TestChain::new(ledger::testing::tiny_params()).maker();
-        block.transactions.push(maker.commit(&ledger::testing::name("forged"), 1));
-    }
-    Arc::new(block)
+fn open(store: Store, params: &'static Params, pool: &Mempool) -> ChainCore {
+    let options = ChainOptions::single_threaded();
+    ChainCore::open_with(store, params, options, pool.view()).expect("a chain in memory opens")
 }

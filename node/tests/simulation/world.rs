@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ledger::{
@@ -10,25 +13,39 @@ use ledger::{
     hash::{self, BlockHash, Hash, Tag},
     name::Name,
     params::Params,
-    testing::{key, owner, records, tiny_params},
-    transaction::{Body, Transaction, commit_hash},
+    testing::{TestChain, params_with},
 };
-use node::chain::Arrival;
+use node::chain::{Arrival, TxOrigin};
+use node::p2p::relay_of_rejection;
 use node::sync::{Direction, Failure, Input, Judged, Millis, Output, Relay, Source, View, relay_of};
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IteratorRandom};
 
-use super::host::{Answer, Host, News, Question, Role};
+use super::{
+    desk::{Offered, Verified},
+    host::{Answer, Host, HostConfig, News, Question},
+    players::Role,
+    registration::Registration,
+};
 
 /// Time between ticks of a host.
 const TICK_MS: u64 = 250;
 /// Mining is drawn in slots; with this chance per slot the network finds a block every two seconds on average.
 const SLOT_MS: u64 = 100;
 const SLOTS_PER_BLOCK: u64 = 20;
+/// Blocks that a flooder with little work makes at most.
+const MAX_LOW_WORK: u64 = 400;
 /// A question without an answer fails after this.
 const REQUEST_TIMEOUT_MS: u64 = 10_000;
 /// Longest time until a host learns what its own chain said: in a real node both are tasks of their own, so what it
 /// learns may be overtaken by then.
 const JOB_MS: u64 = 60;
+
+/// Parameters of simulated networks: no name runs out while a network is looked at.
+pub fn params() -> &'static Params {
+    static PARAMS: LazyLock<&'static Params> =
+        LazyLock::new(|| params_with(|params| (params.term, params.renew_window) = (4_000, 200)));
+    &PARAMS
+}
 
 #[derive(Debug)]
 enum Event {
@@ -37,54 +54,98 @@ enum Event {
     Question { from: usize, to: usize, id: u64, question: Question },
     Answer { from: usize, to: usize, id: u64, answer: Answer },
     Timeout { asker: usize, peer: usize, id: u64 },
-    HeadersJudged { host: usize, source: Source<usize>, headers: Vec<Header>, judged: Judged },
-    View { host: usize, view: View },
+    HeadersJudged { host: usize, life: u32, source: Source<usize>, headers: Vec<Header>, judged: Judged },
+    View { host: usize, life: u32, view: View },
     Block { from: usize, to: usize, block: Arc<Block> },
-    Transaction { to: usize, tx: Box<Transaction> },
-    Reveal { host: usize, name: Name, seed: u64 },
+    Transaction { from: usize, to: usize, tx: Arc<Offered> },
+    Register(usize),
+    Turn { host: usize, number: u64 },
+}
+
+/// How a world is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    pub params: &'static Params,
+    /// Earlier hosts that each new one dials; all of them if there are no more.
+    pub degree: usize,
+    /// How often hosts ask each other for their status.
+    pub status_interval_ms: u64,
+    pub tick_ms: u64,
+}
+
+impl Setup {
+    /// A small network, each connected to each.
+    pub fn small(seed: u64) -> Self {
+        let params = params();
+        Self { seed, params, degree: usize::MAX, status_interval_ms: 2_000, tick_ms: TICK_MS }
+    }
 }
 
 /// A network of hosts.
 pub struct World {
-    seed: u64,
-    now: u64,
+    setup: Setup,
+    pub(super) now: u64,
     start_unix: u64,
     rng: StdRng,
     queue: BTreeMap<(u64, u64), Event>,
     next: u64,
-    hosts: Vec<Host>,
+    pub(super) hosts: Vec<Host>,
+    /// Who is connected to whom.
+    links: Vec<BTreeSet<usize>>,
     /// Side of the partition that each host is on.
     side: Vec<u8>,
     open: BTreeMap<u64, (usize, usize, node::sync::Question)>,
     latency: (u64, u64),
     loss_percent: u64,
     mining: bool,
-    banned: Vec<(usize, usize)>,
-    seen: BTreeMap<(usize, BlockHash), ()>,
+    banned: BTreeSet<(usize, usize)>,
+    seen: BTreeSet<(usize, BlockHash)>,
+    pub(super) registrations: Vec<Registration>,
+    /// What the flooder with little work has announced.
+    pub(super) low_work: Vec<BlockHash>,
     trace: hash::Hasher,
-    params: &'static Params,
+    genesis: TestChain,
+    verified: Verified,
+}
+
+/// Milliseconds of honest nodes that this process has simulated.
+static HONEST_MS: AtomicU64 = AtomicU64::new(0);
+
+/// Hours that honest nodes have lived in all simulations of this process, counted in blocks as on main: thirty an hour.
+pub fn honest_node_hours() -> u64 {
+    let intervals = HONEST_MS.load(Ordering::Relaxed) / (1_000 * u64::from(params().block_interval));
+    intervals / 30
 }
 
 impl World {
+    /// A small network.
     pub fn new(seed: u64, roles: &[Role]) -> Self {
-        let params = tiny_params();
+        Self::with(Setup::small(seed), roles)
+    }
+
+    pub fn with(setup: Setup, roles: &[Role]) -> Self {
         let mut world = Self {
-            seed,
+            setup,
             now: 0,
-            start_unix: params.genesis_time + 1_000,
-            rng: StdRng::seed_from_u64(seed),
+            start_unix: setup.params.genesis_time + 1_000,
+            rng: StdRng::seed_from_u64(setup.seed),
             queue: BTreeMap::new(),
             next: 0,
             hosts: Vec::new(),
+            links: Vec::new(),
             side: Vec::new(),
             open: BTreeMap::new(),
             latency: (5, 120),
             loss_percent: 0,
             mining: true,
-            banned: Vec::new(),
-            seen: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            registrations: Vec::new(),
+            low_work: Vec::new(),
             trace: hash::hasher(Tag::GossipId),
-            params,
+            genesis: TestChain::new(setup.params),
+            verified: Verified::default(),
         };
         for role in roles {
             world.join(*role);
@@ -93,21 +154,54 @@ impl World {
         world
     }
 
-    /// Adds a host, connected to all others.
+    /// Adds a host, connected to all others or to as many as the setup says.
     pub fn join(&mut self, role: Role) -> usize {
+        let count = self.setup.degree.min(self.hosts.len());
+        let mut others = (0..self.hosts.len()).choose_multiple(&mut self.rng, count);
+        others.sort_unstable();
+        self.join_to(role, &others)
+    }
+
+    /// Adds a host that dials these.
+    pub fn join_to(&mut self, role: Role, others: &[usize]) -> usize {
         let index = self.hosts.len();
-        self.hosts.push(Host::new(role, self.params));
+        let Setup { params, status_interval_ms, .. } = self.setup;
+        let config = HostConfig { params, status_interval_ms };
+        self.hosts.push(Host::new(role, config, self.genesis.clone(), self.verified.clone()));
         self.side.push(0);
+        self.links.push(BTreeSet::new());
         self.schedule(1 + index as u64, Event::Tick(index));
-        for other in 0..index {
-            self.connect(index, other);
+        for other in others {
+            self.connect(index, *other);
         }
         index
     }
 
     fn connect(&mut self, dialler: usize, other: usize) {
+        self.links[dialler].insert(other);
+        self.links[other].insert(dialler);
         self.feed(dialler, Input::Connected { peer: other, direction: Direction::Outbound });
         self.feed(other, Input::Connected { peer: dialler, direction: Direction::Inbound });
+    }
+
+    /// Lets players of the kinds that act by themselves do so from now on.
+    pub fn let_players_act(&mut self) {
+        for host in 0..self.hosts.len() {
+            self.schedule(1_000 + host as u64, Event::Turn { host, number: 0 });
+        }
+    }
+
+    /// A host's process dies and comes back at once: its database is as it was, all else is gone.
+    pub fn crash(&mut self, host: usize) {
+        self.note(6, host, 0, &[]);
+        self.open.retain(|_, (asker, _, _)| *asker != host);
+        self.hosts[host].crash();
+        for peer in self.links[host].clone() {
+            self.feed(peer, Input::Disconnected { peer: host });
+            if !self.is_banned(host, peer) {
+                self.connect(host, peer);
+            }
+        }
     }
 
     pub fn host(&self, index: usize) -> &Host {
@@ -116,6 +210,11 @@ impl World {
 
     pub fn honest(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(|host| host.role == Role::Honest)
+    }
+
+    /// The tips of honest hosts.
+    pub fn tips(&self) -> BTreeSet<BlockHash> {
+        self.honest().map(|host| host.tip().hash).collect()
     }
 
     pub fn height(&self) -> u32 {
@@ -166,6 +265,13 @@ impl World {
         self.side.iter_mut().for_each(|side| *side = 0);
     }
 
+    /// Cuts off a share of the hosts, at random.
+    pub fn partition_at_random(&mut self, share: f64) {
+        for side in &mut self.side {
+            *side = u8::from(self.rng.random_bool(share));
+        }
+    }
+
     /// Runs for this long.
     pub fn run_for(&mut self, ms: u64) {
         let end = self.now + ms;
@@ -178,6 +284,7 @@ impl World {
             self.step(event);
         }
         self.now = end;
+        HONEST_MS.fetch_add(ms * self.honest().count() as u64, Ordering::Relaxed);
     }
 
     /// Lets the network come to rest without new blocks; with one more if two tips have equal work, which nobody leaves
@@ -191,6 +298,19 @@ impl World {
             self.run_for(ms);
         }
         self.mining = mining;
+    }
+
+    /// The same, but no longer than it takes until all honest hosts are on one tip.
+    pub fn settle_within(&mut self, ms: u64) {
+        let mining = std::mem::replace(&mut self.mining, false);
+        let end = self.now + ms;
+        while self.now < end && self.tips().len() > 1 {
+            self.run_for(4_000);
+        }
+        self.mining = mining;
+        if self.tips().len() > 1 {
+            self.settle(ms);
+        }
     }
 
     fn has_a_tie(&self) -> bool {
@@ -225,7 +345,7 @@ impl World {
     }
 
     fn is_banned(&self, a: usize, b: usize) -> bool {
-        self.banned.iter().any(|pair| *pair == (a, b) || *pair == (b, a))
+        self.banned.contains(&(a, b)) || self.banned.contains(&(b, a))
     }
 
     fn unix(&self) -> u64 {
@@ -252,7 +372,7 @@ impl World {
             Event::Tick(host) => {
                 let unix_now = self.host_unix(host);
                 self.feed(host, Input::Tick { unix_now });
-                self.schedule(TICK_MS, Event::Tick(host));
+                self.schedule(self.setup.tick_ms, Event::Tick(host));
             }
             Event::Slot => self.slot(),
             Event::Question { from, to, id, question } => self.question(from, to, id, question),
@@ -262,27 +382,66 @@ impl World {
                     self.feed(asker, Input::Failed { peer, question, why: Failure::Timeout });
                 }
             }
-            Event::HeadersJudged { host, source, headers, judged } => {
+            Event::HeadersJudged { host, life, source, headers, judged } if life == self.hosts[host].life => {
                 self.feed(host, Input::HeadersJudged { source, headers, judged });
             }
-            Event::View { host, view } => self.feed(host, Input::View(view)),
+            Event::View { host, life, view } if life == self.hosts[host].life => self.feed(host, Input::View(view)),
+            // Whoever asked for it is dead.
+            Event::HeadersJudged { .. } | Event::View { .. } => {}
             Event::Block { from, to, block } => self.block_announced(from, to, &block),
-            Event::Transaction { to, tx } => self.transaction(to, *tx),
-            Event::Reveal { host, name, seed } => self.try_reveal(host, name, seed),
+            Event::Transaction { from, to, tx } => self.transaction_came(from, to, &tx),
+            Event::Register(index) => self.go_on_registering(index),
+            Event::Turn { host, number } => self.turn(host, number),
         }
     }
 
     fn slot(&mut self) {
         self.schedule(SLOT_MS, Event::Slot);
         let found = self.rng.random_range(0..SLOTS_PER_BLOCK) == 0;
-        let miner = self.rng.random_range(0..self.hosts.len());
-        if found && self.mining && self.hosts[miner].role == Role::Honest {
-            self.find_block(miner);
+        let is_miner = |host: &usize| matches!(self.hosts[*host].role, Role::Honest | Role::Selfish);
+        let miners: Vec<_> = (0..self.hosts.len()).filter(is_miner).collect();
+        let miner = miners[self.rng.random_range(0..miners.len())];
+        if !found || !self.mining {
+            return;
+        }
+        match self.hosts[miner].role {
+            Role::Honest if self.hosts[miner].mines() => self.find_block(miner),
+            Role::Selfish => {
+                let unix = self.host_unix(miner);
+                self.hosts[miner].mine_in_secret(unix);
+            }
+            _ => {}
         }
     }
 
+    /// What a player does once a second.
+    fn turn(&mut self, host: usize, number: u64) {
+        let unix = self.host_unix(host);
+        match self.hosts[host].role {
+            Role::LowWork if number < MAX_LOW_WORK => {
+                let block = self.hosts[host].low_work(&self.genesis);
+                self.low_work.push(block.hash());
+                self.announce(host, &block);
+            }
+            Role::Withholder if number % 8 == 1 => self.hosts[host].withhold(unix, 7),
+            Role::Poisoner if number % 6 == 1 => {
+                let first: Vec<_> = (0..self.hosts.len()).filter(|_| self.rng.random()).collect();
+                self.poison(host, &first, 1_500);
+            }
+            Role::Spammer if number % 2 == 1 => {
+                let names: Vec<_> = self.registrations.iter().map(|one| one.name.clone()).collect();
+                for tx in self.hosts[host].spam(number, &names) {
+                    self.tell(host, &Arc::new(tx.into()));
+                }
+            }
+            _ => {}
+        }
+        self.schedule(1_000, Event::Turn { host, number: number + 1 });
+    }
+
     fn find_block(&mut self, miner: usize) {
-        let block = self.hosts[miner].build_block(self.host_unix(miner));
+        let unix = self.host_unix(miner);
+        let block = self.hosts[miner].build_block(unix);
         self.note(1, miner, 0, block.hash().as_ref());
         self.judge(miner, miner, &block);
     }
@@ -313,7 +472,7 @@ impl World {
     }
 
     fn block_announced(&mut self, from: usize, to: usize, block: &Arc<Block>) {
-        if self.seen.insert((to, block.hash()), ()).is_some() {
+        if !self.hosts[to].role.relays() || !self.seen.insert((to, block.hash())) {
             return;
         }
         self.note(2, from, to, block.hash().as_ref());
@@ -324,6 +483,11 @@ impl World {
             self.announce(to, block);
         }
         self.feed(to, Input::BlockJudged { source: Source::Gossip(from), block: block.clone(), judged });
+        if self.hosts[to].role == Role::Selfish {
+            for block in self.hosts[to].selfish_turn() {
+                self.judge(to, to, &block);
+            }
+        }
     }
 
     /// Lets a host's chain judge a block and tells everybody what it connects.
@@ -343,13 +507,17 @@ impl World {
     }
 
     fn announce(&mut self, host: usize, block: &Arc<Block>) {
-        self.seen.insert((host, block.hash()), ());
-        for to in (0..self.hosts.len()).filter(|to| *to != host) {
+        self.seen.insert((host, block.hash()));
+        for to in self.links[host].clone() {
             self.send(host, to, Event::Block { from: host, to, block: block.clone() });
         }
     }
 
     fn feed(&mut self, host: usize, input: Input<usize>) {
+        // One that does nothing with what it hears needs no mind.
+        if !self.hosts[host].role.relays() {
+            return;
+        }
         let outputs = self.hosts[host].handle(Millis(self.now), &mut self.rng, input);
         outputs.into_iter().for_each(|output| self.carry_out(host, output));
     }
@@ -369,7 +537,8 @@ impl World {
             Output::SubmitHeaders { source, headers } => {
                 let unix = self.host_unix(host);
                 let judged = self.hosts[host].judge_headers(&headers, unix);
-                self.schedule_job(Event::HeadersJudged { host, source, headers, judged });
+                let life = self.hosts[host].life;
+                self.schedule_job(Event::HeadersJudged { host, life, source, headers, judged });
             }
             Output::SubmitBlock { source, block } => {
                 let judged = self.judge(host, source.peer(), &block);
@@ -377,11 +546,13 @@ impl World {
             }
             Output::RefreshView { claims } => {
                 let view = self.hosts[host].view(&claims);
-                self.schedule_job(Event::View { host, view });
+                let life = self.hosts[host].life;
+                self.schedule_job(Event::View { host, life, view });
             }
             Output::Disconnect { peer } => self.reconnect(host, peer),
             Output::Ban { peer, .. } => self.ban(host, peer),
-            Output::ClockAlarm(_) | Output::Replace { .. } => {}
+            Output::ClockAlarm(offset) => self.hosts[host].clock_alarms += u32::from(offset.is_some()),
+            Output::Replace { .. } => {}
         }
     }
 
@@ -402,102 +573,59 @@ impl World {
 
     fn ban(&mut self, host: usize, peer: usize) {
         self.note(4, host, peer, &[]);
-        self.banned.push((host, peer));
+        self.banned.insert((host, peer));
         self.hosts[host].bans.push(peer);
         self.feed(host, Input::Disconnected { peer });
         self.feed(peer, Input::Disconnected { peer: host });
     }
 
-    /// Registers a name at a host: commits now, reveals as soon as the commit is ripe.
+    /// Registers a name at a host: commits now, reveals as soon as the commit is ripe, and looks again every second, for
+    /// the case that a reorganisation takes something back or that others pay more.
     pub fn register(&mut self, host: usize, name: &Name, seed: u64) {
-        let commit = self.hosts[host].model.maker().commit(name, seed);
-        self.transaction(host, commit);
-        self.schedule(1_000, Event::Reveal { host, name: name.clone(), seed });
+        self.registrations.push(Registration::new(host, name.clone(), seed));
+        self.go_on_registering(self.registrations.len() - 1);
     }
 
-    fn try_reveal(&mut self, host: usize, name: Name, seed: u64) {
-        let model = &self.hosts[host].model;
-        let reveal = model.maker().reveal(&name, seed, records("simulated"));
-        if model.judge(std::slice::from_ref(&reveal)).is_ok() {
-            self.transaction(host, reveal);
+    fn go_on_registering(&mut self, index: usize) {
+        let registration = &mut self.registrations[index];
+        let host = registration.host;
+        if let Some(tx) = registration.next(&self.hosts[host].model, self.now) {
+            self.own_transaction(host, &tx);
         }
-        // Again, for the case that a reorganisation takes it back.
-        self.schedule(1_000, Event::Reveal { host, name, seed });
+        self.schedule(1_000, Event::Register(index));
     }
 
-    fn transaction(&mut self, host: usize, tx: Transaction) {
-        if self.hosts[host].pool.contains_key(&tx.txid()) {
+    /// What a host made itself goes to all, whether or not it found room here.
+    fn own_transaction(&mut self, host: usize, tx: &Arc<Offered>) {
+        let unix = self.host_unix(host);
+        let Host { desk, core, .. } = &mut self.hosts[host];
+        // Refused by its own mempool only while it is there already, or while the branch changes.
+        let _ = desk.offer(core, tx, TxOrigin::Local, unix);
+        self.tell(host, tx);
+    }
+
+    fn tell(&mut self, host: usize, tx: &Arc<Offered>) {
+        for to in self.links[host].clone() {
+            self.send(host, to, Event::Transaction { from: host, to, tx: tx.clone() });
+        }
+    }
+
+    fn transaction_came(&mut self, from: usize, to: usize, tx: &Arc<Offered>) {
+        if !self.hosts[to].role.relays() {
             return;
         }
-        self.note(5, host, 0, tx.txid().as_ref());
-        self.hosts[host].pool.insert(tx.txid(), tx.clone());
-        for to in (0..self.hosts.len()).filter(|to| *to != host) {
-            self.send(host, to, Event::Transaction { to, tx: Box::new(tx.clone()) });
-        }
-    }
-
-    /// Connected honest nodes share a tip, and with it the state; every one of them equals its model already.
-    pub fn check_agreement(&self) {
-        let tips: Vec<_> = self.honest().map(|host| host.tip()).collect();
-        for tip in &tips {
-            assert_eq!((tip.hash, tip.state_root), (tips[0].hash, tips[0].state_root), "at {} ms: {tips:#?}", self.now);
-        }
-    }
-
-    pub fn deepest_reorg(&self) -> u32 {
-        self.hosts.iter().map(|host| host.deepest_reorg).max().unwrap_or(0)
-    }
-
-    /// Nobody honest holds anything against anybody honest.
-    pub fn check_honest_are_blameless(&self) {
-        let is_honest = |host: &usize| self.hosts[*host].role == Role::Honest;
-        for host in (0..self.hosts.len()).filter(is_honest) {
-            for peer in (0..self.hosts.len()).filter(is_honest) {
-                let score = self.hosts[host].sync.score_of(Millis(self.now), &peer);
-                assert_eq!(score, 0, "host {host} against {peer}");
+        let unix = self.host_unix(to);
+        let Host { desk, core, .. } = &mut self.hosts[to];
+        match desk.offer(core, tx, TxOrigin::Peer(from as u64), unix) {
+            Ok(()) => {
+                self.note(5, from, to, tx.txid.as_ref());
+                self.tell(to, tx);
             }
-            assert!(!self.hosts[host].bans.iter().any(is_honest), "host {host} bans {:?}", self.hosts[host].bans);
-        }
-    }
-
-    pub fn bans_of(&self, role: Role) -> usize {
-        self.bans_where(|peer| peer == role)
-    }
-
-    /// Bans by honest hosts, of whomever.
-    pub fn all_bans(&self) -> usize {
-        self.bans_where(|_| true)
-    }
-
-    fn bans_where(&self, pick: impl Fn(Role) -> bool) -> usize {
-        let honest = self.hosts.iter().filter(|host| host.role == Role::Honest);
-        honest.flat_map(|host| &host.bans).filter(|peer| pick(self.hosts[**peer].role)).count()
-    }
-
-    /// Of all who committed to `name` on the surviving chain and revealed in time, the earliest owns it.
-    pub fn check_earliest_commit_owns(&self, name: &Name, seeds: &[u64]) {
-        let model = &self.hosts[0].model;
-        let revealed = |seed: &&u64| {
-            model.blocks().flat_map(|block| &block.transactions).any(
-                |tx| matches!(tx.body(), Body::Reveal { name: n, owner: o, .. } if n == name && *o == owner(**seed)),
-            )
-        };
-        let rank = |seed: u64| {
-            let salt = key(seed).commit_salt(&self.params.chain_id(), 0, name);
-            let hash = commit_hash(&self.params.chain_id(), &salt, &owner(seed), name);
-            let made_in = model.blocks().find(|block| {
-                block
-                    .transactions
-                    .iter()
-                    .any(|tx| matches!(tx.body(), Body::Commit { commit_hash: there, .. } if *there == hash))
-            })?;
-            let tie = hash::hash(Tag::Tie, &[hash.as_ref(), made_in.hash().as_ref()]);
-            Some((made_in.header.core.height, tie))
-        };
-        let best = seeds.iter().filter(revealed).filter_map(|seed| Some((rank(*seed)?, *seed))).min();
-        let (_, winner) = best.expect("somebody registered the name");
-        for host in self.honest() {
-            assert_eq!(host.model.state(name).map(|state| state.owner), Some(owner(winner)));
+            Err(rejection) => {
+                if let (_, Some(offence)) = relay_of_rejection(&rejection) {
+                    self.feed(to, Input::Misbehaved { peer: from, offence });
+                }
+            }
         }
     }
 }
@@ -507,7 +635,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let test = std::thread::current().name().unwrap_or("TEST").to_owned();
-            let seed = self.seed;
+            let seed = self.setup.seed;
             eprintln!("seed {seed}: SIMULATION_SEED={seed} cargo nextest run -p node --test simulation {test}");
         }
     }

@@ -97,8 +97,8 @@ impl Habits {
     fn dislikes_edns(&self, outcome: &Result<Response, LinkError>) -> bool {
         let Ok(response) = outcome else { return false };
         match response.rcode {
-            FORMERR | NOTIMP => !response.has_edns,
-            BADVERS => true,
+            // With an OPT record as well: many copy what they did not understand.
+            FORMERR | NOTIMP | BADVERS => true,
             SERVFAIL => !response.has_edns && !self.edns.is_proven(),
             _ => false,
         }
@@ -114,7 +114,8 @@ impl Habits {
 
     /// Notes that `style` was answered; `first` is how the question was written first, before silence.
     pub(super) fn answered(&self, response: &Response, first: Style, style: Style, now_ms: u64) {
-        if style.edns == Edns::With && response.has_edns {
+        let is_complaint = matches!(response.rcode, FORMERR | NOTIMP | BADVERS);
+        if style.edns == Edns::With && response.has_edns && !is_complaint {
             self.edns.prove();
         }
         if style.letters == Letters::Mixed && !is_poor(response) {
@@ -127,9 +128,11 @@ impl Habits {
         }
     }
 
-    /// Notes that a change was what it took.
+    /// Notes that a change was what it took. Of what the server has shown to know, one such question proves nothing.
     pub(super) fn learn(&self, change: Change, now_ms: u64) {
         match change {
+            Change::WithoutEdns if self.edns.is_proven() => {}
+            Change::LowerCase if self.mixed.is_proven() => {}
             Change::WithoutEdns => self.edns.forget_until(now_ms + MEMORY_MS),
             Change::LowerCase => self.mixed.forget_until(now_ms + MEMORY_MS),
         }

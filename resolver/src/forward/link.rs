@@ -21,7 +21,7 @@ use std::{
     future, io,
     net::SocketAddr,
     pin::pin,
-    sync::{Arc, Weak},
+    sync::{Arc, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -69,6 +69,8 @@ pub(super) struct Link {
     clock: Clock,
     habits: Habits,
     kept: Mutex<Kept>,
+    // Not with what is kept: that is locked while a connection is being opened.
+    last_answer: std::sync::Mutex<Option<Instant>>,
 }
 
 /// Why there was no usable response.
@@ -121,7 +123,6 @@ struct Kept {
     address: usize,
     generation: u64,
     last_used: Option<Instant>,
-    last_answer: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -160,7 +161,15 @@ impl Link {
         });
         // What nobody on the way can forge blindly needs no random letters.
         let letters = if server.protocol() == Protocol::Udp { letters } else { Letters::Lower };
-        Arc::new(Self { server, tls, resends, clock, habits: Habits::new(letters), kept: Mutex::default() })
+        Arc::new(Self {
+            server,
+            tls,
+            resends,
+            clock,
+            habits: Habits::new(letters),
+            kept: Mutex::default(),
+            last_answer: Default::default(),
+        })
     }
 
     /// One question, one answer, in [`ATTEMPT`].
@@ -274,7 +283,7 @@ impl Link {
     async fn exchange_on(&self, opened: Opened, request: &Request) -> Result<Vec<u8>, LinkError> {
         match opened.connection.ask(request).await {
             Ok(message) => {
-                self.kept.lock().await.last_answer = Some(Instant::now());
+                *self.last_answer() = Some(Instant::now());
                 Ok(message)
             }
             Err(error) => {
@@ -285,12 +294,16 @@ impl Link {
         }
     }
 
+    fn last_answer(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.last_answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns when nothing has come on the connection for [`KEPT_PATIENCE`].
     async fn silence_since(&self, began: Instant) {
         let mut since = began;
         loop {
             sleep(KEPT_PATIENCE.saturating_sub(since.elapsed())).await;
-            match self.kept.lock().await.last_answer {
+            match *self.last_answer() {
                 Some(answer) if answer > since => since = answer,
                 _ => return,
             }

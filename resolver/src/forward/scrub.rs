@@ -99,8 +99,10 @@ impl Record {
     }
 }
 
+/// The records of class IN that are data: what belongs to messages and questions is none (RFC 6895 §3.1).
 fn in_class(records: &[Record]) -> Vec<&Record> {
-    records.iter().filter(|record| record.class == rtype::CLASS_IN).collect()
+    let is_data = |rtype| !matches!(rtype, 0 | rtype::OPT | rtype::NXNAME | rtype::TKEY..=rtype::ANY);
+    records.iter().filter(|record| record.class == rtype::CLASS_IN && is_data(record.rtype)).collect()
 }
 
 fn answers_type(rtype: u16, qtype: u16) -> bool {
@@ -278,12 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn other_classes() {
+    fn other_classes_and_what_is_no_data() {
         let mut chaos = record("a.example.", rtype::A, 60, vec![9, 9, 9, 9]);
         chaos.class = rtype::CLASS_CH;
         let other = record("a.example.", rtype::A, 60, vec![9, 9, 9, 8]);
-        let got = message(NOERROR, vec![chaos, other], vec![]);
+        let meta = [rtype::OPT, rtype::TSIG].map(|meta| record("a.example.", meta, 60, vec![0; 20]));
+        let got = message(NOERROR, [vec![chaos, other], meta.to_vec()].concat(), vec![]);
         check(&question("a.example", rtype::A, false), &got, &["a.example. 1 60 x1"], &[]);
+        check(&question("a.example", rtype::ANY, false), &got, &["a.example. 1 60 x1"], &[]);
     }
 
     #[test]

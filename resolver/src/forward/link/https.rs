@@ -1,5 +1,8 @@
 //! A connection over HTTP/2 and TLS (RFC 8484).
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request as HttpRequest, StatusCode, header};
 use tokio::{
@@ -9,13 +12,14 @@ use tokio::{
 
 use super::LinkError;
 use crate::forward::request::Request;
-use bytes::Bytes;
-use std::sync::Arc;
 
 /// The media type of messages (RFC 8484 §6).
 const MEDIA_TYPE: &str = "application/dns-message";
 /// The longest message.
 const MAX_BYTES: usize = 65_535;
+
+/// The most bytes of headers of a response.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
 
 /// One connection. It is closed when the last clone is dropped.
 #[derive(Clone)]
@@ -35,7 +39,9 @@ impl Https {
     ) -> Result<Self, LinkError> {
         let uri = http::Uri::builder().scheme("https").authority(authority).path_and_query(path).build();
         let uri = uri.map_err(|error| LinkError::Odd(error.to_string()))?;
-        let (sender, connection) = h2::client::handshake(stream).await?;
+        let mut builder = h2::client::Builder::new();
+        let (sender, connection) =
+            builder.enable_push(false).max_header_list_size(MAX_HEADER_BYTES).handshake(stream).await?;
         let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         Ok(Self { sender, uri, _task: Arc::new(Task(task)) })
     }

@@ -5,13 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use quinn::{ClientConfig, Connection, Endpoint, VarInt, crypto::rustls::QuicClientConfig};
+use quinn::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
 
 use super::LinkError;
 use crate::forward::request::Request;
 
 /// The longest message with its length.
 const MAX_FRAME_BYTES: usize = 65_537;
+
+/// Bytes of all answers together that are taken before they are read.
+const RECEIVE_WINDOW_BYTES: u32 = 1 << 20;
 
 /// One connection. It is closed when the last clone is dropped.
 #[derive(Clone)]
@@ -35,7 +38,9 @@ impl Quic {
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
         let endpoint = Endpoint::client(from)?;
-        let connecting = endpoint.connect_with(ClientConfig::new(Arc::new(crypto)), address, host);
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport()));
+        let connecting = endpoint.connect_with(config, address, host);
         let connection = connecting.map_err(|error| LinkError::Odd(error.to_string()))?.await?;
         Ok(Self { connection, _endpoint: Arc::new(Closing(endpoint)) })
     }
@@ -54,6 +59,16 @@ impl Quic {
             _ => Err(LinkError::Odd("a message that is not as long as it says".into())),
         }
     }
+}
+
+/// What a server may send: answers to what it was asked, and nothing of its own accord (RFC 9250 §4.2).
+fn transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config.max_concurrent_bidi_streams(VarInt::from_u32(0));
+    config.max_concurrent_uni_streams(VarInt::from_u32(0));
+    config.stream_receive_window(VarInt::from_u32(MAX_FRAME_BYTES as u32));
+    config.receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
+    config
 }
 
 impl Drop for Closing {
