@@ -17,8 +17,8 @@ use ledger::{
     transaction::{Body, Transaction},
 };
 use node::{
-    chain::{ChainCore, ChainEvent, Draft, TxOrigin, TxRejection},
-    mempool::{Admission, Candidate, Limits, Mempool, PoolRefusal},
+    chain::{ChainCore, ChainEvent, Draft, TxRejection},
+    mempool::{Admission, Candidate, Limits, Mempool, PoolRefusal, TxOrigin},
 };
 
 /// Room in a simulated mempool: little, so that a spammer can fill it.

@@ -15,9 +15,9 @@ use ledger::{
     params::Params,
     testing::{TestChain, params_with},
 };
-use node::chain::{Arrival, TxOrigin};
 use node::p2p::relay_of_rejection;
 use node::sync::{Direction, Failure, Input, Judged, Millis, Output, Relay, Source, View, relay_of};
+use node::{chain::Arrival, mempool::TxOrigin};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IteratorRandom};
 
 use super::{

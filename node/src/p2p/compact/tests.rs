@@ -1,3 +1,5 @@
+//! Blocks told by short ids, put together again, and what cannot be.
+
 use std::sync::LazyLock;
 
 use ledger::{
