@@ -7,6 +7,7 @@
 pub mod config;
 pub mod descriptors;
 pub mod failure;
+mod headers;
 pub mod shutdown;
 pub mod stdio;
 pub mod telemetry;
