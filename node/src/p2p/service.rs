@@ -224,7 +224,6 @@ impl Service {
             Command::Peers(reply) => drop(reply.send(self.peers())),
             Command::Surroundings(reply) => drop(reply.send(self.surroundings())),
             Command::ListenAddresses(reply) => drop(reply.send(self.listen_addresses())),
-            Command::Dial(address) => self.dial_once(address),
             Command::SetPeers(addresses) => self.set_peers(&addresses),
             Command::Ban(peer, time) => self.ban(peer, time.as_millis() as u64, "operator"),
             Command::Shutdown(_) => unreachable!("handled by the loop, which it ends"),

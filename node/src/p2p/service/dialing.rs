@@ -83,7 +83,7 @@ impl Service {
         let mut taken: BTreeSet<_> = self.chosen().map(|(_, entry)| Netgroup::of(&entry.address)).collect();
         taken.extend(self.dialing.dials.values().filter_map(|target| match target {
             Target::Book(_, group) => Some(*group),
-            Target::Feeler(_) | Target::Configured(_) | Target::Once => None,
+            Target::Feeler(_) | Target::Configured(_) => None,
         }));
         let mut busy = self.busy();
         let wanted = (self.config.outbound as usize).saturating_sub(self.chosen().count());
@@ -109,15 +109,6 @@ impl Service {
     fn busy(&self) -> BTreeSet<PeerId> {
         let dialled = self.dialing.dials.values().filter_map(|target| target.book_peer());
         self.connected.keys().copied().chain([*self.swarm.local_peer_id()]).chain(dialled).collect()
-    }
-
-    /// Dials on an operator's wish.
-    pub(super) fn dial_once(&mut self, address: Multiaddr) {
-        let options = match peer_of(&address) {
-            Some(peer) => DialOpts::peer_id(peer).addresses(vec![without_peer(&address)]).build(),
-            None => DialOpts::unknown_peer_id().address(address).build(),
-        };
-        self.dial(options, Target::Once);
     }
 
     fn dial(&mut self, options: DialOpts, target: Target) {
@@ -193,7 +184,6 @@ impl Service {
                 tracing::debug!(%peer, why = failure.code(), "dial failed");
                 self.dialing.book.failed(now, &peer, &mut self.rng);
             }
-            Target::Once => tracing::info!(%error, why = %failure, "could not connect"),
         }
     }
 

@@ -36,14 +36,12 @@ pub enum Target {
     Feeler(PeerId),
     /// An address of the configuration, by its number.
     Configured(usize),
-    /// An operator's wish.
-    Once,
 }
 
 impl Target {
     pub fn purpose(self) -> Purpose {
         match self {
-            Self::Book(..) | Self::Configured(_) | Self::Once => Purpose::Chosen,
+            Self::Book(..) | Self::Configured(_) => Purpose::Chosen,
             Self::Feeler(_) => Purpose::Feeler,
         }
     }
@@ -51,7 +49,7 @@ impl Target {
     pub fn book_peer(self) -> Option<PeerId> {
         match self {
             Self::Book(peer, _) | Self::Feeler(peer) => Some(peer),
-            Self::Configured(_) | Self::Once => None,
+            Self::Configured(_) => None,
         }
     }
 }
