@@ -31,11 +31,31 @@ pub struct HeaderCore {
 impl HeaderCore {
     /// Bytes of the layout.
     pub const BYTES: usize = 128;
+
+    /// The first fields, up to `bits`: headers on the wire, their batches and shares have the same.
+    pub(crate) fn encode_front(&self, w: &mut Writer) {
+        w.u32(self.version).u32(self.height).u64(self.time).u32(self.vtime).u32(self.bits);
+    }
+
+    /// Reads those fields; the others are zero.
+    pub(crate) fn decode_front(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            version: r.u32("version")?,
+            height: r.u32("height")?,
+            time: r.u64("time")?,
+            vtime: r.u32("vtime")?,
+            bits: r.u32("bits")?,
+            prev: BlockHash::ZERO,
+            ext_root: Hash::ZERO,
+            share_commit: Hash::ZERO,
+            nonce: 0,
+        })
+    }
 }
 
 impl Encode for HeaderCore {
     fn encode(&self, w: &mut Writer) {
-        w.u32(self.version).u32(self.height).u64(self.time).u32(self.vtime).u32(self.bits);
+        self.encode_front(w);
         w.raw(self.prev.as_ref()).raw(self.ext_root.as_ref()).raw(self.share_commit.as_ref()).u64(self.nonce);
     }
 }
@@ -116,14 +136,26 @@ impl Header {
     pub fn hash(&self) -> BlockHash {
         hash::hash(Tag::Header, &[&encode(&self.core)]).into_other()
     }
+
+    /// What follows the core's first fields and `prev` on the wire.
+    fn encode_rest(&self, w: &mut Writer) {
+        w.raw(self.core.share_commit.as_ref()).u64(self.core.nonce).put(&self.ext);
+    }
+
+    /// Reads that.
+    fn decode_rest(core: HeaderCore, r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (share_commit, nonce) = (r.hash("share_commit")?, r.u64("nonce")?);
+        let ext: HeaderExt = r.get()?;
+        Ok(Self { core: HeaderCore { share_commit, nonce, ext_root: ext.root(), ..core }, ext })
+    }
 }
 
 /// The wire form: the core without `ext_root`, then the extension.
 impl Encode for Header {
     fn encode(&self, w: &mut Writer) {
-        let c = &self.core;
-        w.u32(c.version).u32(c.height).u64(c.time).u32(c.vtime).u32(c.bits);
-        w.raw(c.prev.as_ref()).raw(c.share_commit.as_ref()).u64(c.nonce).put(&self.ext);
+        self.core.encode_front(w);
+        w.raw(self.core.prev.as_ref());
+        self.encode_rest(w);
     }
 }
 
@@ -131,20 +163,9 @@ impl Decode for Header {
     const MAX_BYTES: usize = Self::WIRE_BYTES;
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut core = HeaderCore {
-            version: r.u32("version")?,
-            height: r.u32("height")?,
-            time: r.u64("time")?,
-            vtime: r.u32("vtime")?,
-            bits: r.u32("bits")?,
-            prev: r.hash("prev")?,
-            ext_root: Hash::ZERO,
-            share_commit: r.hash("share_commit")?,
-            nonce: r.u64("nonce")?,
-        };
-        let ext: HeaderExt = r.get()?;
-        core.ext_root = ext.root();
-        Ok(Self { core, ext })
+        let core = HeaderCore::decode_front(r)?;
+        let prev = r.hash("prev")?;
+        Self::decode_rest(HeaderCore { prev, ..core }, r)
     }
 }
 
@@ -164,9 +185,8 @@ impl Encode for HeaderBatch {
             if index == 0 {
                 w.raw(header.core.prev.as_ref());
             }
-            let c = &header.core;
-            w.u32(c.version).u32(c.height).u64(c.time).u32(c.vtime).u32(c.bits);
-            w.raw(c.share_commit.as_ref()).u64(c.nonce).put(&header.ext);
+            header.core.encode_front(w);
+            header.encode_rest(w);
         }
     }
 }
@@ -182,20 +202,8 @@ impl Decode for HeaderBatch {
         let mut headers = Vec::with_capacity(count.min(r.remaining() / 200));
         let mut prev = if count > 0 { r.hash("prev")? } else { BlockHash::ZERO };
         for _ in 0..count {
-            let mut core = HeaderCore {
-                version: r.u32("version")?,
-                height: r.u32("height")?,
-                time: r.u64("time")?,
-                vtime: r.u32("vtime")?,
-                bits: r.u32("bits")?,
-                prev,
-                ext_root: Hash::ZERO,
-                share_commit: r.hash("share_commit")?,
-                nonce: r.u64("nonce")?,
-            };
-            let ext: HeaderExt = r.get()?;
-            core.ext_root = ext.root();
-            let header = Header { core, ext };
+            let core = HeaderCore::decode_front(r)?;
+            let header = Header::decode_rest(HeaderCore { prev, ..core }, r)?;
             prev = header.hash();
             headers.push(header);
         }

@@ -272,7 +272,7 @@ impl Share {
 
 impl Encode for Share {
     fn encode(&self, w: &mut Writer) {
-        w.u32(self.version).u32(self.height).u64(self.time).u32(self.vtime).u32(self.bits);
+        self.to_core(Hash::ZERO).encode_front(w);
         w.raw(self.prev.as_ref()).raw(self.ext_root.as_ref()).u64(self.nonce);
     }
 }
@@ -281,16 +281,9 @@ impl Decode for Share {
     const MAX_BYTES: usize = Self::BYTES;
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            version: r.u32("share version")?,
-            height: r.u32("share height")?,
-            time: r.u64("share time")?,
-            vtime: r.u32("share vtime")?,
-            bits: r.u32("share bits")?,
-            prev: r.hash("share prev")?,
-            ext_root: r.hash("share ext_root")?,
-            nonce: r.u64("share nonce")?,
-        })
+        let front = HeaderCore::decode_front(r)?;
+        let (prev, ext_root, nonce) = (r.hash("share prev")?, r.hash("share ext_root")?, r.u64("share nonce")?);
+        Ok(Self::of(&HeaderCore { prev, ext_root, nonce, ..front }))
     }
 }
 

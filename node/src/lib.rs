@@ -7,6 +7,7 @@
 pub mod config;
 pub mod descriptors;
 pub mod failure;
+mod headers;
 pub mod owner;
 pub mod shutdown;
 pub mod stdio;

@@ -43,7 +43,7 @@ use crate::{
     miner::{Miner, MinerHandle},
     ops::{Ops, OpsHandle},
     p2p::{self, P2pHandle},
-    store::{OPEN_FILES, Space, Store, StoreError},
+    store::{OPEN_FILES, Store, StoreError},
     sync::Company,
 };
 
@@ -146,7 +146,7 @@ impl Node {
         let miner = Miner::start(&config.mining, params, chain.clone(), signals.conditions())
             .map_err(|error| NodeError::System(error.to_string()))?;
         let miner = running.miner.insert(miner).handle();
-        let ops = Ops::start(params, store.kv(Space::Ops), chain.clone(), miner.clone(), signals.synced())?;
+        let ops = Ops::start(params, store.operations(), chain.clone(), miner.clone(), signals.synced())?;
         let ops = running.ops.insert(ops).handle();
         let state = ApiState::new(Parts {
             params,

@@ -28,7 +28,7 @@ pub use closed::Closed;
 pub use database::Store;
 pub use error::StoreError;
 pub use identity::FORMAT;
-pub use kv::{Kv, Space};
+pub use kv::Kv;
 pub use options::OPEN_FILES;
 pub use read::{Direction, Flow, Read, Visit};
 pub use rows::{BodyKey, HeaderRow, PoolRow, Rows, TipRow, expiry_key, history_key, owner_key};

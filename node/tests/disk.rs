@@ -18,7 +18,7 @@ use ledger::{
 use node::{
     chain::{Arrival, ChainCore, ChainOptions, ChainReader, verify},
     mempool::MempoolView,
-    store::{Durability, Space, Store, StoreError},
+    store::{Durability, Store, StoreError},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -242,7 +242,7 @@ fn a_full_disk_stops_the_chain_and_room_lets_it_go_on() {
     }
     disk.fill();
     // RocksDB has taken room for its log in advance; use that up, too.
-    let ops = core.store().kv(Space::Ops);
+    let ops = core.store().operations();
     let mut noise = vec![0; 64 << 10];
     StdRng::seed_from_u64(1).fill(&mut noise[..]);
     let used_up = (0u32..4_096).find(|n| ops.put(&n.to_be_bytes(), &noise, Durability::Buffered).is_err());

@@ -196,11 +196,6 @@ impl ChainCore {
         self.index.find(hash).is_some_and(|id| !self.index.is_invalid(id))
     }
 
-    /// Whether a block's body is stored.
-    pub fn knows_body(&self, hash: &BlockHash) -> bool {
-        self.index.find(hash).is_some_and(|id| self.index.has_body(id))
-    }
-
     /// How many headers are known.
     pub fn header_count(&self) -> usize {
         self.index.len()

@@ -6,7 +6,7 @@
 //! Bounds: each kind of message has its own permits, held from sending to the answer, so that one kind can fill
 //! neither memory nor the queue of the others. Whoever finds no permit free waits.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use ledger::{
     block::{Block, Header},
@@ -15,10 +15,7 @@ use ledger::{
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::{
-    mempool::{MempoolView, TxOrigin},
-    store::StoreError,
-};
+use crate::mempool::{MempoolView, TxOrigin};
 
 use super::{
     event::ChainEvent,
@@ -43,7 +40,6 @@ struct Shared {
     events: broadcast::WeakSender<Arc<ChainEvent>>,
     reader: ChainReader,
     stats: Arc<ChainStats>,
-    fatal: Arc<OnceLock<StoreError>>,
 }
 
 impl ChainHandle {
@@ -53,9 +49,8 @@ impl ChainHandle {
         events: broadcast::WeakSender<Arc<ChainEvent>>,
         reader: ChainReader,
         stats: Arc<ChainStats>,
-        fatal: Arc<OnceLock<StoreError>>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { queue, permits: Permits::new(), tip, events, reader, stats, fatal }) }
+        Self { shared: Arc::new(Shared { queue, permits: Permits::new(), tip, events, reader, stats }) }
     }
 
     /// Judges a run of headers that was asked for, each the parent of the next, and keeps the valid ones.
@@ -98,13 +93,6 @@ impl ChainHandle {
     pub async fn shutdown(&self) {
         // If the thread is gone already, then so is what it had to write.
         let _ = self.ask(Request::Shutdown).await;
-    }
-
-    /// Returns when the chain thread has ended, with the error that ended it if it did not end by request.
-    pub async fn stopped(&self) -> Option<StoreError> {
-        let mut tip = self.watch();
-        while tip.changed().await.is_ok() {}
-        self.shared.fatal.get().cloned()
     }
 
     /// The tip as it is now.

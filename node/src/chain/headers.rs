@@ -11,18 +11,16 @@ use ledger::{
     },
 };
 
-use crate::store::{Durability, HeaderRow, Rows, StoreError, Table};
+use crate::{
+    headers::{batches, prove_all, with_scratch},
+    store::{Durability, HeaderRow, Rows, StoreError, Table},
+};
 
 use super::{
     ChainCore, HeadersOutcome, HeadersReport,
     index::{Entry, Id},
-    precheck::with_scratch,
     stats::add,
 };
-
-/// How many headers have their work proved together. Small at first, so that whoever sends headers without work costs
-/// one evaluation and not thousands; then as many as keep both cores busy for some 40 ms.
-const BATCHES: [usize; 4] = [1, 16, 64, 256];
 
 /// A block with less than this part of the work of the one that it competes with is not taken for an honest rival. Relief
 /// doubles in steps, and what is found at the same time is no more than a few of them apart.
@@ -232,18 +230,17 @@ impl ChainCore {
 
     /// Proves the work of what is linked, up to the first that has not, and keeps it once there is enough.
     fn prove(&mut self, run: &mut Run) -> Result<(), StoreError> {
-        let mut sizes = BATCHES.into_iter().chain(std::iter::repeat(BATCHES[BATCHES.len() - 1]));
-        let mut rest = std::mem::take(&mut run.linked);
-        while !rest.is_empty() && run.report.outcome == HeadersOutcome::Ok {
-            let size = sizes.next().unwrap_or(1).min(rest.len());
-            let later = rest.split_off(size);
-            self.prove_batch(std::mem::replace(&mut rest, later), run)?;
+        for batch in batches(std::mem::take(&mut run.linked)) {
+            if run.report.outcome != HeadersOutcome::Ok {
+                break;
+            }
+            self.prove_batch(batch, run)?;
         }
         Ok(())
     }
 
     fn prove_batch(&mut self, linked: Vec<Linked>, run: &mut Run) -> Result<(), StoreError> {
-        for result in self.prove_all(linked) {
+        for result in prove_all(self.params, &self.chain_id, linked, self.options.threads) {
             match result {
                 Ok(context) => run.proved.push(context),
                 Err(violation) => {
@@ -257,29 +254,6 @@ impl ChainCore {
         }
         run.report.accepted += run.proved.len();
         self.keep(std::mem::take(&mut run.proved))
-    }
-
-    fn prove_all(&self, linked: Vec<Linked>) -> Vec<Result<HeaderContext, Violation>> {
-        let one = |linked: Linked| with_scratch(|scratch| linked.prove(self.params, &self.chain_id, scratch));
-        let threads = self.options.threads.min(linked.len() / 8);
-        if threads <= 1 {
-            return linked.into_iter().map(one).collect();
-        }
-        let share = linked.len().div_ceil(threads);
-        let (mut rest, mut parts) = (linked, Vec::new());
-        while !rest.is_empty() {
-            let tail = rest.split_off(rest.len().min(share));
-            parts.push(std::mem::replace(&mut rest, tail));
-        }
-        let (params, chain_id) = (self.params, &self.chain_id);
-        std::thread::scope(|scope| {
-            let prove = |part: Vec<Linked>| {
-                let one = move |linked: Linked| with_scratch(|scratch| linked.prove(params, chain_id, scratch));
-                scope.spawn(move || part.into_iter().map(one).collect::<Vec<_>>())
-            };
-            let running: Vec<_> = parts.into_iter().map(prove).collect();
-            running.into_iter().flat_map(|thread| thread.join().expect("proving does not panic")).collect()
-        })
     }
 
     /// Writes new headers and adds them to the index.

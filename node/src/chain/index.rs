@@ -13,6 +13,8 @@ use std::{
 
 use ledger::{block::Header, hash::BlockHash, price::Prices};
 
+use crate::headers::thinned;
+
 /// A header's place in the index. Headers are never taken out, so it stays good.
 pub(super) type Id = u32;
 
@@ -565,14 +567,3 @@ impl Index {
 
 /// Most hashes in a locator of ours: a question has room for 64, and one more may go before them.
 const MAX_LOCATOR: usize = 60;
-
-/// Ten heights down from `top`, then ever further apart, none below `lowest`; the last one is `lowest` itself.
-fn thinned(top: u32, lowest: u32) -> impl Iterator<Item = u32> {
-    let mut next = (top >= lowest).then_some((top, 1u32, 0u32));
-    std::iter::from_fn(move || {
-        let (height, step, count) = next?;
-        let step = if count < 9 { step } else { step.saturating_mul(2) };
-        next = (height > lowest).then(|| (height.saturating_sub(step).max(lowest), step, count + 1));
-        Some(height)
-    })
-}

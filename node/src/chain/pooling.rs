@@ -15,6 +15,7 @@ use ledger::{
 };
 
 use crate::{
+    headers::with_scratch,
     mempool::{Admission, Candidate, PoolRefusal, PoolTransaction, Removal, Room, TxOrigin, Verdict},
     store::{Direction, Durability, PoolRow, Read, Rows, Table, parse},
 };
@@ -22,7 +23,6 @@ use crate::{
 use super::{
     event::ChainEvent,
     mailbox::{Message, OWN_CHECKS, TransactionChecked, Waiter, send_back},
-    precheck::with_scratch,
     stats::{add, set},
     thread::Chain,
     types::TxRejection,

@@ -4,14 +4,13 @@
 //! that was taken back) are looked up by their exact bytes *and* the anchor block that they were checked against, since
 //! the bytes name only eight bytes of the anchor's hash.
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ledger::{
     block::Block,
     codec::encode,
     hash::{BlockHash, Hash},
     params::Params,
-    pow::Scratch,
     rules::{
         Violation,
         block::{Content, check_body},
@@ -20,6 +19,8 @@ use ledger::{
     },
     transaction::Transaction,
 };
+
+use crate::headers::with_scratch;
 
 use super::known::Known;
 
@@ -146,12 +147,4 @@ fn check_run(
         }
     };
     transactions.iter().map(one).collect()
-}
-
-/// Working memory of this thread: clearing a fresh mebibyte for every block would cost as much as evaluating it.
-pub(super) fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
-    thread_local! {
-        static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
-    }
-    SCRATCH.with_borrow_mut(work)
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, ops::ControlFlow, thread};
 use ledger::{
     block::{Block, Header},
     hash::{BlockHash, Key, PolicyHash, TxId},
-    history::{MmrProof, Node, Peaks, Position, peaks_at},
+    history::{Peaks, peaks_at},
     name::Name,
     params::Params,
     state::{
@@ -36,11 +36,6 @@ impl ChainReader {
     /// Reads from `store`, with the mempool for transactions that are not in a block yet.
     pub fn new(store: Store, params: &'static Params, pool: MempoolView) -> Self {
         Self { store, params, pool }
-    }
-
-    /// The network's parameters.
-    pub fn params(&self) -> &'static Params {
-        self.params
     }
 
     /// The mempool.
@@ -102,19 +97,6 @@ impl ChainReader {
             }
             from = behind(Some(&name));
         }
-        Ok(names)
-    }
-
-    /// Up to `limit` names in the order of their keys, behind `after`: for walking through all of them.
-    pub fn names(&self, after: Option<&Key>, limit: usize) -> Result<Vec<NameState>, StoreError> {
-        let from = after.map(|key| [key.as_ref(), &[0]].concat()).unwrap_or_default();
-        let mut names = Vec::new();
-        self.store.scan(Table::Names, (&from, &[]), Direction::Up, &mut |_, bytes| {
-            if let Leaf::Name(state) = parse("an entry", bytes)? {
-                names.push(state);
-            }
-            Ok(go_on_while(names.len() < limit))
-        })?;
         Ok(names)
     }
 
@@ -250,24 +232,6 @@ impl ChainReader {
         Ok(StateProof { header: header.header, bytes: proof.to_bytes() })
     }
 
-    /// A proof that the active chain's headers at these strictly ascending `heights` are among the first `count`, with
-    /// the headers. `None` if the chain is shorter, or the heights are not what they should be.
-    pub fn prove_headers(&self, count: u32, heights: &[u32]) -> Result<Option<(MmrProof, Vec<Header>)>, StoreError> {
-        let view = self.store.snapshot();
-        let ascending = heights.is_sorted_by(|a, b| a < b) && heights.last().is_none_or(|last| *last < count);
-        if !ascending || heights.len() > MmrProof::MAX_LEAVES || count > tip_of(&view)?.height.saturating_add(1) {
-            return Ok(None);
-        }
-        let get = |position: Position| -> Result<Node, ProofFailure> {
-            let node = view.mmr_node(position)?;
-            Ok(node.ok_or_else(|| StoreError::corrupt(format!("node {position:?} of the history is missing")))?)
-        };
-        let proof = MmrProof::new(count, heights, get).map_err(|ProofFailure(error)| error)?;
-        let headers = heights.iter().map(|height| Ok(header_at(&view, *height)?.map(|placed| placed.header)));
-        let headers: Option<Vec<_>> = headers.collect::<Result<_, StoreError>>()?;
-        Ok(headers.map(|headers| (proof, headers)))
-    }
-
     /// The header of a block of the active chain, and the peaks over all headers before it. `None` if it is not in the
     /// active chain.
     pub fn start_at(&self, hash: &BlockHash) -> Result<Option<(Header, Peaks)>, StoreError> {
@@ -356,21 +320,6 @@ impl ChainView<'_> {
 
 /// Names before a block; `None` where there was none.
 pub type PastNames = Vec<(Name, Option<NameState>)>;
-
-/// Why a proof over headers could not be made: always the database's fault, since the heights were checked.
-struct ProofFailure(StoreError);
-
-impl From<StoreError> for ProofFailure {
-    fn from(error: StoreError) -> Self {
-        Self(error)
-    }
-}
-
-impl From<ledger::history::HistoryError> for ProofFailure {
-    fn from(error: ledger::history::HistoryError) -> Self {
-        Self(StoreError::corrupt(error))
-    }
-}
 
 /// Pages of a frozen view.
 struct SnapshotPages<'a>(&'a Snapshot<'a>);

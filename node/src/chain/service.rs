@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     ops::ControlFlow,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -79,9 +79,8 @@ impl ChainService {
         let (tip, tips) = watch::channel(Arc::new(core.tip()));
         let (events, _) = broadcast::channel(EVENTS);
         let reader = ChainReader::new(store, params, pool.view());
-        let fatal = Arc::new(OnceLock::new());
         let back = queue.downgrade();
-        let handle = ChainHandle::new(queue, tips, events.downgrade(), reader, core.stats(), fatal.clone());
+        let handle = ChainHandle::new(queue, tips, events.downgrade(), reader, core.stats());
         let chain = Chain {
             core,
             pool,
@@ -91,7 +90,7 @@ impl ChainService {
             back,
             tip,
             events,
-            fatal,
+            has_failed: false,
             clock: options.clock,
             draft: None,
             revision: 0,
@@ -127,7 +126,7 @@ impl Chain {
             let flow = self.take(message);
             self.publish();
             self.put_back();
-            if flow.is_break() || self.fatal.get().is_some() {
+            if flow.is_break() || self.has_failed {
                 break;
             }
         }

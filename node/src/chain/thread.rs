@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -42,7 +42,8 @@ pub(super) struct Chain {
     pub(super) back: mpsc::WeakSender<Message>,
     pub(super) tip: watch::Sender<Arc<Tip>>,
     pub(super) events: broadcast::Sender<Arc<ChainEvent>>,
-    pub(super) fatal: Arc<OnceLock<StoreError>>,
+    /// Whether the database has failed, so that nothing more may be written.
+    pub(super) has_failed: bool,
     pub(super) clock: fn() -> u64,
     pub(super) draft: Option<Draft>,
     /// Counts changes of the mempool.
@@ -84,8 +85,7 @@ impl Chain {
             | StoreError::Corrupt { .. }
             | StoreError::Io { .. } => {
                 tracing::error!(%error, "chain_stopped");
-                // Only the first error counts: what follows is its consequence.
-                let _ = self.fatal.set(error.clone());
+                self.has_failed = true;
             }
         }
     }

@@ -28,9 +28,10 @@ use ledger::{
     },
 };
 
+use crate::headers::with_scratch;
 use crate::store::{Direction, Flow, Read, Rows, Snapshot, Store, StoreError, Table, parse};
 
-use super::{precheck::with_scratch, stage::tree_changes};
+use super::stage::tree_changes;
 
 /// What was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

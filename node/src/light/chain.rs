@@ -9,12 +9,13 @@ use ledger::{
     block::Header,
     hash::{BlockHash, Hash},
     params::Params,
-    pow::Scratch,
     rules::{
         Violation,
         header::{HeaderContext, HeaderError, Linked, link},
     },
 };
+
+use crate::headers::{batches, prove_all, thinned};
 
 /// Headers kept whole: deeper forks than this need a full node's judgement anyway (protocol §7).
 const KEPT: usize = 1_024;
@@ -54,14 +55,7 @@ impl Chain {
 
     /// Hashes for a header question: ten single steps back, then doubling ones, then the start.
     pub fn locator(&self) -> Vec<BlockHash> {
-        let (mut index, mut step, mut locator) = (self.hashes.len() - 1, 1, Vec::new());
-        while index > 0 && locator.len() < 60 {
-            locator.push(self.hashes[index]);
-            step = if locator.len() < 10 { 1 } else { step * 2 };
-            index = index.saturating_sub(step);
-        }
-        locator.push(self.hashes[0]);
-        locator
+        thinned(self.hashes.len() as u32 - 1, 0).map(|index| self.hashes[index as usize]).collect()
     }
 
     /// The kept header with this hash.
@@ -107,21 +101,8 @@ impl Chain {
 
     fn prove(&self, linked: Vec<Linked>) -> Result<Vec<HeaderContext>, Violation> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = linked.len().div_ceil(cores).max(1);
-        let mut rest = linked.into_iter();
-        let shares: Vec<Vec<Linked>> = (0..cores).map(|_| rest.by_ref().take(share).collect()).collect();
-        let prove = |share: Vec<Linked>| -> Result<Vec<_>, Violation> {
-            let mut scratch = Scratch::default();
-            share.into_iter().map(|linked| linked.prove(self.params, &self.chain_id, &mut scratch)).collect()
-        };
-        let proved = std::thread::scope(|scope| {
-            let workers: Vec<_> = shares.into_iter().map(|share| scope.spawn(|| prove(share))).collect();
-            workers.into_iter().map(|worker| worker.join().expect("the rules do not panic")).collect::<Vec<_>>()
-        });
-        proved.into_iter().try_fold(Vec::new(), |mut all, share| {
-            all.extend(share?);
-            Ok(all)
-        })
+        let proved = batches(linked).flat_map(|batch| prove_all(self.params, &self.chain_id, batch, cores));
+        proved.collect()
     }
 
     fn adopt(&mut self, branch: Vec<HeaderContext>) {

@@ -55,21 +55,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in order.
-    pub const ALL: [Self; 11] = [
-        Self::Reveal,
-        Self::Burn,
-        Self::Cancel,
-        Self::Claim,
-        Self::Release,
-        Self::Transfer,
-        Self::Renew,
-        Self::OwnerUpdate,
-        Self::OperatorUpdate,
-        Self::Commit,
-        Self::Roll,
-    ];
-
     /// Places per name; for a COMMIT, per class and hash.
     pub fn places(self) -> usize {
         match self {

@@ -148,13 +148,6 @@ impl AddressBook {
         }
     }
 
-    /// Leaves a peer alone for longer than its failures say.
-    pub fn rest(&mut self, until: Millis, peer: &PeerId) {
-        if let Some(entry) = self.entries.get_mut(peer) {
-            entry.next_try = until.max(entry.next_try);
-        }
-    }
-
     /// Forgets a peer that turned out to be an enemy, or of another network.
     pub fn forget(&mut self, peer: &PeerId) {
         self.remove(peer);

@@ -13,7 +13,7 @@ use libp2p::{
     tcp, upnp, yamux,
 };
 
-use super::{Config, P2pError, dial_back::DialBack, gossip, half_open::HalfOpen, transport};
+use super::{config::Config, dial_back::DialBack, error::P2pError, gossip, half_open::HalfOpen, transport};
 
 /// One question and its whole answer: 2 MiB at 512 kbit/s.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(35);

@@ -55,7 +55,6 @@ pub(super) enum Command {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Surroundings(oneshot::Sender<Surroundings>),
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
-    Dial(Multiaddr),
     SetPeers(Vec<Multiaddr>),
     Ban(PeerId, Duration),
     Shutdown(oneshot::Sender<()>),
@@ -100,12 +99,6 @@ impl P2pHandle {
     /// Where this node listens, each address ending in `/p2p/ID`.
     pub async fn listen_addresses(&self) -> Vec<Multiaddr> {
         self.ask(Command::ListenAddresses).await.unwrap_or_default()
-    }
-
-    /// Dials a peer once. Whether it worked shows among the peers.
-    pub async fn dial(&self, address: Multiaddr) {
-        // Nothing to dial with once the network has stopped.
-        let _ = self.commands.send(Command::Dial(address)).await;
     }
 
     /// Changes which peers are always dialled. Those that are no longer among them stay connected, as peers like others.

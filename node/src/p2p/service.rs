@@ -3,67 +3,51 @@
 //! Nothing in the loop waits or computes for long. `swarm_events` handles what libp2p reports, `connections` who is there,
 //! `jobs` what runs beside, `rebuilding` blocks on their way, `dialing` whom to connect to, `publishing` what to tell everybody.
 
+mod announced;
+mod dials;
+mod entry;
+mod job;
+mod outbox;
+
+mod state;
+
 mod connections;
 mod dialing;
-mod entry;
 mod jobs;
 mod publishing;
 mod rebuilding;
 mod swarm_events;
 mod witnesses;
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use ledger::{
-    hash::{BlockHash, Hash},
-    params::Params,
-};
-use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm,
-    request_response::OutboundRequestId,
-    swarm::{ConnectionId, SwarmEvent},
-};
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use libp2p::{Multiaddr, PeerId, Swarm, swarm::SwarmEvent};
+use rand::seq::IndexedRandom;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
-    task::{self, JoinSet},
+    sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use crate::{
-    chain::{ChainEvent, ChainHandle},
-    sync::{self, Company, Input, Millis, Offence, Output, Question, Sync, Verdict},
-};
+use crate::sync::{Input, Output, Question, Verdict};
 
 use super::{
-    Config, P2pHandle, PeerInfo,
-    bans::Bans,
-    behaviour::{self, Behaviour, BehaviourEvent},
-    clone_watch::CloneWatch,
+    behaviour::{self, Behaviour},
+    config::Config,
     dial_failure::DialFailure,
-    gossip::Topics,
-    handle::{COMMANDS, Command},
+    error::P2pError,
+    handle::{COMMANDS, Command, P2pHandle, PeerInfo},
     identity,
-    limits::Limits,
     listeners::Listeners,
-    message::{Request, Status},
-    places::BlockBringers,
-    reachability::Reachability,
-    standing::{Homes, Standing},
+    message::Request,
+    standing::Standing,
     stats::{Stats, count},
 };
-use dialing::Dialing;
 use entry::Connected;
-use jobs::{Done, Pending};
-use publishing::Outbox;
-use rebuilding::Rebuilding;
+use state::{Asked, Event, unix_now};
+
+pub use state::Deps;
+use state::Service;
 
 /// How often time is looked at: stallers are noticed after two seconds, so a tenth of that is fine enough.
 const TICK: Duration = Duration::from_millis(100);
@@ -71,41 +55,6 @@ const TICK: Duration = Duration::from_millis(100);
 const POOL_EVERY: u64 = 100;
 /// How long a listener may take to come up.
 const LISTEN_DEADLINE: Duration = Duration::from_secs(5);
-
-/// What the network needs of the rest of the node.
-#[derive(Debug)]
-pub struct Deps {
-    /// The network's constants.
-    pub params: &'static Params,
-    /// The chain.
-    pub chain: ChainHandle,
-    /// Where key and address book are.
-    pub data_dir: PathBuf,
-    /// Whether this node may call itself synced alone.
-    pub company: Company,
-}
-
-/// Why the network could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum P2pError {
-    /// The key file.
-    #[error("cannot read or make the network key")]
-    Identity(#[source] io::Error),
-    /// TCP, QUIC or DNS could not be set up.
-    #[error("cannot set up the network: {0}")]
-    Transport(String),
-    /// Multicast could not be set up.
-    #[error("cannot search the local network (set p2p.mdns = false to do without)")]
-    Mdns(#[source] io::Error),
-    /// None of the addresses could be listened on.
-    #[error("cannot listen on {address}: {why}")]
-    Listen {
-        /// The first of them.
-        address: Multiaddr,
-        /// Why.
-        why: String,
-    },
-}
 
 /// Starts the network. On return it listens.
 pub async fn spawn(config: Config, deps: Deps) -> Result<P2pHandle, P2pError> {
@@ -122,8 +71,6 @@ pub async fn spawn(config: Config, deps: Deps) -> Result<P2pHandle, P2pError> {
     let task = tokio::spawn(service.run(opened.early));
     Ok(P2pHandle::new(commands, verdict, stats, local_peer, task))
 }
-
-type Event = SwarmEvent<BehaviourEvent>;
 
 /// Opens the listeners and waits for those that will say whether they work. One that fails is logged; it is an error if
 /// all do.
@@ -175,98 +122,7 @@ fn note_failure(first: &mut Option<P2pError>, address: &Multiaddr, why: &str) {
     first.get_or_insert_with(|| P2pError::Listen { address: address.clone(), why: why.to_owned() });
 }
 
-/// A question that waits for its answer.
-enum Asked {
-    Sync(Question),
-    Addresses,
-    Pool,
-    /// Parts of an announced block.
-    Parts(BlockHash),
-}
-
-/// The state of the network task.
-pub(super) struct Service {
-    config: Config,
-    params: &'static Params,
-    /// CHAIN_ID, and what follows from it: each takes a hash over all that the network fixes.
-    chain_id: Hash,
-    homes: Homes,
-    kad_protocol: StreamProtocol,
-    chain: ChainHandle,
-    events: broadcast::Receiver<Arc<ChainEvent>>,
-    swarm: Swarm<Behaviour>,
-    sync: Sync<PeerId>,
-    rng: StdRng,
-    started: Instant,
-    inbox: mpsc::Receiver<Command>,
-    verdict: watch::Sender<Verdict>,
-    stats: Arc<Stats>,
-    topics: Topics,
-    limits: Limits,
-    dialing: Dialing,
-    outbox: Outbox,
-    rebuilding: Rebuilding,
-    connected: BTreeMap<PeerId, Connected>,
-    /// Peers that have come since the start.
-    arrivals: u64,
-    bringers: BlockBringers<PeerId>,
-    listeners: Listeners,
-    clones: CloneWatch,
-    reachability: Reachability,
-    /// At most as many as [`crate::sync`] and `dialing` have open questions.
-    asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
-    bans: Bans,
-    jobs: JoinSet<Done>,
-    pending: HashMap<task::Id, Pending>,
-    ticks: u64,
-}
-
 impl Service {
-    fn new(
-        config: Config,
-        deps: Deps,
-        swarm: Swarm<Behaviour>,
-        inbox: mpsc::Receiver<Command>,
-        verdict: watch::Sender<Verdict>,
-        stats: Arc<Stats>,
-    ) -> Result<Self, P2pError> {
-        let sync_config = sync::Config::of(deps.params, deps.company);
-        let mut rng = seeded()?;
-        let chain_id = deps.params.chain_id();
-        Ok(Self {
-            dialing: Dialing::new(&config, &deps.data_dir, rng.random()),
-            params: deps.params,
-            topics: Topics::of(&chain_id),
-            homes: Homes::new(&chain_id),
-            kad_protocol: behaviour::kad_protocol(deps.params),
-            chain_id,
-            events: deps.chain.events(),
-            chain: deps.chain,
-            swarm,
-            sync: Sync::new(sync_config),
-            rng,
-            started: Instant::now(),
-            inbox,
-            verdict,
-            stats,
-            limits: Limits::default(),
-            outbox: Outbox::default(),
-            rebuilding: Rebuilding::default(),
-            connected: BTreeMap::new(),
-            arrivals: 0,
-            bringers: BlockBringers::default(),
-            listeners: Listeners::default(),
-            clones: CloneWatch::default(),
-            reachability: Reachability::default(),
-            asked: HashMap::new(),
-            bans: Bans::default(),
-            jobs: JoinSet::new(),
-            pending: HashMap::new(),
-            ticks: 0,
-            config,
-        })
-    }
-
     async fn run(mut self, early: VecDeque<Event>) {
         early.into_iter().for_each(|event| self.swarm_event(event));
         self.feed(Input::ChainMoved);
@@ -323,16 +179,6 @@ impl Service {
         }
     }
 
-    /// Sends a question to a connected peer. libp2p would dial others, which is for `dialing` to decide.
-    fn ask(&mut self, peer: PeerId, asked: Asked, request: Request) {
-        if !self.swarm.is_connected(&peer) {
-            return;
-        }
-        count(&self.stats.requests_sent_total);
-        let id = self.swarm.behaviour_mut().requests.send_request(&peer, request);
-        self.asked.insert(id, (peer, asked));
-    }
-
     /// Asks one peer at random for pooled transactions.
     fn ask_anybody_for_pool(&mut self) {
         let peers: Vec<_> = self.connected.keys().copied().collect();
@@ -350,24 +196,6 @@ impl Service {
             entry.pool_seen = true;
             self.ask(peer, Asked::Pool, Request::Transactions(Vec::new()));
         }
-    }
-
-    fn own_status(&self) -> Status {
-        let tip = self.chain.tip();
-        Status {
-            chain_id: self.chain_id,
-            height: tip.height,
-            hash: tip.hash,
-            work: tip.total_work,
-            time: unix_now(),
-            lowest_body: tip.lowest_body,
-        }
-    }
-
-    fn offence(&mut self, peer: PeerId, offence: Offence) {
-        count(&self.stats.offences_total);
-        tracing::debug!(%peer, offence = offence.code(), "a peer did wrong");
-        self.feed(Input::Misbehaved { peer, offence });
     }
 
     /// Gives the place of an outbound peer to another, unless it is one that is kept whatever it lacks.
@@ -396,7 +224,6 @@ impl Service {
             Command::Peers(reply) => drop(reply.send(self.peers())),
             Command::Surroundings(reply) => drop(reply.send(self.surroundings())),
             Command::ListenAddresses(reply) => drop(reply.send(self.listen_addresses())),
-            Command::Dial(address) => self.dial_once(address),
             Command::SetPeers(addresses) => self.set_peers(&addresses),
             Command::Ban(peer, time) => self.ban(peer, time.as_millis() as u64, "operator"),
             Command::Shutdown(_) => unreachable!("handled by the loop, which it ends"),
@@ -469,23 +296,4 @@ impl Service {
             let _ = reply.send(());
         }
     }
-
-    fn now(&self) -> Millis {
-        Millis(self.started.elapsed().as_millis() as u64)
-    }
 }
-
-/// Random numbers for choices that an attacker should not foresee.
-fn seeded() -> Result<StdRng, P2pError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| P2pError::Transport(error.to_string()))?;
-    Ok(StdRng::from_seed(seed))
-}
-
-/// The wall clock, in Unix seconds.
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Tells one dial from another.
-type DialId = ConnectionId;

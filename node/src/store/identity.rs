@@ -17,7 +17,8 @@ use super::{
 /// Version of the schema and of every row in it.
 ///
 /// 1: the first.
-pub const FORMAT: u32 = 1;
+/// 2: without the table `peers`; the address book is a file.
+pub const FORMAT: u32 = 2;
 
 const FORMAT_KEY: &[u8] = b"format";
 const NETWORK_KEY: &[u8] = b"network";

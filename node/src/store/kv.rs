@@ -1,4 +1,4 @@
-//! Key-value spaces for parts of the node that keep their own rows.
+//! A key-value space for a part of the node that keeps rows of its own.
 
 use super::{
     batch::Durability,
@@ -8,28 +8,10 @@ use super::{
     schema::Table,
 };
 
-/// A key-value space. Each has one owner, who alone knows its rows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Space {
-    /// The address book and bans.
-    Peers,
-    /// Durable operations.
-    Ops,
-}
-
-impl Space {
-    fn table(self) -> Table {
-        match self {
-            Self::Peers => Table::Peers,
-            Self::Ops => Table::Ops,
-        }
-    }
-}
-
 /// One entry: key and value.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
-/// Access to one [`Space`]. Usable from any thread, beside the chain.
+/// Access to one table, whose owner alone knows its rows. Usable from any thread, beside the chain.
 #[derive(Clone, Debug)]
 pub struct Kv {
     store: Store,
@@ -37,18 +19,13 @@ pub struct Kv {
 }
 
 impl Store {
-    /// A key-value space for another part of the node.
-    pub fn kv(&self, space: Space) -> Kv {
-        Kv { store: self.clone(), table: space.table() }
+    /// Where the durable operations are kept.
+    pub fn operations(&self) -> Kv {
+        Kv { store: self.clone(), table: Table::Ops }
     }
 }
 
 impl Kv {
-    /// The value at `key`.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(self.table, key)
-    }
-
     /// Writes one entry.
     pub fn put(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<(), StoreError> {
         self.write(&[(key, Some(value))], durability)

@@ -90,7 +90,7 @@ impl Shared {
             Table::Headers | Table::Commits | Table::History | Table::Transactions | Table::Owners | Table::Expiry => {
                 LARGE_BUFFER_BYTES / 2
             }
-            Table::Heights | Table::Mmr | Table::Pool | Table::Peers | Table::Ops | Table::Meta => SMALL_BUFFER_BYTES,
+            Table::Heights | Table::Mmr | Table::Pool | Table::Ops | Table::Meta => SMALL_BUFFER_BYTES,
         }
     }
 
@@ -128,7 +128,6 @@ fn compression(spec: &TableSpec) -> DBCompressionType {
         | Table::History
         | Table::Transactions
         | Table::Pool
-        | Table::Peers
         | Table::Ops
         | Table::Meta => DBCompressionType::Lz4,
     }

@@ -18,7 +18,6 @@ pub enum Table {
     History,
     Transactions,
     Pool,
-    Peers,
     Ops,
     Meta,
 }
@@ -49,7 +48,7 @@ const fn spec(table: Table, name: &'static str, shape: Shape) -> TableSpec {
 }
 
 /// Every table, in the order of [`Table`]. Integers in keys are big-endian, so that they sort.
-pub const TABLES: [TableSpec; 16] = [
+pub const TABLES: [TableSpec; 15] = [
     // block hash → header in wire form ‖ total work ‖ status
     spec(Table::Headers, "headers", Shape::Points),
     // height → hash of the active chain's block
@@ -76,8 +75,6 @@ pub const TABLES: [TableSpec; 16] = [
     spec(Table::Transactions, "transactions", Shape::Points),
     // wtxid → a transaction of the mempool
     spec(Table::Pool, "pool", Shape::Points),
-    // the address book's own
-    spec(Table::Peers, "peers", Shape::Ranges),
     // the durable operations' own
     spec(Table::Ops, "ops", Shape::Ranges),
     // format, network, CHAIN_ID, tip record

@@ -66,11 +66,11 @@ fn another_format_is_refused() {
     {
         let store = Store::open(dir.path(), local()).expect("opens");
         let mut batch = store.batch();
-        batch.put(Table::Meta, b"format", 2u32.to_be_bytes());
+        batch.put(Table::Meta, b"format", 9u32.to_be_bytes());
         batch.write(Durability::Synced).expect("writes");
     }
     let error = Store::open(dir.path(), local()).expect_err("another format");
-    assert!(matches!(error, StoreError::OtherFormat { got: 2, expected: FORMAT, .. }), "{error}");
+    assert!(matches!(error, StoreError::OtherFormat { got: 9, expected: FORMAT, .. }), "{error}");
 }
 
 #[test]
@@ -107,15 +107,15 @@ fn a_foreign_directory_is_refused_and_left_alone() {
 #[test]
 fn a_snapshot_does_not_see_later_writes() {
     let store = Store::in_memory(local()).expect("opens");
-    let kv = store.kv(Space::Peers);
+    let kv = store.operations();
     kv.put(b"a", b"1", Durability::Buffered).expect("writes");
     let before = store.snapshot();
     kv.put(b"a", b"2", Durability::Buffered).expect("writes");
     kv.put(b"b", b"1", Durability::Buffered).expect("writes");
-    assert_eq!(before.get(Table::Peers, b"a"), Ok(Some(b"1".to_vec())));
+    assert_eq!(before.get(Table::Ops, b"a"), Ok(Some(b"1".to_vec())));
     let mut seen = 0;
     before
-        .scan_prefix(Table::Peers, b"", &mut |_, _| {
+        .scan_prefix(Table::Ops, b"", &mut |_, _| {
             seen += 1;
             Ok(std::ops::ControlFlow::Continue(()))
         })
@@ -125,15 +125,12 @@ fn a_snapshot_does_not_see_later_writes() {
 }
 
 #[test]
-fn key_value_spaces_do_not_mix() {
-    let store = Store::in_memory(local()).expect("opens");
-    let (peers, ops) = (store.kv(Space::Peers), store.kv(Space::Ops));
-    peers.put(b"k", b"p", Durability::Synced).expect("writes");
+fn key_values_are_written_together_and_listed_in_order() {
+    let ops = Store::in_memory(local()).expect("opens").operations();
     ops.put(b"k", b"o", Durability::Synced).expect("writes");
-    ops.write(&[(b"l", Some(b"x")), (b"k", None)], Durability::Buffered).expect("writes");
-    assert_eq!(peers.get(b"k"), Ok(Some(b"p".to_vec())));
-    assert_eq!(ops.get(b"k"), Ok(None));
+    ops.write(&[(b"m", Some(b"y")), (b"l", Some(b"x")), (b"k", None)], Durability::Buffered).expect("writes");
     assert_eq!(ops.list(b"", 1), Ok(vec![(b"l".to_vec(), b"x".to_vec())]));
+    assert_eq!(ops.list(b"m", 2), Ok(vec![(b"m".to_vec(), b"y".to_vec())]));
 }
 
 #[test]

@@ -22,17 +22,6 @@ pub enum Offence {
 }
 
 impl Offence {
-    /// Every offence, for counters.
-    pub const ALL: [Self; 7] = [
-        Self::Malformed,
-        Self::InvalidHeaders,
-        Self::InvalidData,
-        Self::WrongBody,
-        Self::Unrequested,
-        Self::Flood,
-        Self::OtherChain,
-    ];
-
     /// Its name in logs and metrics.
     pub fn code(self) -> &'static str {
         match self {

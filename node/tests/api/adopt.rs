@@ -19,7 +19,7 @@ use node::{
     miner::{Conditions, Miner, MiningConfig, MiningMode},
     ops::Ops,
     p2p,
-    store::{Space, Store},
+    store::Store,
     sync::Company,
 };
 use tokio::sync::watch;
@@ -79,7 +79,7 @@ impl World {
         let (_, conditions) = watch::channel(Conditions::default());
         let miner = Miner::start(&mining, params, handle.clone(), conditions).expect("starts");
         let (_, synced) = watch::channel(true);
-        let ops = Ops::start(params, store.kv(Space::Ops), handle.clone(), miner.handle(), synced).expect("starts");
+        let ops = Ops::start(params, store.operations(), handle.clone(), miner.handle(), synced).expect("starts");
         let (_, health) = watch::channel(Health::default());
         let state = ApiState::new(Parts {
             params,

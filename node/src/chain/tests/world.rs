@@ -90,7 +90,7 @@ pub fn feed<'a>(core: &mut ChainCore, blocks: impl IntoIterator<Item = &'a Block
 pub fn dump(store: &Store) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
     let mut rows = Vec::new();
     for spec in &TABLES {
-        if matches!(spec.table, Table::Headers | Table::Bodies | Table::Mmr | Table::Peers) {
+        if matches!(spec.table, Table::Headers | Table::Bodies | Table::Mmr) {
             continue;
         }
         store

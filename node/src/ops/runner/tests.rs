@@ -75,7 +75,7 @@ impl World {
         let miner = Miner::start(&config, params, beside.handle(), conditions).expect("threads start");
         let (synced, is_synced) = watch::channel(true);
         let disk_is_full = Arc::new(AtomicBool::new(false));
-        let disk = Disk { rows: store.kv(crate::store::Space::Ops), is_full: disk_is_full.clone() };
+        let disk = Disk { rows: store.operations(), is_full: disk_is_full.clone() };
         let (runner, _worked) = Runner::open(params, Box::new(disk), chain.handle(), miner.handle(), is_synced)
             .expect("memory does not fail");
         let model = TestChain::new(params);

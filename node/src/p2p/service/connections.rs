@@ -19,9 +19,9 @@ use crate::{
 };
 
 use super::{
-    DialId, Service,
-    dialing::Target,
-    entry::{Connected, Ended, Line, Purpose},
+    dials::Target,
+    entry::{Connected, DialId, Ended, Line, Purpose},
+    state::Service,
 };
 
 /// Addresses taken from one peer's description of itself.

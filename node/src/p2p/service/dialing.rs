@@ -1,12 +1,7 @@
 //! Whom to connect to: configured peers always, then the address book until enough outbound peers are connected, and now
 //! and then a feeler, so that the book knows who is there.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fs::File,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -16,15 +11,12 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     p2p::{
-        Config,
-        address_book::AddressBook,
         clone_watch::met_identity,
-        configured::{Attempt, Configured, ConfiguredState, Notice},
+        configured::{Attempt, ConfiguredState, Notice},
         dial_failure::DialFailure,
         handle::Surroundings,
         message::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, Request, Response},
         netgroup::{Netgroup, peer_of, without_peer},
-        places::Secret,
         reachability::Reachable,
         standing::Standing,
         stats::{count, set},
@@ -33,13 +25,12 @@ use crate::{
 };
 
 use super::{
-    Asked, DialId, Service,
-    entry::{Ended, Purpose},
-    jobs::{Done, Pending},
-    unix_now,
+    dials::{Target, write_atomically},
+    entry::{DialId, Ended, Purpose},
+    job::{Done, Pending},
+    state::{Asked, Service, unix_now},
 };
 
-const FILE: &str = "peers.txt";
 /// Dials under way: more would only compete for the same line.
 const MAX_DIALS: usize = 4;
 /// The book is written every five minutes (in half seconds) and at the end.
@@ -48,78 +39,6 @@ const SAVE_EVERY: u64 = 600;
 const FEELER_EVERY: u64 = 240;
 /// When the first one goes out: the outbound places come first.
 const FIRST_FEELER: u64 = 20;
-
-/// Dialling state.
-pub struct Dialing {
-    pub book: AddressBook,
-    pub configured: Configured,
-    file: PathBuf,
-    dials: HashMap<DialId, Target>,
-    rounds: u64,
-}
-
-/// What a dial is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
-    /// A peer of the book, to keep, in this address group.
-    Book(PeerId, Netgroup),
-    /// A peer of the book, to see whether it is there.
-    Feeler(PeerId),
-    /// An address of the configuration, by its number.
-    Configured(usize),
-    /// An operator's wish.
-    Once,
-}
-
-impl Target {
-    pub fn purpose(self) -> Purpose {
-        match self {
-            Self::Book(..) | Self::Configured(_) | Self::Once => Purpose::Chosen,
-            Self::Feeler(_) => Purpose::Feeler,
-        }
-    }
-
-    fn book_peer(self) -> Option<PeerId> {
-        match self {
-            Self::Book(peer, _) | Self::Feeler(peer) => Some(peer),
-            Self::Configured(_) | Self::Once => None,
-        }
-    }
-}
-
-impl Dialing {
-    /// Reads the book, or begins one with this secret.
-    pub fn new(config: &Config, data_dir: &Path, secret: Secret) -> Self {
-        let file = data_dir.join(FILE);
-        // No file yet, or an unreadable one: the book fills again by itself.
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let (book, skipped) = AddressBook::from_text(&text, secret);
-        if skipped > 0 {
-            tracing::info!(skipped, file = %file.display(), "lines of the address book are of no form known here, and are left out");
-        }
-        let configured = Configured::new(&config.peers);
-        Self { book, configured, file, dials: HashMap::new(), rounds: 0 }
-    }
-
-    /// Writes the book, remembering whom to dial first after a restart.
-    pub async fn save(&mut self, anchors: Vec<PeerId>) {
-        self.book.set_anchors(anchors);
-        let (file, text) = (self.file.clone(), self.book.to_text());
-        // The book is a convenience: if it cannot be written, the node goes on and says so.
-        if let Ok(Err(error)) = spawn_blocking(move || write_atomically(&file, &text)).await {
-            tracing::warn!(%error, "the address book could not be written");
-        }
-    }
-}
-
-fn write_atomically(file: &Path, text: &str) -> std::io::Result<()> {
-    let temporary = file.with_extension("tmp");
-    let mut written = File::create(&temporary)?;
-    written.write_all(text.as_bytes())?;
-    // Otherwise the name may be on the disk before the text is, and a power cut leaves an empty book.
-    written.sync_all()?;
-    std::fs::rename(temporary, file)
-}
 
 /// Whom to dial.
 impl Service {
@@ -164,7 +83,7 @@ impl Service {
         let mut taken: BTreeSet<_> = self.chosen().map(|(_, entry)| Netgroup::of(&entry.address)).collect();
         taken.extend(self.dialing.dials.values().filter_map(|target| match target {
             Target::Book(_, group) => Some(*group),
-            Target::Feeler(_) | Target::Configured(_) | Target::Once => None,
+            Target::Feeler(_) | Target::Configured(_) => None,
         }));
         let mut busy = self.busy();
         let wanted = (self.config.outbound as usize).saturating_sub(self.chosen().count());
@@ -190,15 +109,6 @@ impl Service {
     fn busy(&self) -> BTreeSet<PeerId> {
         let dialled = self.dialing.dials.values().filter_map(|target| target.book_peer());
         self.connected.keys().copied().chain([*self.swarm.local_peer_id()]).chain(dialled).collect()
-    }
-
-    /// Dials on an operator's wish.
-    pub(super) fn dial_once(&mut self, address: Multiaddr) {
-        let options = match peer_of(&address) {
-            Some(peer) => DialOpts::peer_id(peer).addresses(vec![without_peer(&address)]).build(),
-            None => DialOpts::unknown_peer_id().address(address).build(),
-        };
-        self.dial(options, Target::Once);
     }
 
     fn dial(&mut self, options: DialOpts, target: Target) {
@@ -274,7 +184,6 @@ impl Service {
                 tracing::debug!(%peer, why = failure.code(), "dial failed");
                 self.dialing.book.failed(now, &peer, &mut self.rng);
             }
-            Target::Once => tracing::info!(%error, why = %failure, "could not connect"),
         }
     }
 

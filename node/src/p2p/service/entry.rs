@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, swarm::ConnectionId};
 
 use crate::{
     p2p::{dial_failure::DialFailure, standing::Standing},
     sync::Direction,
 };
 
-use super::DialId;
+/// Tells one dial, and the connection that it leads to, from another.
+pub type DialId = ConnectionId;
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

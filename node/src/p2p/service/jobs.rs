@@ -9,70 +9,31 @@ use ledger::{
     hash::BlockHash,
     transaction::Transaction,
 };
-use libp2p::{
-    PeerId,
-    gossipsub::{MessageAcceptance, MessageId},
-    request_response::ResponseChannel,
-};
+use libp2p::{PeerId, gossipsub::MessageAcceptance, request_response::ResponseChannel};
 use tokio::task::{self, JoinError, spawn_blocking};
 
 use crate::{
     chain::Arrival,
     p2p::{
         chain_port,
-        compact::{CompactBlock, Next},
         gossip::Kind,
         message::{Refusal, Request, Response},
         serve,
         stats::{add, count},
     },
-    sync::{Failure, Input, Judged, Offence, Question, Relay, Source, View},
+    sync::{Failure, Input, Judged, Offence, Question, Relay, Source},
 };
 
 use super::{
-    Service,
+    job::{Done, Pending, Ticket},
     rebuilding::{decode_compact, judge_compact},
+    state::Service,
 };
 
 /// Gossip being judged: at most 256 messages of 65 kB. What comes on top is ignored, and comes again by request.
 const MAX_GOSSIP_JOBS: usize = 256;
 /// Questions being served: each answer is at most 2 MiB.
 const MAX_SERVE_JOBS: usize = 16;
-
-/// A gossip message that waits for its verdict.
-#[derive(Clone, Debug)]
-pub struct Ticket {
-    pub message: MessageId,
-    pub from: PeerId,
-}
-
-/// What a running job owes if it dies.
-pub enum Pending {
-    Gossip(Ticket),
-    Headers(Source<PeerId>),
-    Block(Source<PeerId>, Arc<Block>),
-    Rebuild(BlockHash),
-    View(Vec<BlockHash>),
-    Serve,
-    Decode { peer: PeerId, batch: u64 },
-    Pool,
-    Save,
-}
-
-/// What a job came to.
-pub enum Done {
-    Gossip { ticket: Ticket, relay: Relay, offence: Option<Offence> },
-    Compact { ticket: Ticket, compact: Box<CompactBlock>, judged: Judged, is_here: bool },
-    Rebuilt { hash: BlockHash, next: Next },
-    Completed { peer: PeerId, hash: BlockHash, completed: Result<Option<Block>, Offence> },
-    Headers { source: Source<PeerId>, headers: Vec<Header>, judged: Judged },
-    Block { source: Source<PeerId>, block: Arc<Block>, judged: Judged },
-    View(Option<View>),
-    Served { peer: PeerId, channel: ResponseChannel<Response>, response: Response },
-    Bodies { peer: PeerId, batch: u64, bodies: Option<Vec<Option<Arc<Block>>>> },
-    Pool { peer: PeerId, offence: Option<Offence> },
-    Saved,
-}
 
 impl Service {
     pub(super) fn spawn_job(&mut self, owes: Pending, job: impl Future<Output = Done> + Send + 'static) {

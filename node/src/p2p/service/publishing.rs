@@ -1,7 +1,6 @@
 //! What this node tells everybody: new blocks and new transactions, again if nobody listened the first time.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +14,7 @@ use crate::{
     sync::Input,
 };
 
-use super::Service;
+use super::state::Service;
 
 /// Messages kept for when somebody listens: at most 128 × 65 kB.
 const MAX_WAITING: usize = 128;
@@ -23,13 +22,6 @@ const MAX_WAITING: usize = 128;
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Time between attempts.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Messages that found no listener.
-#[derive(Default)]
-pub struct Outbox {
-    waiting: VecDeque<(Instant, Kind, Vec<u8>)>,
-    last_try: Option<Instant>,
-}
 
 impl Service {
     pub(super) fn chain_event(&mut self, event: Result<Arc<ChainEvent>, RecvError>) {

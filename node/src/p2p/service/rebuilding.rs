@@ -9,8 +9,7 @@
 //! stand for. Only one that says it is whole can be checked before it is passed on, and is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    sync::Arc,
+    collections::HashSet,
     time::{Duration, Instant},
 };
 
@@ -38,8 +37,9 @@ use crate::{
 };
 
 use super::{
-    Asked, Service,
-    jobs::{Done, Pending, Ticket},
+    announced::{Parked, Rebuilding, Stage, UnderWay},
+    job::{Done, Pending, Ticket},
+    state::{Asked, Service},
 };
 
 /// Blocks under way at a time: each holds at most 256 KiB.
@@ -53,73 +53,12 @@ const MAX_PARKED: usize = 32;
 const MAX_PARKED_PER_PEER: usize = 4;
 /// How long they wait: less than the askers' patience.
 const PARKED: Duration = Duration::from_millis(1_500);
-/// Announced headers remembered, 32 bytes each. More than that near the tip take the work of a thousand blocks.
-const MAX_TOLD: usize = 1_024;
 /// A transaction that came later than this before its block may not have reached everybody.
 const FRESH: Duration = Duration::from_secs(2);
 /// Fresh transactions remembered: more do not fit into what is sent along anyway.
 const MAX_FRESH: usize = 1_024;
 /// Connected blocks whose transactions are looked through as well: a rival block has most of them again.
 const RECENT: usize = 3;
-
-/// What is remembered of announced blocks.
-#[derive(Default)]
-pub struct Rebuilding {
-    told: Told,
-    under_way: BTreeMap<BlockHash, UnderWay>,
-    parked: Vec<Parked>,
-    fresh: VecDeque<(Instant, WitnessTxId)>,
-    recent: VecDeque<Arc<Block>>,
-}
-
-/// Headers that were announced, by this node or to it.
-#[derive(Default)]
-struct Told {
-    order: VecDeque<BlockHash>,
-    all: BTreeSet<BlockHash>,
-}
-
-impl Told {
-    /// Takes note; whether that is news.
-    fn note(&mut self, hash: BlockHash) -> bool {
-        if !self.all.insert(hash) {
-            return false;
-        }
-        self.order.push_back(hash);
-        if self.order.len() > MAX_TOLD
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.all.remove(&oldest);
-        }
-        true
-    }
-}
-
-/// A block that is announced and not here.
-struct UnderWay {
-    header: Header,
-    from: PeerId,
-    since: Instant,
-    stage: Stage,
-}
-
-enum Stage {
-    /// A job looks for its transactions, or judges it.
-    AtWork,
-    /// Its announcer was asked for what is missing, so many transactions.
-    Asked { rebuild: Box<Rebuild>, missing: usize, since: Instant },
-    /// It is left to the synchronisation.
-    Left,
-}
-
-/// A question about a block that is under way, answered when it is here.
-struct Parked {
-    block: BlockHash,
-    peer: PeerId,
-    since: Instant,
-    request: Request,
-    channel: ResponseChannel<Response>,
-}
 
 /// Announcements to this node.
 impl Service {
@@ -356,24 +295,4 @@ pub async fn judge_compact(chain: &crate::chain::ChainHandle, header: Header) ->
     let reader = chain.reader();
     let read = spawn_blocking(move || reader.block_bytes(&header.hash()).ok().flatten().is_some());
     (judged, read.await.unwrap_or(false))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_header_is_news_once_and_the_oldest_are_forgotten() {
-        let mut told = Told::default();
-        let hash = |number: u32| {
-            let mut bytes = [0; 32];
-            bytes[..4].copy_from_slice(&number.to_le_bytes());
-            BlockHash(bytes)
-        };
-        assert!(told.note(hash(0)) && !told.note(hash(0)));
-        (1..=MAX_TOLD as u32).for_each(|number| assert!(told.note(hash(number))));
-        assert_eq!((told.order.len(), told.all.len()), (MAX_TOLD, MAX_TOLD));
-        assert!(told.note(hash(0)), "forgotten by now");
-        assert!(!told.note(hash(MAX_TOLD as u32)));
-    }
 }

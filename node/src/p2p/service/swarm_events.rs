@@ -19,7 +19,10 @@ use crate::{
 };
 use ledger::params::Network;
 
-use super::{Asked, Event, Service, jobs::Ticket, unix_now};
+use super::{
+    job::Ticket,
+    state::{Asked, Event, Service, unix_now},
+};
 
 impl Service {
     pub(super) fn swarm_event(&mut self, event: Event) {

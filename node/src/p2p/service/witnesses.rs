@@ -12,7 +12,7 @@ use crate::{
     sync::WITNESSES,
 };
 
-use super::Service;
+use super::state::Service;
 
 /// A peer that agrees with our chain.
 struct Agreeing {
