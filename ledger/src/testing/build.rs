@@ -1,6 +1,6 @@
 //! Keys from seeds, small parameters, and complete transactions.
 
-use std::{cell::RefCell, collections::HashMap, sync::LazyLock};
+use std::{cell::RefCell, collections::BTreeMap, sync::LazyLock};
 
 use crate::{
     block::HeaderCore,
@@ -24,7 +24,7 @@ pub fn key(seed: u64) -> SecretKey {
 
 /// The one-key policy of a seed. Remembered, because the public key of a secret is the slowest thing here.
 pub fn policy(seed: u64) -> Policy {
-    thread_local!(static KNOWN: RefCell<HashMap<u64, Policy>> = RefCell::default());
+    thread_local!(static KNOWN: RefCell<BTreeMap<u64, Policy>> = RefCell::default());
     let make = || Policy::single(key(seed).public());
     KNOWN.with_borrow_mut(|known| known.entry(seed).or_insert_with(make).clone())
 }

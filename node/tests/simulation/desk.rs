@@ -1,7 +1,7 @@
 //! The mempool of a simulated node, with the real judgement, the real places and the real builder: what the chain thread
 //! does with it, without threads.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use ledger::{
     block::Block,
@@ -27,7 +27,7 @@ pub const LIMITS: Limits = Limits { bytes: 1 << 20, count: 300, peer_percent: 25
 const RECHECK: usize = LIMITS.count;
 
 /// What signatures and work came to, shared by all hosts: each of them would find the same.
-pub type Verified = Rc<RefCell<HashMap<(WitnessTxId, BlockHash), Result<CheckedTransaction, Violation>>>>;
+pub type Verified = Rc<RefCell<BTreeMap<(WitnessTxId, BlockHash), Result<CheckedTransaction, Violation>>>>;
 
 /// A transaction with its ids, which every host would find again.
 #[derive(Debug)]
