@@ -17,7 +17,9 @@ use ledger::{
 };
 use node::{
     chain::{Arrival, ChainCore, ChainOptions, ChainReader, verify},
+    keys::{KdfCost, KeyFile, Seed, Wallet},
     mempool::MempoolView,
+    p2p::{PeerId, address_book::AddressBook},
     store::{Durability, Store, StoreError},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -131,6 +133,40 @@ fn no_flipped_bit_gives_a_wrong_answer() {
     }
     println!("{flips} flips: {refused} refused, {unharmed} without consequence");
     assert!(refused > flips / 4, "the test must hit something that matters");
+}
+
+/// The files beside the database: a wallet's keys are refused or right; the address book, which is a convenience, loses what
+/// it cannot read.
+#[test]
+fn no_flipped_bit_in_keys_or_addresses_gives_a_wrong_answer() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("keys.nsk");
+    let seed = Seed::from_entropy(&[7; 16]).expect("of a right length");
+    KeyFile::create(&path, Wallet::new(seed), b"secret", KdfCost::CHEAPEST).expect("writes");
+    let sound = fs::read(&path).expect("reads");
+    for bit in 0..sound.len() * 8 {
+        let mut bad = sound.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, bad).expect("writes");
+        assert!(KeyFile::open(&path, b"secret").is_err(), "bit {bit} of the key file");
+    }
+
+    let mut book = AddressBook::new([3; 32]);
+    for number in 1..20u8 {
+        let peer =
+            PeerId::from_bytes(&[&[0, 36][..], &[8, 1, 18, 32], &[number; 32]].concat()).expect("a key's identity");
+        let address = format!("/ip4/198.51.{number}.7/tcp/4001").parse().expect("an address");
+        book.reached(1_700_000_000, peer, &address);
+    }
+    let sound = book.to_text();
+    assert!(book.len() > 10);
+    for bit in 0..sound.len() * 8 {
+        let mut bad = sound.clone().into_bytes();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let Ok(text) = String::from_utf8(bad) else { continue };
+        let (read, _) = AddressBook::from_text(&text, [4; 32]);
+        assert!(read.len() <= book.len() + 1 && read.len() + 2 >= book.len(), "bit {bit}: {} peers", read.len());
+    }
 }
 
 /// Where each record of a log or manifest of RocksDB has its type: behind checksum and length, in blocks of 32 KiB.

@@ -11,7 +11,7 @@ use super::{
     closed::{Alive, Closed},
     error::StoreError,
     options,
-    schema::{TABLES, Table},
+    schema::{TABLES, Table, TableSpec},
     stall::Stall,
 };
 
@@ -40,7 +40,10 @@ impl Store {
         let shared = options::Shared::new(env.as_ref(), open_files);
         // Compaction can wait; answering DNS and judging blocks cannot. This is one setting for the whole process.
         Env::new()?.lower_thread_pool_cpu_priority();
-        let tables = TABLES.iter().map(|spec| ColumnFamilyDescriptor::new(spec.name, shared.table(spec)));
+        // They are made in this order: by `meta`, a first start that ended early is known for one of ours.
+        let is_meta = |spec: &&TableSpec| spec.table == Table::Meta;
+        let ordered = TABLES.iter().filter(is_meta).chain(TABLES.iter().filter(|spec| !is_meta(spec)));
+        let tables = ordered.map(|spec| ColumnFamilyDescriptor::new(spec.name, shared.table(spec)));
         let db = Db::open_cf_descriptors(&shared.database(), path, tables)
             .map_err(|error| StoreError::opening(path, &error))?;
         let (path, stall, alive) = (path.to_owned(), Stall::default(), Alive::default());

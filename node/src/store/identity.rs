@@ -27,12 +27,11 @@ const CHAIN_KEY: &[u8] = b"chain_id";
 /// Refuses a directory that is neither empty nor a database with our tables, before anything is written to it.
 pub(super) fn refuse_foreign_directory(path: &Path) -> Result<(), StoreError> {
     let not_ours = || StoreError::NotOurs { path: path.to_owned() };
-    let Ok(mut entries) = std::fs::read_dir(path) else { return Ok(()) };
-    if entries.next().is_none() {
-        return Ok(());
-    }
+    let Ok(entries) = std::fs::read_dir(path) else { return Ok(()) };
     if !path.join("CURRENT").exists() {
-        return Err(not_ours());
+        let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        let is_unfinished = names.all(|name| name.is_ok_and(|name| is_made_before_current(&name.to_string_lossy())));
+        return if is_unfinished { Ok(()) } else { Err(not_ours()) };
     }
     framing::check(path)?;
     let families = Db::list_cf(&Options::default(), path).map_err(|error| StoreError::opening(path, &error))?;
@@ -45,6 +44,12 @@ pub(super) fn refuse_foreign_directory(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     if got.contains(&"meta") { Err(other_format(path, &families)) } else { Err(not_ours()) }
+}
+
+/// Whether RocksDB makes a file of that name before the first `CURRENT`: all that a very first start leaves which the disk,
+/// or a kill, ended early. Whoever has tables or a log has lost his `CURRENT`, and that is no beginning.
+fn is_made_before_current(name: &str) -> bool {
+    matches!(name, "LOCK" | "IDENTITY" | "MANIFEST-000001") || name.starts_with("LOG") || name.ends_with(".dbtmp")
 }
 
 /// A database with our `meta` but other tables: say which format it is.

@@ -144,3 +144,16 @@ fn a_damaged_tip_record_is_not_followed() {
         assert!(ledger::codec::decode::<TipRow>(&bad).is_err(), "bit {bit}");
     }
 }
+
+/// A first start that the disk, or a kill, ended before there was a `CURRENT` is a beginning, and the next one goes on. A
+/// database that has lost its `CURRENT` is not.
+#[test]
+fn an_unfinished_first_start_is_gone_on_with() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for name in ["LOCK", "LOG", "IDENTITY", "MANIFEST-000001", "000001.dbtmp"] {
+        std::fs::write(dir.path().join(name), "").expect("writes");
+    }
+    drop(Store::open(dir.path(), local()).expect("goes on"));
+    std::fs::remove_file(dir.path().join("CURRENT")).expect("was there");
+    assert!(matches!(Store::open(dir.path(), local()), Err(StoreError::NotOurs { .. })));
+}
