@@ -207,26 +207,37 @@ async fn datagrams_larger_than_asked_for_are_taken() {
 
 #[tokio::test]
 async fn a_server_without_tcp_is_not_dead() {
-    let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-    let at = udp.local_addr().expect("bound");
-    let serving = tokio::spawn(async move {
-        let mut buffer = [0; 1_232];
-        while let Ok((len, from)) = udp.recv_from(&mut buffer).await {
-            let question = Message::from_vec(&buffer[..len]).expect("a question");
-            let is_long = question.queries[0].name().to_ascii().starts_with("long");
-            let mut response = Message::from_vec(&address(PUBLIC, 60)(&question, Over::Udp)[0]).expect("a message");
-            response.metadata.truncation = is_long;
-            drop(udp.send_to(&encode(&response), from).await);
+    for is_silent in [false, true] {
+        // Nobody takes connections from the listener: they are opened and nothing comes, as behind some firewalls.
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("bound");
+        let udp = UdpSocket::bind(at).await.expect("a socket");
+        let kept = is_silent.then_some(listener);
+        let serving = tokio::spawn(async move {
+            let mut buffer = [0; 1_232];
+            while let Ok((len, from)) = udp.recv_from(&mut buffer).await {
+                let question = Message::from_vec(&buffer[..len]).expect("a question");
+                let is_long = question.queries[0].name().to_ascii().starts_with("long");
+                let mut response = Message::from_vec(&address(PUBLIC, 60)(&question, Over::Udp)[0]).expect("a message");
+                response.metadata.truncation = is_long;
+                drop(udp.send_to(&encode(&response), from).await);
+            }
+        });
+        let setup = Arc::new(Setup::new(&[at.to_string()], Vec::new()));
+        let mut clients = JoinSet::new();
+        for i in 0..5 {
+            let setup = setup.clone();
+            clients.spawn(async move { setup.ask(&format!("long{i}.example")).await });
         }
-    });
-    let setup = Setup::new(&[at.to_string()], Vec::new());
-    for i in 0..5 {
-        let answer = setup.ask(&format!("long{i}.example")).await;
-        assert_eq!((answer.rcode, code(&answer)), (ResponseCode::ServFail, Some(EdeCode::NetworkError)));
+        while let Some(answer) = clients.join_next().await {
+            let answer = answer.expect("no panic");
+            assert_eq!((answer.rcode, code(&answer)), (ResponseCode::ServFail, Some(EdeCode::NetworkError)));
+        }
+        assert!(setup.all_are_up(), "{is_silent}");
+        assert_eq!(addresses(&setup.ask("a.example").await), [&PUBLIC[..]]);
+        drop(kept);
+        serving.abort();
     }
-    assert!(setup.all_are_up());
-    assert_eq!(addresses(&setup.ask("a.example").await), [&PUBLIC[..]]);
-    serving.abort();
 }
 
 #[tokio::test]

@@ -175,7 +175,8 @@ def check_house(directory, node, node_port, port):
             stack.enter_context(running(dnsmasq(directory / "masq", port + 2, node_port), directory / "masq", port + 2))
         for name, at in front.items():
             reach(at, "www.front.example", good)
-            reach(at, "nobody-has-this.p2p", ("NXDOMAIN", []))
+            code, data = said(at, "p2p", upstream.SOA)
+            require(code == "NOERROR" and len(data) == 1, f"{name} in front: p2p SOA is {code} {data}")
             reach(at, "rebinding.front.example", ("NOERROR", []))
             tried.append(f"{name} in front")
         if "dnsmasq" in front:

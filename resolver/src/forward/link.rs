@@ -50,6 +50,8 @@ use stream::Stream;
 pub(super) const ATTEMPT: Duration = Duration::from_secs(2);
 /// After how long without an answer a datagram is sent again.
 const RESEND: Duration = Duration::from_millis(333);
+/// What is left of that when TCP after a datagram is given up.
+const MARGIN: Duration = Duration::from_millis(20);
 /// How long opening a connection to one address may take: less than an attempt, so that the next address has its turn.
 const CONNECT: Duration = Duration::from_millis(1_200);
 /// After how long without a sign of life on a kept connection a new one is opened beside it: long enough for most
@@ -176,7 +178,7 @@ impl Link {
     pub(super) async fn ask(self: &Arc<Self>, question: &Question) -> Result<Response, LinkError> {
         let deadline = tokio::time::Instant::now() + ATTEMPT;
         let style = self.habits.style(self.clock.now_ms());
-        let asking = async |style| timeout_at(deadline, self.ask_in(style, question)).await;
+        let asking = async |style| timeout_at(deadline, self.ask_in(style, question, deadline)).await;
         let mut outcome = asking(style).await.unwrap_or(Err(LinkError::Timeout));
         // Without what the server may not like about the question.
         for change in self.habits.suspects(&outcome, style) {
@@ -191,14 +193,24 @@ impl Link {
         outcome
     }
 
-    async fn ask_in(self: &Arc<Self>, style: Style, question: &Question) -> Result<Response, LinkError> {
+    async fn ask_in(
+        self: &Arc<Self>,
+        style: Style,
+        question: &Question,
+        deadline: tokio::time::Instant,
+    ) -> Result<Response, LinkError> {
         match self.server.protocol() {
-            Protocol::Udp => self.ask_by_datagram(style, question).await,
+            Protocol::Udp => self.ask_by_datagram(style, question, deadline).await,
             _ => self.ask_on_connection(style, question).await,
         }
     }
 
-    async fn ask_by_datagram(self: &Arc<Self>, style: Style, question: &Question) -> Result<Response, LinkError> {
+    async fn ask_by_datagram(
+        self: &Arc<Self>,
+        style: Style,
+        question: &Question,
+        deadline: tokio::time::Instant,
+    ) -> Result<Response, LinkError> {
         let address = self.server.address(0)?;
         let (request, plainest) = (self.request(question, style), self.habits.plainest(style));
         let last = self.request(question, plainest);
@@ -211,7 +223,7 @@ impl Link {
             Ok(Message::Code(code)) => return Ok(Response::bare(code)),
             Ok(Message::Whole(message)) => message,
             // Over TCP nobody can guess.
-            Err(LinkError::Flooded) => return self.ask_on_connection(style, question).await.map_err(after_datagram),
+            Err(LinkError::Flooded) => return self.ask_after_datagram(style, question, deadline).await,
             Err(error) => return Err(error),
         };
         let is_truncated = Header::read(&message).is_none_or(|header| header.is_truncated());
@@ -222,8 +234,25 @@ impl Link {
                 Ok(response)
             }
             // Too long, or cut or changed on the way.
-            None => self.ask_on_connection(taken, question).await.map_err(after_datagram),
+            None => self.ask_after_datagram(taken, question, deadline).await,
         }
+    }
+
+    /// By TCP, since the server is there. Whatever becomes of that is no silence: many servers have no TCP, or are behind
+    /// something that lets none through. So it ends a little before all time is up.
+    async fn ask_after_datagram(
+        self: &Arc<Self>,
+        style: Style,
+        question: &Question,
+        deadline: tokio::time::Instant,
+    ) -> Result<Response, LinkError> {
+        let asking = timeout_at(deadline - MARGIN, self.ask_on_connection(style, question));
+        asking.await.unwrap_or(Err(LinkError::Timeout)).map_err(|error| match error {
+            LinkError::Timeout | LinkError::Network(_) => {
+                LinkError::Odd(format!("the answer does not fit into a datagram, and over TCP: {error}"))
+            }
+            other => other,
+        })
     }
 
     /// Sends a question again after `wait`; without end if too many are already.
@@ -399,17 +428,6 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// A server that answered over UDP is there, whatever becomes of TCP: many have none, or are behind something that lets
-/// none through.
-fn after_datagram(error: LinkError) -> LinkError {
-    match error {
-        LinkError::Timeout | LinkError::Network(_) => {
-            LinkError::Odd(format!("the answer does not fit into a datagram, and over TCP: {error}"))
-        }
-        other => other,
-    }
 }
 
 async fn close_when_idle(link: Weak<Link>, generation: u64) {

@@ -52,6 +52,7 @@ pub(super) enum Validation {
 pub(super) struct Request {
     bytes: Vec<u8>,
     question_end: usize,
+    letters: Letters,
 }
 
 impl Request {
@@ -85,12 +86,17 @@ impl Request {
                 bytes.extend_from_slice(&field.to_be_bytes());
             }
         }
-        Self { bytes, question_end }
+        Self { bytes, question_end, letters: style.letters }
     }
 
     /// The question section.
     pub(super) fn question(&self) -> &[u8] {
         &self.bytes[HEADER_BYTES..self.question_end]
+    }
+
+    /// The case of its letters, which responses must repeat if it is mixed.
+    pub(super) fn letters(&self) -> Letters {
+        self.letters
     }
 
     /// The message to send.

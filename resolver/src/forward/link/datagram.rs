@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 
 use super::{LinkError, Message};
 use crate::forward::{
-    request::{Request, random},
+    request::{Letters, Request, random},
     response::{Header, NOERROR, Repeats, repeats},
 };
 
@@ -41,6 +41,8 @@ pub(super) async fn exchange(address: SocketAddr, request: &Request) -> Result<M
         };
         match repeats(&header, &bytes, request) {
             Repeats::Exactly => return Ok(Message::Whole(bytes)),
+            // Nothing was hidden in letters that are all the same.
+            Repeats::OtherCase if request.letters() == Letters::Lower => return Ok(Message::Whole(bytes)),
             Repeats::OtherCase => return Err(LinkError::LetterCase),
             // Old servers send a header alone when they have not understood.
             Repeats::Absent if header.rcode() != NOERROR => return Ok(Message::Code(header.rcode())),
