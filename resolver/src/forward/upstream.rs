@@ -22,7 +22,7 @@ use super::{
     health::Health,
     link::{Link, LinkError},
     system,
-    target::Server,
+    target::{Role, Server},
 };
 use crate::{
     dname::Dname,
@@ -81,7 +81,9 @@ impl Upstream {
             Err(error) => {
                 debug!(upstream = %self.server, %error, "upstream failed");
                 self.metrics.failed.inc();
-                if self.health().failed() {
+                let is_dead = self.health().failed();
+                // Who is an authority for a name is its owner's choice: nobody is to be probed, or the log filled, by that.
+                if is_dead && self.server.role() == Role::Recursive {
                     info!(upstream = %self.server, "upstream is dead");
                     self.metrics.up.set(0);
                     tokio::spawn(probe(Arc::downgrade(&self)));
@@ -101,7 +103,7 @@ impl Upstream {
             (health.answered(took), health.usual())
         };
         self.metrics.seconds.set(usual.as_secs_f64());
-        if was_dead {
+        if was_dead && self.server.role() == Role::Recursive {
             info!(upstream = %self.server, "upstream is back");
             self.metrics.up.set(1);
         }
