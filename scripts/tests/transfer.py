@@ -154,6 +154,9 @@ def explained(question, ours, theirs):
     if ends and b == (0, True, [record for record in a[2] if inside(record[0])], [], []):
         reasons.append("it does not follow an alias into our other zone")
         a = b
+    if question[1] == "CNAME" and a[2] and not a[3] and b[3] and all(record[1] == 6 for record in b[3]):
+        reasons.append("PowerDNS, asked for a CNAME record, also says that there is nothing at its target")
+        b = (*b[:3], [], b[4])
     owners = {record[0] for record in a[2]}
     if b[0] == 2 and a[0] == 0 and owners and all(r[1] == 5 for r in a[2]) and any(r[3].rstrip() in owners for r in a[2]):
         reasons.append("BIND calls aliases in a circle a failure")
@@ -351,7 +354,6 @@ socket-dir={self.directory}
 allow-notify-from=127.0.0.0/8
 disable-axfr=yes
 dname-processing=yes
-resolver=
 cache-ttl=0
 query-cache-ttl=0
 negquery-cache-ttl=0
