@@ -7,20 +7,26 @@
 //!
 //! - [`MAX_SERVERS`] addresses are considered, and asked one after the other as far as the time that a question has
 //!   allows;
-//! - the addresses of [`MAX_LOOKED_UP`] name servers are looked up, only if the ledger holds none, and never through more
-//!   than [`MAX_CUTS`] delegations (NXNSAttack, CVE-2020-12662);
+//! - the addresses of [`MAX_LOOKED_UP`] name servers of a delegation are looked up, only if the ledger holds none; a
+//!   question takes [`MAX_CUTS`] delegations one after the other and [`MAX_LOOKUPS`] lookups in all, however they branch
+//!   (NXNSAttack, CVE-2020-12662), and no longer than any other question;
 //! - this server itself is never asked, nor an address that cannot be one of a server; where answers about names of the
 //!   ledger may not lead into the local network, its servers are not asked either.
 //!
 //! Nothing is validated: the AD bit stays clear, and signatures are passed on for those who validate.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use hickory_proto::op::ResponseCode;
+use tokio::time::Instant;
 
 use crate::{
     answer::{Answer, EdeCode, Origin, RrSet},
     dname::Dname,
+    forward::TOTAL,
     rdata, rtype,
 };
 
@@ -30,6 +36,28 @@ pub(crate) const MAX_SERVERS: usize = 12;
 pub(crate) const MAX_LOOKED_UP: usize = 2;
 /// The most delegations on the way to one answer, those of name servers' names included.
 pub(crate) const MAX_CUTS: usize = 4;
+/// The most lookups of name servers' addresses for one question, whatever delegations they lead through.
+pub(crate) const MAX_LOOKUPS: usize = 8;
+
+/// What one question may still cause.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    lookups: AtomicUsize,
+    /// When it has to be answered.
+    pub(crate) deadline: Instant,
+}
+
+impl Allowance {
+    /// All that one question may cause, until [`TOTAL`] from now.
+    pub(crate) fn new() -> Self {
+        Self { lookups: AtomicUsize::new(MAX_LOOKUPS), deadline: Instant::now() + TOTAL }
+    }
+
+    /// Takes one lookup; false if there is none left.
+    pub(crate) fn take_lookup(&self) -> bool {
+        self.lookups.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
 
 /// Where others are responsible for a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -158,6 +186,12 @@ mod tests {
         };
         assert_eq!(Delegation::take(&mut negative, &name("x.p2p")), None);
         assert_eq!(negative.authority.len(), 1);
+    }
+
+    #[test]
+    fn lookups_are_few_for_one_question() {
+        let allowance = Allowance::new();
+        assert_eq!((0..100).filter(|_| allowance.take_lookup()).count(), MAX_LOOKUPS);
     }
 
     #[test]

@@ -16,10 +16,11 @@ use hickory_proto::{
     serialize::binary::{BinDecodable, BinDecoder, BinEncodable},
 };
 use hickory_server::server::Request;
+use tokio::time::timeout_at;
 
 use crate::{
     answer::{Answer, Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts, special_zone_of},
-    delegation::{self, Delegation, MAX_CUTS, MAX_LOOKED_UP},
+    delegation::{self, Allowance, Delegation, MAX_CUTS, MAX_LOOKED_UP},
     dname::Dname,
     envelope::Envelope,
     forward::{Forwarder, Question, Reach, rebinding, would_reach},
@@ -385,7 +386,7 @@ impl Handler {
         if !may_be_local && !stays_here && self.forwarder.withhold(&mut answer) {
             return Ok(answer);
         }
-        let answer = self.settled(answer, query, request, MAX_CUTS).await?;
+        let answer = self.settled(answer, query, request, (MAX_CUTS, &Allowance::new())).await?;
         let mut answer = self.complete(answer, query, request).await?;
         if !may_be_local {
             self.forwarder.withhold(&mut answer);
@@ -400,20 +401,20 @@ impl Handler {
         mut answer: Answer,
         query: &Query,
         request: &Request,
-        cuts_left: usize,
+        (cuts_left, allowance): (usize, &Allowance),
     ) -> Result<Answer, Unsigned> {
         let src = request.src().ip();
         let delegation = self.resolves(query, src).then(|| Delegation::take(&mut answer, &query.name)).flatten();
         let Some(delegation) = delegation else { return self.signed(answer, query, src).await };
         let start = if answer.answer.is_empty() { answer } else { self.signed(answer, query, src).await? };
         // Boxed: it may come here again.
-        let mut rest = Box::pin(self.ask_servers(&delegation, query, request, cuts_left)).await;
+        let mut rest = Box::pin(self.ask_servers(&delegation, query, request, (cuts_left, allowance))).await;
         if let Some(end) = rest.elsewhere.take() {
             let ours = Query { name: end, ..query.clone() };
             let seen = rest.answer.iter().any(|set| set.owner == ours.name);
             match self.verdict(&ours, src) {
                 Verdict::Local(next) if cuts_left > 1 && !seen => {
-                    let next = Box::pin(self.settled(next, &ours, request, cuts_left - 1)).await?;
+                    let next = Box::pin(self.settled(next, &ours, request, (cuts_left - 1, allowance))).await?;
                     rest = join(rest, next);
                 }
                 _ => rest = delegation.failure(EdeCode::Other, "its aliases lead through too many delegations"),
@@ -432,14 +433,20 @@ impl Handler {
     }
 
     /// What the servers of a delegation say about its name, or why they say nothing.
-    async fn ask_servers(&self, delegation: &Delegation, query: &Query, request: &Request, cuts_left: usize) -> Answer {
+    async fn ask_servers(
+        &self,
+        delegation: &Delegation,
+        query: &Query,
+        request: &Request,
+        (cuts_left, allowance): (usize, &Allowance),
+    ) -> Answer {
         if !self.delegations.is_on {
             let why = "dns.resolve_delegated is off: ask its servers yourself";
             return delegation.failure(EdeCode::NotSupported, why);
         }
         let mut addresses = delegation.addresses.clone();
         if addresses.is_empty() {
-            addresses = self.look_up_servers(delegation, query, request, cuts_left).await;
+            addresses = self.look_up_servers(delegation, query, request, (cuts_left, allowance)).await;
         }
         let reach = if self.ledger_guard { Reach::Outside } else { Reach::Anywhere };
         let may_be_asked = |address: &IpAddr| {
@@ -459,7 +466,10 @@ impl Handler {
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
         };
-        let answer = self.forwarder.ask_delegated(&question, request.src().ip(), &servers, reach).await;
+        let asking = self.forwarder.ask_delegated(&question, request.src().ip(), &servers, reach);
+        let Ok(answer) = timeout_at(allowance.deadline, asking).await else {
+            return delegation.failure(EdeCode::NoReachableAuthority, "asking its servers takes too long");
+        };
         let says_nothing = answer.answer.is_empty() && answer.authority.is_empty() && answer.ede.is_none();
         match answer.rcode {
             // Neither data nor a reason why there is none (RFC 2308 §2.2).
@@ -482,21 +492,25 @@ impl Handler {
         delegation: &Delegation,
         query: &Query,
         request: &Request,
-        cuts_left: usize,
+        (cuts_left, allowance): (usize, &Allowance),
     ) -> Vec<IpAddr> {
         let mut addresses = Vec::new();
         let others = delegation.name_servers.iter().filter(|name| !name.is_within(&delegation.cut));
         for (server, qtype) in others.take(MAX_LOOKED_UP).flat_map(|name| [(name, rtype::A), (name, rtype::AAAA)]) {
+            if !allowance.take_lookup() {
+                break;
+            }
             let asked = Query { name: server.clone(), qtype, edns: None, ..query.clone() };
             let found = match self.verdict(&asked, request.src().ip()) {
                 Verdict::Local(found) if cuts_left > 1 => {
-                    Box::pin(self.settled(found, &asked, request, cuts_left - 1)).await.ok()
+                    Box::pin(self.settled(found, &asked, request, (cuts_left - 1, allowance))).await.ok()
                 }
                 Verdict::Local(_) => None,
                 Verdict::Elsewhere => {
                     let (dnssec_ok, checking_disabled) = (false, false);
                     let question = Question { name: server.clone(), qtype, dnssec_ok, checking_disabled };
-                    Some(self.forwarder.ask_for(&question, request.src().ip()).await)
+                    let asking = self.forwarder.ask_for(&question, request.src().ip());
+                    timeout_at(allowance.deadline, asking).await.ok()
                 }
             };
             let sets = found.into_iter().flat_map(|found| found.answer);
@@ -562,7 +576,7 @@ impl Handler {
         let Some(end) = answer.elsewhere.take() else { return Ok(answer) };
         let ours = Query { name: end, ..query.clone() };
         if let Verdict::Local(rest) = self.verdict(&ours, request.src().ip()) {
-            let rest = self.settled(rest, &ours, request, MAX_CUTS).await?;
+            let rest = self.settled(rest, &ours, request, (MAX_CUTS, &Allowance::new())).await?;
             answer = join(answer, Answer { elsewhere: None, ..rest });
             self.forwarder.guard(&query.name, &mut answer);
         }

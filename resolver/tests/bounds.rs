@@ -63,9 +63,9 @@ fn chained(opcode: u8, section: usize, len: usize) -> Vec<u8> {
         target = at;
     }
     let mut count = 1_u16;
-    while message.len() + 12 <= len {
+    while message.len() + 16 <= len {
         message.extend_from_slice(&(0xc000 | target as u16).to_be_bytes());
-        message.extend_from_slice(b"\xff\x01\0\x01\0\0\0\0\0\0");
+        message.extend_from_slice(b"\0\x01\0\x01\0\0\0\0\0\x04abcd");
         count += 1;
     }
     message[6 + 2 * section..8 + 2 * section].copy_from_slice(&count.to_be_bytes());

@@ -81,6 +81,12 @@ impl Setup {
             ("out", ACTIVE, "@ NS ns.provider.example"),
             ("onledger", ACTIVE, "@ NS ns.provider.p2p"),
             ("provider", ACTIVE, "ns A 127.0.0.1"),
+            // Name servers whose names are delegated to two others each, three times over.
+            ("tree", ACTIVE, "@ NS a.treea.p2p\n@ NS a.treeb.p2p"),
+            ("treea", ACTIVE, "@ NS a.treec.p2p\n@ NS a.treed.p2p"),
+            ("treeb", ACTIVE, "@ NS a.treec.p2p\n@ NS a.treed.p2p"),
+            ("treec", ACTIVE, &victims),
+            ("treed", ACTIVE, &victims),
             ("loopa", ACTIVE, "@ NS ns.loopb.p2p"),
             ("loopb", ACTIVE, "@ NS ns.loopa.p2p"),
             ("nowhere", ACTIVE, "@ NS ns.nowhere.p2p\nns A 0.0.0.0\nns A 255.255.255.255\nns A 224.0.0.1"),
@@ -218,7 +224,10 @@ async fn a_delegation_makes_few_questions_of_one() {
         vec![encode(&response)]
     }));
     assert_eq!(show(&setup.ask("x.nxns.p2p.", RecordType::A).await), "ServFail ra");
-    assert!(setup.upstream.messages().len() <= 4, "{:?}", setup.upstream.asked());
+    let first = setup.upstream.messages().len();
+    assert!(first <= 4, "{:?}", setup.upstream.asked());
+    assert_eq!(show(&setup.ask("x.tree.p2p.", RecordType::A).await), "ServFail ra");
+    assert!(setup.upstream.messages().len() - first <= 8, "{:?}", setup.upstream.asked());
     // Silent servers are given up in time.
     setup.delegated.behave(silence());
     let began = Instant::now();

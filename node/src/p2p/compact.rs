@@ -176,7 +176,7 @@ impl Encode for CompactBlock {
         });
         w.u16(prefilled.len() as u16);
         prefilled.into_iter().for_each(|(index, transaction)| {
-            w.u16(index).put(&**transaction);
+            w.u16(index).put(transaction);
         });
     }
 }

@@ -24,7 +24,7 @@ use super::{
     request::Letters,
     response::Response,
     system,
-    target::Server,
+    target::{Role, Server},
 };
 use crate::{
     config::CaseRandomization,
@@ -103,7 +103,9 @@ impl Upstream {
     /// Notes that nothing came from the upstream in the time of an attempt. What it says, however odd, is no reason to
     /// think it dead.
     pub(super) fn was_silent(self: &Arc<Self>) {
-        if self.health().failed() {
+        let is_dead = self.health().failed();
+        // Who is an authority for a name is its owner's choice: nobody is to be probed, or the log filled, by that.
+        if is_dead && self.server.role() == Role::Recursive {
             info!(upstream = %self.server, "upstream is dead");
             self.metrics.up.set(0);
             // Attempts also end when the whole runtime does.
@@ -123,7 +125,7 @@ impl Upstream {
             (health.answered(took), health.usual())
         };
         self.metrics.seconds.set(usual.as_secs_f64());
-        if was_dead {
+        if was_dead && self.server.role() == Role::Recursive {
             info!(upstream = %self.server, "upstream is back");
             self.metrics.up.set(1);
         }
