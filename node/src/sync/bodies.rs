@@ -24,6 +24,8 @@ const TRIES: u32 = 3;
 const REBUILD_MS: u64 = 10_000;
 /// A branch whose lowest block arrived longer ago than this is none whose bodies come.
 const COMING_MS: u64 = 60_000;
+/// So many blocks in a row show that a branch's bodies come: more than are news at one time, as a rule.
+const COMING_RUN: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Slot<P> {
@@ -132,7 +134,8 @@ struct Arrival {
     at: Millis,
     /// Where the branch ended that it was fetched for.
     end: Point,
-    /// It and the blocks right below it that arrived so.
+    /// It and the blocks right below it that arrived so, for a branch with the same end: blocks that came when they were
+    /// news themselves say nothing of what somebody builds on them.
     run: u32,
 }
 
@@ -219,7 +222,8 @@ impl<P: PeerKey> Bodies<P> {
         self.forgive(|slot| lanes.iter().any(|lane| slot.branches.contains(lane)));
         self.done(hash);
         let end = lanes.iter().map(|lane| self.lanes[*lane].end).max_by_key(|end| end.work).unwrap_or_default();
-        let run = self.arrivals.get(now, &parent).map_or(1, |below| below.run.saturating_add(1));
+        let below = self.arrivals.get(now, &parent).filter(|below| below.end == end);
+        let run = below.map_or(1, |below| below.run.saturating_add(1));
         self.arrivals.note(hash, Arrival { at: now, end, run });
     }
 
@@ -243,15 +247,17 @@ impl<P: PeerKey> Bodies<P> {
         }
     }
 
-    /// Where those branches end whose bodies come, and the last block below their gap: whose last two blocks before the
-    /// gap were fetched for them, lately. One alone may be the honest block that somebody builds withheld ones on, and
-    /// headers that were announced on top of it since then say nothing.
+    /// Where those branches end whose bodies come, and the last block below their gap: whose last [`COMING_RUN`] blocks
+    /// before the gap were fetched for them, lately. Fewer may be the honest news that somebody builds withheld blocks
+    /// on, and headers that were announced on top since then say nothing.
     pub fn coming(&self, now: Millis) -> impl Iterator<Item = (Point, BlockHash)> {
         let end = move |lane: &Lane| {
-            self.arrivals.get(now, &lane.base).filter(|arrival| arrival.run >= 2).map(|arrival| arrival.end)
+            self.arrivals.get(now, &lane.base).filter(|arrival| arrival.run >= COMING_RUN).map(|arrival| arrival.end)
         };
         let lesser = |one: Point, other: Point| if one.work < other.work { one } else { other };
-        self.lanes.iter().filter_map(move |lane| Some((lesser(end(lane)?, lane.end), lane.base)))
+        let ends = self.lanes.iter().filter_map(move |lane| Some((lesser(end(lane)?, lane.end), lane.base)));
+        // What was fetched is all here, and fork choice knows it.
+        ends.filter(|(end, base)| end.hash != *base)
     }
 
     /// The block has to come again, rather not from `failed`.

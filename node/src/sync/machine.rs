@@ -40,6 +40,7 @@ impl<P: PeerKey> Sync<P> {
         self.ask_for_headers(now, rng, &mut out);
         self.ask_for_bodies(now, rng, &mut out);
         self.was_synced = self.verdict().synced;
+        self.has_been_synced |= self.was_synced;
         out
     }
 

@@ -36,6 +36,8 @@ pub struct Sync<P> {
     pub(super) view_is_stale: bool,
     pub(super) deferred: Deferred<P>,
     pub(super) was_synced: bool,
+    /// Whether it was ever synced.
+    pub(super) has_been_synced: bool,
     pub(super) now: Millis,
     /// The wall clock at the last tick, in seconds.
     pub(super) unix_now: u64,
@@ -68,6 +70,7 @@ impl<P: PeerKey> Sync<P> {
             view_is_stale: false,
             deferred: Deferred::default(),
             was_synced: false,
+            has_been_synced: false,
             now: Millis(0),
             unix_now: 0,
         }

@@ -58,7 +58,7 @@ impl<P: PeerKey> Sync<P> {
         };
         let coming = coming.map(goal_of).max().unwrap_or(tip.height).max(tip.height);
         let ahead = self.heights_ahead().max().unwrap_or(tip.height);
-        let goal = if self.was_synced { coming } else { coming.max(ahead) };
+        let goal = if self.has_been_synced { coming } else { coming.max(ahead) };
         let peers = self.peers.iter().filter(|(_, peer)| peer.claim.is_some()).count();
         let slack = if self.was_synced { SLACK } else { 1 };
         let is_alone = self.config.company == Company::Needed && peers == 0;

@@ -23,6 +23,8 @@ use node::{
 
 /// Room in a simulated mempool: little, so that a spammer can fill it.
 pub const LIMITS: Limits = Limits { bytes: 1 << 20, count: 300, peer_percent: 25 };
+/// For how long gossip remembers a message: as in the network shell.
+const HEARD_MS: u64 = 300_000;
 /// Transactions judged again after each block: all.
 const RECHECK: usize = LIMITS.count;
 
@@ -52,12 +54,23 @@ pub struct Desk {
     draft: Option<Draft>,
     revision: u64,
     due: Option<(BlockHash, u32, Vec<Key>)>,
+    /// What gossip brought, and when.
+    heard: BTreeMap<WitnessTxId, u64>,
 }
 
 impl Desk {
     pub fn new(params: &'static Params, verified: Verified) -> Self {
         let (chain_id, pool) = (params.chain_id(), Mempool::new(params, LIMITS));
-        Self { params, chain_id, pool, verified, draft: None, revision: 0, due: None }
+        Self { params, chain_id, pool, verified, draft: None, revision: 0, due: None, heard: BTreeMap::new() }
+    }
+
+    /// Whether gossip brings a transaction for the first time in a while. Without that, one that is pushed out of one
+    /// mempool and back into another would go round for ever.
+    pub fn is_news(&mut self, wtxid: &WitnessTxId, now_ms: u64) -> bool {
+        self.heard.retain(|_, since| now_ms.saturating_sub(*since) < HEARD_MS);
+        let is_news = !self.heard.contains_key(wtxid);
+        self.heard.entry(*wtxid).or_insert(now_ms);
+        is_news
     }
 
     /// Looks at a transaction and takes it in: what the chain thread does, cheapest first (protocol §10).

@@ -615,8 +615,11 @@ impl World {
         if !self.hosts[to].role.relays() {
             return;
         }
-        let unix = self.host_unix(to);
+        let (unix, now) = (self.host_unix(to), self.now);
         let Host { desk, core, .. } = &mut self.hosts[to];
+        if !desk.is_news(&tx.wtxid, now) {
+            return;
+        }
         match desk.offer(core, tx, TxOrigin::Peer(from as u64), unix) {
             Ok(()) => {
                 self.note(5, from, to, tx.txid.as_ref());
