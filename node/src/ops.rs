@@ -1,7 +1,7 @@
 //! Durable operations: what a wallet signs once and the node finishes alone.
 //!
 //! An operation is a few stored facts (what was signed, the work found so far). Where it stands is never stored but
-//! read off the chain each time: [`step`] is a pure function of the facts and of what the chain says, and gives what
+//! read off the chain each time: `step` is a pure function of the facts and of what the chain says, and gives what
 //! to do next. So a crash, a restart or a reorganisation needs no handling of its own: the next step follows from
 //! what is. Facts are on disk before anything is acknowledged or published.
 //!
