@@ -35,7 +35,13 @@ mod target;
 mod tls;
 mod upstream;
 
-use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
@@ -120,6 +126,25 @@ pub struct Question {
     pub dnssec_ok: bool,
     /// The client's CD bit.
     pub checking_disabled: bool,
+    /// Who is asked, if the name is delegated: what former servers of it said is no answer of its present ones.
+    pub authority: Option<Arc<Authority>>,
+}
+
+/// Who answers for a name that its owner delegates.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Authority {
+    /// The name that is delegated. They speak for it and what is below it, and for nothing else.
+    pub cut: Dname,
+    /// Their addresses, in order.
+    pub servers: Vec<SocketAddr>,
+}
+
+impl Authority {
+    /// Those servers, whatever order they are named in.
+    pub fn new(cut: Dname, mut servers: Vec<SocketAddr>) -> Self {
+        servers.sort_unstable();
+        Self { cut, servers }
+    }
 }
 
 impl Forwarder {
@@ -325,7 +350,7 @@ impl Inner {
         for _ in 0..MAX_FOLLOWED {
             let Some(target) = scrub::bare_alias(question, &answer) else { break };
             let Ok(next) = self.routes.route(&target) else { break };
-            let asked = Question { name: target, ..question.clone() };
+            let asked = Question { name: target, authority: None, ..question.clone() };
             if self.is_for_nobody(&asked, &next) {
                 break;
             }
@@ -349,9 +374,16 @@ impl Inner {
     }
 
     async fn ask_pool(&self, question: &Question, pool: &Pool) -> Result<Answer, PoolError> {
-        let Answered { response, is_trusted } = pool.ask(question).await?;
+        let Answered { mut response, is_trusted } = pool.ask(question).await?;
+        let cut = question.authority.as_ref().map(|authority| &authority.cut);
+        if let Some(cut) = cut {
+            response.keep_within(cut);
+        }
         let is_ours = |name: &Dname| self.routes.ours.iter().any(|zone| name.is_within(zone));
         let mut answer = scrub::scrub(question, &response, is_ours);
+        if let Some(cut) = cut {
+            scrub::end_at(cut, question, &mut answer);
+        }
         answer.authentic = is_trusted && response.authentic_data && answer.elsewhere.is_none();
         Ok(answer)
     }

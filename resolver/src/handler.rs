@@ -23,7 +23,7 @@ use crate::{
     delegation::{self, Allowance, Delegation, MAX_CUTS, MAX_LOOKED_UP},
     dname::Dname,
     envelope::Envelope,
-    forward::{Forwarder, Question, Reach, rebinding, would_reach},
+    forward::{Authority, Forwarder, Question, Reach, rebinding, would_reach},
     guard::{
         Guard, Standing,
         cookie::Cookie,
@@ -465,8 +465,10 @@ impl Handler {
             qtype: query.qtype,
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
+            authority: None,
         };
-        let asking = self.forwarder.ask_delegated(&question, request.src().ip(), &servers, reach);
+        let authority = Authority::new(delegation.cut.clone(), servers);
+        let asking = self.forwarder.ask_delegated(&question, request.src().ip(), authority, reach);
         let Ok(answer) = timeout_at(allowance.deadline, asking).await else {
             return delegation.failure(EdeCode::NoReachableAuthority, "asking its servers takes too long");
         };
@@ -508,7 +510,8 @@ impl Handler {
                 Verdict::Local(_) => None,
                 Verdict::Elsewhere => {
                     let (dnssec_ok, checking_disabled) = (false, false);
-                    let question = Question { name: server.clone(), qtype, dnssec_ok, checking_disabled };
+                    let question =
+                        Question { name: server.clone(), qtype, dnssec_ok, checking_disabled, authority: None };
                     let asking = self.forwarder.ask_for(&question, request.src().ip());
                     timeout_at(allowance.deadline, asking).await.ok()
                 }
@@ -571,6 +574,7 @@ impl Handler {
             qtype: query.qtype,
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
+            authority: None,
         };
         let mut answer = self.forwarder.ask_for(&question, request.src().ip()).await;
         let Some(end) = answer.elsewhere.take() else { return Ok(answer) };

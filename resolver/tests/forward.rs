@@ -90,7 +90,13 @@ fn defaults() -> ForwardConfig {
 }
 
 fn question(name: &str) -> Question {
-    Question { name: name.parse().expect("a name"), qtype: rtype::A, dnssec_ok: false, checking_disabled: false }
+    Question {
+        name: name.parse().expect("a name"),
+        qtype: rtype::A,
+        dnssec_ok: false,
+        checking_disabled: false,
+        authority: None,
+    }
 }
 
 fn plain(fake: &Fake) -> String {
@@ -940,7 +946,7 @@ fn secret_names_never_leave() {
         runtime.block_on(whole.send(&asked));
         // The forwarder does not rely on its callers.
         let name = Dname::from_labels(asked.queries[0].name().iter()).expect("a name");
-        let question = Question { name, qtype: types[qtype], dnssec_ok, checking_disabled: false };
+        let question = Question { name, qtype: types[qtype], dnssec_ok, checking_disabled: false, authority: None };
         let refusal = runtime.block_on(gate.ask(&question));
         prop_assert_eq!((refusal.rcode, refusal.origin), (ResponseCode::Refused, Origin::Policy));
         prop_assert_eq!(fake.asked(), [""; 0]);

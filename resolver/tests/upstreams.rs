@@ -62,7 +62,7 @@ impl Setup {
 
     async fn ask_for(&self, name: &str, qtype: u16) -> Answer {
         let name = name.parse().expect("a name");
-        let question = Question { name, qtype, dnssec_ok: false, checking_disabled: false };
+        let question = Question { name, qtype, dnssec_ok: false, checking_disabled: false, authority: None };
         timeout(DEADLINE, self.forwarder.ask(&question)).await.expect("in time")
     }
 

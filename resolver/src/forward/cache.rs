@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 use quick_cache::{Weighter, sync};
 
-use super::Question;
+use super::{Authority, Question};
 use crate::{
     answer::{Answer, Ede, EdeCode, RrSet},
     rtype,
@@ -243,7 +243,11 @@ fn weight(question: &Question, answer: &Answer) -> u64 {
     let text = answer.ede.as_ref().map_or(0, |ede| allocation(ede.text.len()));
     let elsewhere = answer.elsewhere.as_ref().map_or(0, |name| allocation(name.as_wire().len()));
     let sections = section(&answer.answer) + section(&answer.authority);
-    let key = allocation(question.name.as_wire().len());
+    let authority = question.authority.as_ref().map_or(0, |authority| {
+        let servers = allocation(size_of_val(&authority.servers[..]));
+        allocation(ARC_BYTES + size_of::<Authority>()) + allocation(authority.cut.as_wire().len()) + servers
+    });
+    let key = allocation(question.name.as_wire().len()) + authority;
     let all = INDEX_BYTES + allocation(ARC_BYTES + size_of::<Kept>()) + key + sections + text + elsewhere;
     u64::try_from(all).unwrap_or(u64::MAX)
 }
@@ -264,7 +268,13 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn question(name: &str) -> Question {
-        Question { name: name.parse().expect("a name"), qtype: rtype::A, dnssec_ok: false, checking_disabled: false }
+        Question {
+            name: name.parse().expect("a name"),
+            qtype: rtype::A,
+            dnssec_ok: false,
+            checking_disabled: false,
+            authority: None,
+        }
     }
 
     fn positive(ttls: &[u32]) -> Answer {
@@ -399,6 +409,8 @@ mod tests {
             Question { qtype: rtype::AAAA, ..asked.clone() },
             Question { dnssec_ok: true, ..asked.clone() },
             Question { checking_disabled: true, ..asked.clone() },
+            // What former servers of a delegated name said is no answer of its present ones.
+            Question { authority: Some(Arc::new(Authority::new(asked.name.clone(), vec![]))), ..asked.clone() },
         ] {
             assert_eq!(cache.find(&other, 0), Found::Nothing);
         }

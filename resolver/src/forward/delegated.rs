@@ -11,7 +11,7 @@ use std::{
 use quick_cache::sync::Cache;
 
 use super::{
-    Forwarder, Question,
+    Authority, Forwarder, Question,
     pool::{Member, Pool},
     routes::Route,
     target::Server,
@@ -45,8 +45,7 @@ impl Delegated {
     }
 
     fn pool(&self, servers: &[SocketAddr]) -> Arc<Pool> {
-        let mut key = servers.to_vec();
-        key.sort_unstable();
+        let key = servers.to_vec();
         if let Some(pool) = self.pools.get(&key) {
             return pool;
         }
@@ -65,10 +64,11 @@ impl Forwarder {
         &self,
         question: &Question,
         client: IpAddr,
-        servers: &[SocketAddr],
+        authority: Authority,
         reach: Reach,
     ) -> Answer {
-        let pool = self.inner.delegated.pool(servers);
+        let pool = self.inner.delegated.pool(&authority.servers);
+        let question = &Question { authority: Some(Arc::new(authority)), ..question.clone() };
         let route = Route { pool, is_rule: true, may_be_local: reach == Reach::Anywhere };
         Answer { authentic: false, ..self.answer(question, route, client.into()).await }
     }

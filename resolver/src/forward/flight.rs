@@ -233,7 +233,7 @@ mod tests {
 
     fn question(number: usize) -> Question {
         let name = format!("a{number}.example").parse().expect("a name");
-        Question { name, qtype: rtype::A, dnssec_ok: false, checking_disabled: false }
+        Question { name, qtype: rtype::A, dnssec_ok: false, checking_disabled: false, authority: None }
     }
 
     /// All places taken, the oldest first.

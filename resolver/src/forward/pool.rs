@@ -170,7 +170,8 @@ impl Pool {
         };
         let mut ranked: Vec<_> = ranked.into_iter().map(rank).collect();
         ranked.sort_by_key(|(rank, _)| *rank);
-        if ranked.iter().any(|((is_dead, _), _)| !is_dead) {
+        // Delegated servers are not probed: the dead are asked last, or nobody would notice that they are back.
+        if self.share != DELEGATED_SHARE && ranked.iter().any(|((is_dead, _), _)| !is_dead) {
             ranked.retain(|((is_dead, _), _)| !is_dead);
         }
         ranked.iter().skip(1).for_each(|(_, upstream)| upstream.health().passed_over());

@@ -138,6 +138,7 @@ mod tests {
             qtype: rtype::AAAA,
             dnssec_ok: true,
             checking_disabled: true,
+            authority: None,
         };
         Request::new(&question, Style { edns, letters }, Role::Recursive, Validation::Believed)
     }

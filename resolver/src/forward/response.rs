@@ -178,6 +178,12 @@ impl Response {
         !matches!(self.rcode, NOERROR | NXDOMAIN | YXDOMAIN)
     }
 
+    /// Drops what a server says about names outside the zone that it speaks for.
+    pub(super) fn keep_within(&mut self, zone: &Dname) {
+        self.answers.retain(|record| record.owner.is_within(zone));
+        self.authorities.retain(|record| record.owner.is_within(zone));
+    }
+
     /// Whether this is no answer but a hint to others: name servers without the SOA that an absence has, from somebody
     /// who does not speak for the zone (RFC 2308 §2.2).
     pub(super) fn is_referral(&self) -> bool {
@@ -389,7 +395,7 @@ mod tests {
 
     fn question() -> Question {
         let name = "www.example".parse().expect("a name");
-        Question { name, qtype: rtype::A, dnssec_ok: false, checking_disabled: false }
+        Question { name, qtype: rtype::A, dnssec_ok: false, checking_disabled: false, authority: None }
     }
 
     /// A response to the question, in letters of mixed case, whose question is at 12 and whose answers begin at 29.

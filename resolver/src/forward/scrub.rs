@@ -91,6 +91,17 @@ pub(super) fn bare_alias(question: &Question, answer: &Answer) -> Option<Dname> 
     (is_open && !has_soa && is_alias && !is_circle).then_some(target)
 }
 
+/// Leaves an answer open that ends with an alias out of the zone `cut`: what is there is not for its servers to say.
+pub(super) fn end_at(cut: &Dname, question: &Question, answer: &mut Answer) {
+    let last = answer.answer.iter().rev().find(|set| set.rtype != rtype::RRSIG);
+    let alias = last.filter(|set| set.rtype == rtype::CNAME && !answers_type(rtype::CNAME, question.qtype));
+    let target = alias.and_then(|set| Dname::from_wire(set.data.first()?).ok());
+    if target.is_some_and(|target| !target.is_within(cut)) {
+        answer.rcode = ResponseCode::NoError;
+        answer.authority.clear();
+    }
+}
+
 impl Record {
     /// The type that a signature covers.
     fn covers(&self) -> Option<u16> {
@@ -216,7 +227,7 @@ mod tests {
     }
 
     fn question(text: &str, qtype: u16, dnssec_ok: bool) -> Question {
-        Question { name: name(text), qtype, dnssec_ok, checking_disabled: false }
+        Question { name: name(text), qtype, dnssec_ok, checking_disabled: false, authority: None }
     }
 
     fn record(owner: &str, rtype: u16, ttl_s: u32, data: Vec<u8>) -> Record {
@@ -277,6 +288,35 @@ mod tests {
             &["b.example. 1 50 x2", "b.example. 16 50 x1"],
             &[],
         );
+    }
+
+    /// Its servers say where an alias leads, and nothing of what is there, whether it is data, an absence or a DNAME of
+    /// all names.
+    #[test]
+    fn delegated_servers_speak_for_their_zone_only() {
+        let (cut, asked) = (name("x.p2p"), question("a.x.p2p", rtype::A, false));
+        let alias = || record("a.x.p2p.", rtype::CNAME, 60, to("www.bank.example"));
+        let data = vec![alias(), record("www.bank.example.", rtype::A, 86_400, vec![6, 6, 6, 6])];
+        for mut response in [
+            Response { answers: data, ..Response::bare(NOERROR) },
+            Response { answers: vec![alias()], authorities: vec![soa("example.")], ..Response::bare(NXDOMAIN) },
+            Response { answers: vec![alias()], authorities: vec![soa("x.p2p.")], ..Response::bare(NXDOMAIN) },
+        ] {
+            response.keep_within(&cut);
+            let mut answer = scrub(&asked, &response, |_| false);
+            end_at(&cut, &asked, &mut answer);
+            assert_eq!((answer.rcode, answer.answer.len(), answer.authority.len()), (ResponseCode::NoError, 1, 0));
+            assert_eq!(bare_alias(&asked, &answer), Some(name("www.bank.example")), "the routes go on");
+        }
+        let dname = record("p2p.", rtype::DNAME, 60, to("evil.example"));
+        let mut response = Response { answers: vec![dname], ..Response::bare(NOERROR) };
+        response.keep_within(&cut);
+        assert!(response.answers.is_empty());
+        let mut absent = Response { authorities: vec![soa("x.p2p.")], ..Response::bare(NXDOMAIN) };
+        absent.keep_within(&cut);
+        let mut answer = scrub(&asked, &absent, |_| false);
+        end_at(&cut, &asked, &mut answer);
+        assert_eq!((answer.rcode, answer.authority.len()), (ResponseCode::NXDomain, 1), "its own names it may deny");
     }
 
     #[test]

@@ -135,7 +135,8 @@ impl Upstream {
 /// Asks a dead upstream now and then until it answers, whatever the answer. No client waits for this.
 async fn probe(upstream: Weak<Upstream>) {
     // The name servers of the root: every resolver has them at hand, and they tell nobody anything.
-    let question = Question { name: Dname::root(), qtype: rtype::NS, dnssec_ok: false, checking_disabled: false };
+    let question =
+        Question { name: Dname::root(), qtype: rtype::NS, dnssec_ok: false, checking_disabled: false, authority: None };
     loop {
         let Some(rest) = upstream.upgrade().and_then(|upstream| upstream.health().rest()) else { return };
         sleep(rest).await;

@@ -66,8 +66,11 @@ impl Service {
     pub(super) fn compact_judged(&mut self, ticket: Ticket, compact: CompactBlock, judged: Judged, is_here: bool) {
         let (header, peer) = (compact.header, ticket.from);
         match relay_of(judged) {
-            Relay::Accept if is_here || !self.rebuilding.told.note(header.hash()) => {
+            Relay::Accept if is_here => self.verdict_on(&ticket, Relay::Ignore),
+            Relay::Accept if !self.rebuilding.told.note(header.hash()) => {
                 self.verdict_on(&ticket, Relay::Ignore);
+                // Whoever spelled the header first may have nothing but the header: all who announce it are asked.
+                self.header_shown(peer, header, judged);
             }
             Relay::Accept => {
                 self.verdict_on(&ticket, Relay::Accept);
