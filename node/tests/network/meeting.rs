@@ -3,11 +3,13 @@
 use std::{fs, time::Duration};
 
 use ledger::params::Network;
+use libp2p::{identity::Keypair, kad::KBucketKey};
 use node::p2p::{
     ConfiguredState, DialFailure, Home, Multiaddr, PeerId,
     client::Client,
     message::{Request, Response, Status},
 };
+use tempfile::TempDir;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -128,12 +130,27 @@ async fn configured_peers_change_while_the_node_runs() {
     }
 }
 
-/// A ban is a failed dial for both: the one that bans says so, the other one is turned away and backs off.
+/// A directory with the network key of a node that is near to `other` in kad. Looking for others, such a node asks `other`
+/// many times in a row: once for each bit that their ids share.
+fn directory_of_a_neighbour(other: PeerId) -> TempDir {
+    let far = |peer: PeerId| KBucketKey::from(other).distance(&KBucketKey::from(peer)).ilog2();
+    let near = std::iter::repeat_with(Keypair::generate_ed25519)
+        .find(|key| far(key.public().to_peer_id()).is_some_and(|bits| bits < 247))
+        .expect("it goes on for ever");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::write(dir.path().join("p2p.key"), near.to_protobuf_encoding().expect("a key")).expect("written");
+    dir
+}
+
+/// A ban is a failed dial for both: the one that bans says so, the other one is turned away and backs off, whichever part
+/// of it dials.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_is_a_failed_dial() {
     let (one, other) = (Peer::start(Wire::Tcp, &[]).await, Peer::start(Wire::Tcp, &[]).await);
     let judge = Peer::start(Wire::Tcp, &[&other]).await;
-    let banned = Peer::start(Wire::Tcp, &[&one]).await;
+    let peers = vec![one.address().await];
+    let dir = directory_of_a_neighbour(one.p2p.local_peer());
+    let banned = Peer::start_at(Network::Local.params(), dir, |config| config.peers = peers).await;
     eventually_async("they meet", async || connected(&judge, &other).await && connected(&banned, &one).await).await;
     let hour = Duration::from_secs(3_600);
     judge.p2p.ban(other.p2p.local_peer(), hour).await;

@@ -198,6 +198,10 @@ impl Service {
         let now = self.now();
         let notices = self.dialing.configured.ended(now, &mut self.rng, peer, &ended.why, lasted_ms);
         notices.into_iter().for_each(tell);
+        if ended.standing != Standing::Node || lasted_ms < STAYED_MS {
+            // Else it would be dialled for each question that kad has, whoever turned whom away, and without a pause.
+            self.swarm.behaviour_mut().kad.remove_peer(peer);
+        }
         let book = &mut self.dialing.book;
         if ended.direction == Direction::Inbound {
             return;
