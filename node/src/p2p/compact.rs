@@ -23,7 +23,7 @@ use ledger::{
     block::{Block, Header},
     codec::{Decode, DecodeError, Encode, Reader, Writer},
     hash::{self, BlockHash, Tag, WitnessTxId},
-    params::MAX_BLOCK_TRANSACTIONS,
+    params::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS},
     rules::block::Content,
     transaction::Transaction,
 };
@@ -235,7 +235,7 @@ impl Rebuild {
     pub fn next(self) -> Next {
         let missing: Vec<u16> =
             (0u16..).zip(&self.transactions).filter(|(_, tx)| tx.is_none()).map(|(index, _)| index).collect();
-        if missing.len() * 2 > self.transactions.len() {
+        if missing.len() * 2 > self.transactions.len() || !self.fits() {
             return Next::Fetch(self.header);
         }
         if !missing.is_empty() {
@@ -249,15 +249,23 @@ impl Rebuild {
         &self.header
     }
 
-    /// Puts in what was asked for, in order. `None` if it is not as many as are missing.
+    /// Whether what is there can be in one block: ids may name any transactions of the mempool.
+    fn fits(&self) -> bool {
+        self.transactions.iter().flatten().map(Transaction::byte_len).sum::<usize>() <= MAX_BLOCK_BYTES
+    }
+
+    /// Puts in what was asked for, in order. `None` if it is not as many as are missing, or too much for a block.
     ///
     /// Whether they fit their ids is not looked at: who gives them may speak of the right block, and who made the ids not.
     pub fn fill(self, answer: Vec<Transaction>) -> Option<Block> {
         let mut answer = answer.into_iter();
-        let transactions: Option<Vec<_>> =
-            self.transactions.into_iter().map(|transaction| transaction.or_else(|| answer.next())).collect();
-        let is_all = answer.next().is_none();
-        Some(Block { header: self.header, transactions: transactions? }).filter(|_| is_all)
+        let transactions = self.transactions.into_iter().map(|transaction| transaction.or_else(|| answer.next()));
+        let whole = Self { header: self.header, transactions: transactions.collect() };
+        if answer.next().is_some() || !whole.fits() {
+            return None;
+        }
+        let transactions = whole.transactions.into_iter().collect::<Option<Vec<_>>>()?;
+        Some(Block { header: whole.header, transactions })
     }
 }
 

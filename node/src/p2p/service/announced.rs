@@ -35,6 +35,8 @@ pub struct Rebuilding {
 pub(super) struct Told {
     pub(super) order: VecDeque<BlockHash>,
     pub(super) all: BTreeSet<BlockHash>,
+    /// Those among them whose announcements came to nothing here, and so perhaps elsewhere.
+    pub(super) in_vain: BTreeSet<BlockHash>,
 }
 
 impl Told {
@@ -48,8 +50,23 @@ impl Told {
             && let Some(oldest) = self.order.pop_front()
         {
             self.all.remove(&oldest);
+            self.in_vain.remove(&oldest);
         }
         true
+    }
+
+    /// Takes note of a block that this node announces; whether others should hear of it. A liar who is the first to spell
+    /// a header must not keep the block from being announced at all; others' spellings get no second chance, or there
+    /// would be no end of them.
+    pub(super) fn note_own(&mut self, hash: BlockHash) -> bool {
+        self.note(hash) || self.in_vain.remove(&hash)
+    }
+
+    /// What was announced could not be made a block.
+    pub(super) fn came_to_nothing(&mut self, hash: BlockHash) {
+        if self.all.contains(&hash) {
+            self.in_vain.insert(hash);
+        }
     }
 }
 
@@ -96,5 +113,16 @@ mod tests {
         assert_eq!((told.order.len(), told.all.len()), (MAX_TOLD, MAX_TOLD));
         assert!(told.note(hash(0)), "forgotten by now");
         assert!(!told.note(hash(MAX_TOLD as u32)));
+    }
+
+    #[test]
+    fn a_block_whose_announcement_came_to_nothing_is_announced_again_once() {
+        let (mut told, hash) = (Told::default(), BlockHash([7; 32]));
+        told.came_to_nothing(hash);
+        assert!(told.in_vain.is_empty(), "nobody spoke of it");
+        assert!(told.note(hash) && !told.note_own(hash));
+        told.came_to_nothing(hash);
+        assert!(!told.note(hash), "no second spelling of others");
+        assert!(told.note_own(hash) && !told.note_own(hash));
     }
 }

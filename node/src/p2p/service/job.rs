@@ -11,6 +11,7 @@ use libp2p::{PeerId, gossipsub::MessageId, request_response::ResponseChannel};
 use crate::{
     p2p::{
         compact::{CompactBlock, Next},
+        gossip::Kind,
         message::Response,
     },
     sync::{Judged, Offence, Relay, Source, View},
@@ -25,7 +26,7 @@ pub struct Ticket {
 
 /// What a running job owes if it dies.
 pub enum Pending {
-    Gossip(Ticket),
+    Gossip(Kind, Ticket),
     Headers(Source<PeerId>),
     Block(Source<PeerId>, Arc<Block>),
     Rebuild(BlockHash),

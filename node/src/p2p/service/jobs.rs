@@ -30,8 +30,15 @@ use super::{
     state::Service,
 };
 
-/// Gossip being judged: at most 256 messages of 65 kB. What comes on top is ignored, and comes again by request.
-const MAX_GOSSIP_JOBS: usize = 256;
+/// Gossip being judged, by kind, so that no flood of transactions keeps a block from being looked at: an announcement that
+/// is ignored does not come again. Together some four megabytes.
+fn most_judged(kind: Kind) -> usize {
+    match kind {
+        Kind::Transaction => 256,
+        Kind::Block => 32,
+    }
+}
+
 /// Questions being served: each answer is at most 2 MiB.
 const MAX_SERVE_JOBS: usize = 16;
 
@@ -101,6 +108,11 @@ impl Service {
         if self.pending.values().filter(|owes| matches!(owes, Pending::Serve)).count() >= MAX_SERVE_JOBS {
             return self.respond(peer, channel, Response::Refused(Refusal::Busy));
         }
+        self.serve_now(peer, request, channel);
+    }
+
+    /// Serves a question that has had its turn.
+    pub(super) fn serve_now(&mut self, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
         let reader = self.chain.reader();
         self.spawn_job(Pending::Serve, async move {
             let answered = spawn_blocking(move || serve::answer(&reader, request)).await;
@@ -121,11 +133,11 @@ impl Service {
 
     /// Judges a gossip message beside the loop; the verdict follows exactly once.
     pub(super) fn judge_gossip(&mut self, kind: Kind, ticket: Ticket, bytes: Vec<u8>) {
-        let open = self.pending.values().filter(|owes| matches!(owes, Pending::Gossip(_))).count();
-        if open >= MAX_GOSSIP_JOBS {
+        let is_of_kind = |owes: &&Pending| matches!(owes, Pending::Gossip(other, _) if *other == kind);
+        if self.pending.values().filter(is_of_kind).count() >= most_judged(kind) {
             return self.verdict_on(&ticket, Relay::Ignore);
         }
-        let (chain, owes) = (self.chain.clone(), Pending::Gossip(ticket.clone()));
+        let (chain, owes) = (self.chain.clone(), Pending::Gossip(kind, ticket.clone()));
         match kind {
             Kind::Transaction => self.spawn_job(owes, async move {
                 let (relay, offence) = match decode_beside::<Transaction>(bytes).await {
@@ -222,7 +234,7 @@ impl Service {
     /// A job panicked: pay what it owed, so that nothing waits for it.
     fn job_died(&mut self, owes: Pending) {
         match owes {
-            Pending::Gossip(ticket) => self.verdict_on(&ticket, Relay::Ignore),
+            Pending::Gossip(_, ticket) => self.verdict_on(&ticket, Relay::Ignore),
             Pending::Block(source, block) => {
                 self.feed(Input::BlockJudged { source, block, judged: Judged::Unjudged });
             }

@@ -48,9 +48,11 @@ const MAX_UNDER_WAY: usize = 16;
 const FORGOTTEN: Duration = Duration::from_secs(10);
 /// How long whoever announced a block may take to complete it before it is fetched from anybody.
 const PARTS_WAIT: Duration = Duration::from_secs(3);
-/// Questions that wait for a block to arrive here: in all, and of one peer.
+/// Questions that wait for a block to arrive here. When it is, all are served at once, with at most 256 KiB each: nobody is
+/// refused at the moment for which he was kept waiting.
 const MAX_PARKED: usize = 32;
-const MAX_PARKED_PER_PEER: usize = 4;
+/// Of one peer: for parts of a block, and then for the block.
+const MAX_PARKED_PER_PEER: usize = 2;
 /// How long they wait: less than the askers' patience.
 const PARKED: Duration = Duration::from_millis(1_500);
 /// A transaction that came later than this before its block may not have reached everybody.
@@ -197,6 +199,7 @@ impl Service {
         }
         entry.stage = Stage::Left;
         let (peer, header) = (entry.from, entry.header);
+        self.rebuilding.told.came_to_nothing(hash);
         count(&self.stats.blocks_fetched_total);
         self.feed(Input::RebuildFailed { hash });
         self.header_shown(peer, header, Judged::Accepted);
@@ -232,7 +235,7 @@ impl Service {
     }
 
     fn serve_parked(&mut self, parked: Vec<Parked>) {
-        parked.into_iter().for_each(|parked| self.serve(parked.peer, parked.request, parked.channel));
+        parked.into_iter().for_each(|parked| self.serve_now(parked.peer, parked.request, parked.channel));
     }
 
     /// Ends what has taken too long.
@@ -260,11 +263,12 @@ impl Service {
         fresh.push_back((Instant::now(), wtxid));
     }
 
-    /// A block was connected: it is announced if it is news and nobody has announced it.
+    /// A block was connected: it is announced if it is news and nobody has announced it, or not so that it could be put
+    /// together.
     pub(super) fn announce(&mut self, connected: &BlockConnected) {
         let hash = connected.block.hash();
         // Blocks fetched while catching up are news to nobody.
-        if connected.arrival.is_news() && self.rebuilding.told.note(hash) {
+        if connected.arrival.is_news() && self.rebuilding.told.note_own(hash) {
             let fresh = self.rebuilding.fresh.iter().filter(|(since, _)| since.elapsed() <= FRESH);
             let fresh: HashSet<_> = fresh.map(|(_, wtxid)| *wtxid).collect();
             let compact = CompactBlock::new(&connected.block, self.rng.random(), |wtxid| fresh.contains(wtxid));
