@@ -4,6 +4,9 @@
 //! libp2p cannot end a connection in this state, so the places are divided beforehand: a group may have half of those that
 //! the others leave, and at least one while there is any. One group gets half of all, a second a quarter, and so on: it
 //! takes seven groups to fill them, and each such connection ends after ten seconds.
+//!
+//! Over TCP nobody gets here under another's address. A first datagram of QUIC may come from any, so QUIC has places of its
+//! own: who fills those with made-up addresses keeps nobody from coming over TCP.
 
 use std::{
     collections::HashMap,
@@ -14,6 +17,7 @@ use std::{
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
+    multiaddr::Protocol,
     swarm::{
         ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
         ToSwarm, dummy,
@@ -22,7 +26,7 @@ use libp2p::{
 
 use super::netgroup::Netgroup;
 
-/// Half-open connections at a time, each with a descriptor.
+/// Half-open connections at a time, over TCP and as many over QUIC.
 pub const MAX_HALF_OPEN: usize = 64;
 
 /// Why a connection is refused before anything is known of it.
@@ -32,14 +36,34 @@ pub struct TooManyHalfOpen;
 
 /// Counts half-open inbound connections and refuses what is too much.
 #[derive(Debug, Default)]
-pub struct HalfOpen(HashMap<ConnectionId, Netgroup>);
+pub struct HalfOpen(HashMap<ConnectionId, Opening>);
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Opening {
+    group: Netgroup,
+    carrier: Carrier,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Carrier {
+    Tcp,
+    Quic,
+}
+
+impl Opening {
+    fn of(remote: &Multiaddr) -> Self {
+        let is_quic = remote.iter().any(|part| part == Protocol::QuicV1);
+        Self { group: Netgroup::of(remote), carrier: if is_quic { Carrier::Quic } else { Carrier::Tcp } }
+    }
+}
 
 impl HalfOpen {
-    fn admits(&self, group: Netgroup) -> bool {
-        let of_group = self.0.values().filter(|other| **other == group).count();
-        let of_others = self.0.len() - of_group;
-        let share = ((MAX_HALF_OPEN - of_others) / 2).max(1);
-        self.0.len() < MAX_HALF_OPEN && of_group < share
+    fn admits(&self, opening: Opening) -> bool {
+        let beside = || self.0.values().filter(|other| other.carrier == opening.carrier);
+        let (all, of_group) = (beside().count(), beside().filter(|other| other.group == opening.group).count());
+        let share = ((MAX_HALF_OPEN - (all - of_group)) / 2).max(1);
+        all < MAX_HALF_OPEN && of_group < share
     }
 }
 
@@ -53,11 +77,11 @@ impl NetworkBehaviour for HalfOpen {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let group = Netgroup::of(remote);
-        if !self.admits(group) {
+        let opening = Opening::of(remote);
+        if !self.admits(opening) {
             return Err(ConnectionDenied::new(TooManyHalfOpen));
         }
-        self.0.insert(id, group);
+        self.0.insert(id, opening);
         Ok(())
     }
 
@@ -125,5 +149,8 @@ mod tests {
             .expect("it has shown who it is");
         assert!(open(&mut half_open, 8).is_some());
         assert_eq!(half_open.0.len(), MAX_HALF_OPEN);
+        let quic = "/ip4/20.9.0.1/udp/1/quic-v1".parse().expect("an address");
+        let id = ConnectionId::new_unchecked(0);
+        assert!(half_open.handle_pending_inbound_connection(id, &quic, &quic).is_ok(), "QUIC has places of its own");
     }
 }

@@ -30,8 +30,6 @@ const MAX_IDENTIFY_ADDRESSES: usize = 8;
 const MAX_AGENT: usize = 64;
 /// How long an outbound peer may take to tell its status before its place goes to another one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
-/// Unanswered pings in a row, each waited for 20 seconds, after which a connection is closed.
-const MISSED_PINGS: u32 = 2;
 
 impl Service {
     pub(super) fn connection_opened(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint) {
@@ -69,7 +67,7 @@ impl Service {
                 }
             }
             None if is_refused => drop(self.swarm.close_connection(id)),
-            None => self.peer_came(peer, Line { id, direction, missed: 0 }, purpose, address),
+            None => self.peer_came(peer, Line::new(id, direction), purpose, address),
         }
     }
 
@@ -117,23 +115,19 @@ impl Service {
     pub(super) fn ping_answered(&mut self, peer: &PeerId, id: DialId, time: Duration) {
         let Some(entry) = self.connected.get_mut(peer) else { return };
         entry.ping = Some(time);
-        entry.lines.iter_mut().filter(|line| line.id == id).for_each(|line| line.missed = 0);
+        entry.lines.iter_mut().filter(|line| line.id == id).for_each(|line| line.heard = Instant::now());
     }
 
-    /// A ping was not answered. A line that has fallen silent must not be kept, and its peer not be turned away when it
-    /// comes again: a router has forgotten it, or a machine has lost its power.
+    /// Pings were not answered: libp2p tells of the second in a row, after 20 seconds each. A line that has fallen silent
+    /// must not be kept: a router has forgotten it, or a machine has lost its power.
     pub(super) fn ping_failed(&mut self, peer: PeerId, id: DialId, failure: &ping::Failure) {
-        let is_silence = match failure {
-            ping::Failure::Timeout => true,
+        match failure {
+            ping::Failure::Timeout => {
+                tracing::debug!(%peer, "a connection has fallen silent");
+                self.swarm.close_connection(id);
+            }
             // The other end is there, and does not speak it, or the stream broke: then so will the connection.
-            ping::Failure::Unsupported | ping::Failure::Other { .. } => false,
-        };
-        let Some(entry) = self.connected.get_mut(&peer).filter(|_| is_silence) else { return };
-        let Some(line) = entry.lines.iter_mut().find(|line| line.id == id) else { return };
-        line.missed += 1;
-        if line.missed >= MISSED_PINGS {
-            tracing::debug!(%peer, missed = line.missed, "a connection has fallen silent");
-            self.swarm.close_connection(id);
+            ping::Failure::Unsupported | ping::Failure::Other { .. } => {}
         }
     }
 

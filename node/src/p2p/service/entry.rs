@@ -9,6 +9,10 @@ use crate::{
     sync::Direction,
 };
 
+/// A healthy line answers a ping every 15 seconds. One that has not for so long gives way to another one of the same side:
+/// its peer comes anew because it knows that the old one is dead.
+const SILENT: Duration = Duration::from_secs(35);
+
 /// Tells one dial, and the connection that it leads to, from another.
 pub type DialId = ConnectionId;
 
@@ -29,8 +33,15 @@ pub enum Purpose {
 pub struct Line {
     pub id: DialId,
     pub direction: Direction,
-    /// Pings in a row that nobody answered.
-    pub missed: u32,
+    /// When it opened, or a ping was answered last.
+    pub heard: Instant,
+}
+
+impl Line {
+    /// One that has just opened.
+    pub fn new(id: DialId, direction: Direction) -> Self {
+        Self { id, direction, heard: Instant::now() }
+    }
 }
 
 /// One connected peer.
@@ -62,10 +73,10 @@ impl Connected {
     pub fn second_line(&mut self, id: DialId, direction: Direction) -> Option<DialId> {
         let first = self.lines.iter().position(|line| line.direction == direction);
         match first.map(|index| self.lines[index]) {
-            Some(line) if line.missed == 0 => return Some(id),
+            Some(line) if line.heard.elapsed() < SILENT => return Some(id),
             _ => {}
         }
-        self.lines.push(Line { id, direction, missed: 0 });
+        self.lines.push(Line::new(id, direction));
         first.map(|index| self.lines.remove(index).id)
     }
 }
@@ -85,7 +96,7 @@ mod tests {
     fn peer() -> Connected {
         let (id, direction) = (DialId::new_unchecked(1), Direction::Inbound);
         Connected {
-            lines: vec![Line { id, direction, missed: 0 }],
+            lines: vec![Line::new(id, direction)],
             direction,
             purpose: Purpose::Shared,
             standing: Standing::New,
@@ -106,7 +117,7 @@ mod tests {
         let mut entry = peer();
         assert_eq!(entry.second_line(id(2), Direction::Inbound), Some(id(2)));
         assert_eq!(entry.second_line(id(3), Direction::Outbound), None, "both sides dialled");
-        entry.lines[0].missed = 1;
+        entry.lines[0].heard = Instant::now().checked_sub(SILENT).expect("the machine runs for longer");
         assert_eq!(entry.second_line(id(4), Direction::Inbound), Some(id(1)));
         assert_eq!(entry.second_line(id(5), Direction::Inbound), Some(id(5)));
         let left: Vec<_> = entry.lines.iter().map(|line| line.id).collect();
