@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ledger::hash::BlockHash;
+use ledger::{block::Header, hash::BlockHash};
 
 use super::event::{Millis, PeerKey, Point, WantedBranch};
 
@@ -24,7 +24,8 @@ const TRIES: u32 = 3;
 const REBUILD_MS: u64 = 10_000;
 /// A branch whose lowest block arrived longer ago than this is none whose bodies come.
 const COMING_MS: u64 = 60_000;
-/// So many blocks in a row show that a branch's bodies come: more than are news at one time, as a rule.
+/// So many blocks in a row, given for the same end by peers that claim more of it, show that a branch's bodies come. What
+/// comes from others are the honest blocks that somebody builds withheld ones on.
 const COMING_RUN: u32 = 2;
 
 #[derive(Debug)]
@@ -128,6 +129,17 @@ impl Arrivals {
     }
 }
 
+/// A branch whose bodies come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Coming {
+    /// Its index.
+    pub(super) lane: usize,
+    /// Where it ends, as far as bodies were fetched for that end.
+    pub(super) end: Point,
+    /// The last block below its gap.
+    pub(super) base: BlockHash,
+}
+
 /// A block that arrived.
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
@@ -216,15 +228,19 @@ impl<P: PeerKey> Bodies<P> {
     }
 
     /// The block was judged, and is good: whoever was asked in vain for others of its branches may be asked again.
-    pub fn arrived(&mut self, now: Millis, hash: BlockHash, parent: BlockHash) {
+    /// `has_more` tells whether the peer that gave it claims blocks above it.
+    pub fn arrived(&mut self, now: Millis, header: &Header, has_more: bool) {
+        let hash = header.hash();
         self.rebuild_ended(&hash);
         let Some(lanes) = self.slots.get(&hash).map(|slot| slot.branches.clone()) else { return };
         self.forgive(|slot| lanes.iter().any(|lane| slot.branches.contains(lane)));
         self.done(hash);
         let end = lanes.iter().map(|lane| self.lanes[*lane].end).max_by_key(|end| end.work).unwrap_or_default();
-        let below = self.arrivals.get(now, &parent).filter(|below| below.end == end);
+        let below = self.arrivals.get(now, &header.core.prev).filter(|below| below.end == end);
         let run = below.map_or(1, |below| below.run.saturating_add(1));
-        self.arrivals.note(hash, Arrival { at: now, end, run });
+        if has_more {
+            self.arrivals.note(hash, Arrival { at: now, end, run });
+        }
     }
 
     /// Whoever was asked in vain for such blocks may be asked again.
@@ -240,6 +256,13 @@ impl<P: PeerKey> Bodies<P> {
         });
     }
 
+    /// A peer that was asked in vain may be asked again.
+    pub(super) fn forgive_peer(&mut self, peer: &P) {
+        for hash in &self.in_vain {
+            self.slots.get_mut(hash).and_then(|slot| slot.failed.remove(peer));
+        }
+    }
+
     fn note_failure(&mut self, hash: BlockHash, peer: P) {
         if let Some(slot) = self.slots.get_mut(&hash) {
             *slot.failed.entry(peer).or_default() += 1;
@@ -247,17 +270,18 @@ impl<P: PeerKey> Bodies<P> {
         }
     }
 
-    /// Where those branches end whose bodies come, and the last block below their gap: whose last [`COMING_RUN`] blocks
-    /// before the gap were fetched for them, lately. Fewer may be the honest news that somebody builds withheld blocks
-    /// on, and headers that were announced on top since then say nothing.
-    pub fn coming(&self, now: Millis) -> impl Iterator<Item = (Point, BlockHash)> {
+    /// The branches whose bodies come: whose last [`COMING_RUN`] blocks before their gap came for them, lately.
+    /// Headers that were announced on top since then say nothing.
+    pub fn coming(&self, now: Millis) -> impl Iterator<Item = Coming> {
         let end = move |lane: &Lane| {
             self.arrivals.get(now, &lane.base).filter(|arrival| arrival.run >= COMING_RUN).map(|arrival| arrival.end)
         };
         let lesser = |one: Point, other: Point| if one.work < other.work { one } else { other };
-        let ends = self.lanes.iter().filter_map(move |lane| Some((lesser(end(lane)?, lane.end), lane.base)));
-        // What was fetched is all here, and fork choice knows it.
-        ends.filter(|(end, base)| end.hash != *base)
+        let of_lane = move |(index, lane): (usize, &Lane)| {
+            Some(Coming { lane: index, end: lesser(end(lane)?, lane.end), base: lane.base })
+        };
+        // What was fetched may all be here, and fork choice knows it.
+        self.lanes.iter().enumerate().filter_map(of_lane).filter(|coming| coming.end.hash != coming.base)
     }
 
     /// The block has to come again, rather not from `failed`.

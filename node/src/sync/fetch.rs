@@ -5,8 +5,9 @@
 //! a peer failed to give is asked of others first; a late answer is still used.
 //!
 //! A branch whose lowest missing block was asked of everybody who claims it, and given by nobody, is *withheld*: nothing
-//! of it is asked for until somebody else claims it, a body of it arrives, or ten minutes have passed. So it takes no
-//! room from other branches, and is not downloaded again and again.
+//! of it is asked for until somebody else claims it, a body of it arrives, or ten minutes have passed; and once a minute of
+//! a peer whose claim has changed, which may have the block by now. So it takes no room from other branches, and is not
+//! downloaded again and again.
 
 use std::sync::Arc;
 
@@ -84,6 +85,15 @@ impl<P: PeerKey> Sync<P> {
     pub(super) fn is_withheld(&self, lane: usize) -> bool {
         let next = self.bodies.next_of(lane);
         next.is_some_and(|(_, slot)| Bodies::is_refused(slot, &self.claimants(lane)))
+    }
+
+    /// Whether a peer claims blocks above this one, on a branch that it is missing on.
+    pub(super) fn claims_more_than(&self, block: &BlockHash, peer: &P) -> bool {
+        let (Some(slot), Some(peer)) = (self.bodies.slots.get(block), self.peers.get(peer)) else { return false };
+        peer.blocks().any(|claimed| match self.sight(&claimed) {
+            Some(Sight::Wanted { branch, height }) => height > slot.height && slot.branches.contains(&branch),
+            Some(_) | None => false,
+        })
     }
 
     /// The lowest missing height of a branch that is claimed, and by nobody who keeps that body.

@@ -282,7 +282,8 @@ impl<P: PeerKey> Sync<P> {
         let (peer, hash) = (source.peer(), block.hash());
         match judged {
             Judged::Accepted => {
-                self.bodies.arrived(now, hash, block.header.core.prev);
+                let has_more = self.claims_more_than(&hash, &peer);
+                self.bodies.arrived(now, &block.header, has_more);
                 self.archive.delivered(&peer, block.header.core.height);
                 self.note_shown(peer, Some(&block.header));
                 self.view_is_old(out);

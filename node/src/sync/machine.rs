@@ -11,6 +11,10 @@ use super::{
     state::{Refresh, Sync},
 };
 
+/// A peer whose claim changes gets another chance with the bodies that it did not give, once in so long: changing a claim
+/// costs nothing.
+const FORGIVE_MS: u64 = 60_000;
+
 impl<P: PeerKey> Sync<P> {
     /// Takes one event and says what to do.
     pub fn handle(&mut self, now: Millis, rng: &mut dyn RngCore, input: Input<P>) -> Vec<Output<P>> {
@@ -84,7 +88,13 @@ impl<P: PeerKey> Sync<P> {
         out: &mut Vec<Output<P>>,
     ) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        entry.claim = Some(claim);
+        let has_moved = entry.claim.replace(claim).is_some_and(|before| before.hash != claim.hash);
+        let was_long_ago = entry.forgiven_at.is_none_or(|at| now.since(at) >= FORGIVE_MS);
+        if has_moved && was_long_ago {
+            // Whoever passed a header on may not have had the block yet, and has it now.
+            entry.forgiven_at = Some(now);
+            self.bodies.forgive_peer(&peer);
+        }
         entry.lowest_body = lowest_body;
         entry.told_at = Some(now);
         entry.clock_offset_s = Some(clock_offset_s);

@@ -115,6 +115,8 @@ pub struct Peer {
     pub failures: u32,
     /// Body questions in a row that were taken away because they took too long.
     pub stalls: u32,
+    /// When it was last given another chance with bodies that it had not given.
+    pub forgiven_at: Option<Millis>,
 }
 
 impl Peer {
@@ -133,6 +135,7 @@ impl Peer {
             known_answers: 0,
             failures: 0,
             stalls: 0,
+            forgiven_at: None,
         }
     }
 

@@ -229,6 +229,19 @@ impl Bench {
         self.beside = blocks(self.hash(heights.start - 1), heights, 1);
     }
 
+    /// The lowest blocks of that branch come, from whoever was asked for them first.
+    fn deliver_beside(&mut self, count: usize) {
+        let (peer, batch, hashes) = self.asked_bodies.remove(0);
+        for hash in &hashes[..count] {
+            let block = self.block_of(hash);
+            self.give(Input::Bodies { peer, batch, bodies: vec![Some(block.clone())] });
+            // What has come is missing no more.
+            (self.beside_from, self.came) = (self.beside_from + 1, Some(*hash));
+            self.beside.remove(0);
+            self.give(Input::BlockJudged { source: Source::Answer(peer), block, judged: Judged::Accepted });
+        }
+    }
+
     fn is_synced(&self) -> bool {
         self.sync.verdict().is_synced()
     }

@@ -5,8 +5,9 @@
 //! header ends it: only a heavier branch whose bodies come.
 
 use super::{
+    bodies::Coming,
     config::Company,
-    event::{Direction, PeerKey, Point, Sight},
+    event::{Direction, PeerKey, Sight},
     peers::Peer,
     state::Sync,
 };
@@ -51,9 +52,11 @@ impl<P: PeerKey> Sync<P> {
     /// Whether the chain here is the one the others have.
     pub fn verdict(&self) -> Verdict {
         let tip = self.view.tip;
-        let coming = self.bodies.coming(self.now).filter(|(end, _)| end.work > tip.work);
+        let coming = self.bodies.coming(self.now).filter(|branch| branch.end.work > tip.work);
+        // Bodies that came a moment ago are none that come, if everybody was asked for the next one in vain since.
+        let coming = coming.filter(|branch| !self.is_withheld(branch.lane));
         // A branch that does not go on from the tip replaces some of it, whether or not it ends higher.
-        let goal_of = |(end, base): (Point, _)| {
+        let goal_of = |Coming { end, base, .. }| {
             if base == tip.hash { end.height } else { end.height.max(tip.height.saturating_add(SLACK + 1)) }
         };
         let coming = coming.map(goal_of).max().unwrap_or(tip.height).max(tip.height);

@@ -398,8 +398,7 @@ impl World {
     fn slot(&mut self) {
         self.schedule(SLOT_MS, Event::Slot);
         let found = self.rng.random_range(0..SLOTS_PER_BLOCK) == 0;
-        // What falls to a player that does not mine is lost: hostile hosts have their share of the work.
-        let is_miner = |host: &usize| self.hosts[*host].role != Role::Eclipser;
+        let is_miner = |host: &usize| matches!(self.hosts[*host].role, Role::Honest | Role::Selfish);
         let miners: Vec<_> = (0..self.hosts.len()).filter(is_miner).collect();
         let miner = miners[self.rng.random_range(0..miners.len())];
         if !found || !self.mining {

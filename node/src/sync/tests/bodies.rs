@@ -190,6 +190,27 @@ fn a_withheld_branch_is_asked_of_every_new_claimant_and_when_a_body_comes() {
     assert!([2, 3, 4, 9].iter().all(|peer| asked.contains(peer)), "all are asked again: {asked:?}");
 }
 
+/// A peer that passed a header on before it had the block is asked again once it claims the block; one that claims this
+/// and that is not asked more for it.
+#[test]
+fn a_peer_that_had_not_the_block_yet_is_asked_again_when_it_claims_it() {
+    let mut bench = Bench::alone(5);
+    bench.connect(2, Direction::Outbound);
+    bench.claims(2, 5);
+    bench.best = 6;
+    let (source, headers) = (Source::Gossip(2), vec![bench.blocks[6].header]);
+    bench.give(Input::HeadersJudged { source, headers, judged: Judged::Accepted });
+    assert_eq!(bench.pass_refused(30 * SECOND), [2; 3], "it has not the block");
+    bench.claims(2, 6);
+    assert_eq!(bench.pass_refused(30 * SECOND), [2; 3]);
+    for _ in 0..15 {
+        bench.claims(2, 5);
+        bench.claims(2, 6);
+        bench.pass_refused(SECOND);
+    }
+    assert!(bench.pass_refused(30 * SECOND).is_empty(), "once a minute");
+}
+
 /// Silent liars claim the same branch as one honest peer; it is asked before they have used up much time.
 #[test]
 fn silent_liars_cannot_keep_the_honest_claimant_from_being_asked() {

@@ -47,16 +47,23 @@ fn a_heavier_branch_need_not_be_higher() {
     let end = bench.view().branches[0].end;
     assert_eq!(end.height, bench.tip);
     bench.claims_at(1, end);
-    let (peer, batch, hashes) = bench.asked_bodies.remove(0);
-    for hash in &hashes[..2] {
-        let block = bench.block_of(hash);
-        bench.give(Input::Bodies { peer, batch, bodies: vec![Some(block.clone())] });
-        // What has come is missing no more.
-        (bench.beside_from, bench.came) = (bench.beside_from + 1, Some(*hash));
-        bench.beside.remove(0);
-        bench.give(Input::BlockJudged { source: Source::Answer(peer), block, judged: Judged::Accepted });
-    }
+    bench.deliver_beside(2);
     assert!(!bench.is_synced(), "{:?}", bench.sync.verdict());
+}
+
+/// Whoever builds withheld blocks on a branch of others does not make the others' blocks part of it.
+#[test]
+fn blocks_of_others_below_withheld_ones_are_no_branch_that_comes() {
+    let mut bench = Bench::among(30, 1..=2);
+    (1..=2).for_each(|peer| drop(bench.claims(peer, 30)));
+    bench.withhold(29..40);
+    let point = |height: u32, hash| Point { height, hash, work: u128::from(height) * 10 + 5 };
+    let honest = point(31, bench.beside[2].hash());
+    bench.claims_at(1, honest);
+    bench.claims_at(2, bench.view().branches[0].end);
+    bench.deliver_beside(3);
+    assert_eq!(bench.beside_from, 32, "all that the peer claims came");
+    assert!(bench.is_synced(), "{:?}", bench.sync.verdict());
 }
 
 #[test]
