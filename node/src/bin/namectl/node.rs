@@ -1,6 +1,7 @@
 //! `namectl node`: the node's surroundings, and the operator's word in a deep fork.
 
 use clap::{Args, Subcommand};
+use ledger::hash::BlockHash;
 use node::api::types::{ConfiguredPeerView, PeerView};
 use serde_json::json;
 
@@ -22,7 +23,7 @@ pub enum NodeCommand {
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
     /// Hash of its last block; the node's log names it with the alarm deep_fork
-    hash: String,
+    hash: BlockHash,
 }
 
 pub fn run(context: &Context, command: &NodeCommand) -> Result<(), Failure> {
@@ -38,11 +39,11 @@ fn adopt(context: &Context, args: &AdoptArgs) -> Result<(), Failure> {
         args.hash
     );
     if context.globals.dry_run {
-        context.out.result(&json!({ "hash": args.hash, "dry_run": true }), || what);
+        context.out.result(&json!({ "hash": args.hash.to_string(), "dry_run": true }), || what);
         return Ok(());
     }
     ask::go_on(&context.globals, &what)?;
-    let adopted = context.wait(context.client.adopt_fork(&args.hash))?;
+    let adopted = context.wait(context.client.adopt_fork(&args.hash.to_string()))?;
     context.out.result(&serde_json::to_value(&adopted).unwrap_or_else(|_| json!({})), || {
         let (height, disconnected) = (group(adopted.height.into()), group(adopted.disconnected.into()));
         format!("followed: the tip is {} at height {height}; {disconnected} blocks were taken back", adopted.hash)
