@@ -44,7 +44,8 @@ use tracing::{debug, error, warn};
 
 use crate::{
     config::ConnectionsConfig,
-    handler::{Client, Handler, Via},
+    exchange::{Client, Via},
+    handler::Handler,
     metrics::End,
     rarely::Rarely,
 };

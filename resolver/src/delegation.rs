@@ -18,6 +18,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
 };
 
 use hickory_proto::op::ResponseCode;
@@ -39,7 +40,10 @@ pub(crate) const MAX_CUTS: usize = 4;
 /// The most lookups of name servers' addresses for one question, whatever delegations they lead through.
 pub(crate) const MAX_LOOKUPS: usize = 8;
 
-/// What one question may still cause.
+/// What is left beyond [`TOTAL`] for one question as a whole, so that whoever is asked last can still say that time is up.
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// What one question may still cause, wherever its aliases lead.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     lookups: AtomicUsize,
@@ -48,9 +52,9 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// All that one question may cause, until [`TOTAL`] from now.
+    /// All that one question may cause, in little more than [`TOTAL`] from now.
     pub(crate) fn new() -> Self {
-        Self { lookups: AtomicUsize::new(MAX_LOOKUPS), deadline: Instant::now() + TOTAL }
+        Self { lookups: AtomicUsize::new(MAX_LOOKUPS), deadline: Instant::now() + TOTAL + MARGIN }
     }
 
     /// Takes one lookup; false if there is none left.

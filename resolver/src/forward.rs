@@ -24,6 +24,7 @@ mod flight;
 mod habits;
 mod health;
 mod link;
+mod link_error;
 mod pool;
 pub(crate) mod rebinding;
 mod request;
@@ -175,7 +176,7 @@ impl Forwarder {
     ) -> Result<Self, ConfigError> {
         let forward = &config.forward;
         let builder = Builder::new(config, metrics.clone(), clock.clone())?;
-        let delegated = Delegated::new(builder.context.clone());
+        let delegated = Delegated::new(&builder.context);
         let routes = builder.routes(config)?;
         let is_enabled = config.forwards();
         Ok(Self {
@@ -471,9 +472,9 @@ impl Builder {
         let targets = config.targets()?;
         let needs_tls = forward.ca_file.is_some() || targets.iter().chain(rules.iter().flatten()).any(is_encrypted);
         let tls = needs_tls.then(|| tls::client(forward.ca_file.as_deref())).transpose()?;
-        let spare_attempts = Arc::new(Semaphore::new(MAX_ATTEMPTS - MAX_FLIGHTS));
+        let spare_attempts = Arc::new(Semaphore::new(MAX_ATTEMPTS - MAX_FLIGHTS - delegated::PLACES));
         let case_randomization = forward.case_randomization;
-        let resends = Arc::new(Semaphore::new(MAX_RESENDS));
+        let resends = Arc::new(Semaphore::new(MAX_RESENDS - delegated::PLACES));
         let context = Arc::new(Context { metrics, tls, case_randomization, clock, spare_attempts, resends });
         Ok(Self { context, known: HashMap::new() })
     }

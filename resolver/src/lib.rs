@@ -32,6 +32,7 @@ pub mod wire;
 mod connection;
 mod delegation;
 mod envelope;
+mod exchange;
 mod handler;
 mod intake;
 

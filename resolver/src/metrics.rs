@@ -17,7 +17,7 @@ use prometheus::{
 
 use crate::{
     answer::Origin,
-    handler::Via,
+    exchange::Via,
     rtype,
     source::{Facts, Readiness},
     wire::Composed,

@@ -32,8 +32,8 @@ use tracing::{info, warn};
 use crate::{
     config::{TransferConfig, TransferError},
     dname::Dname,
+    exchange::{Client, Responses, Via},
     guard::scan::Claims,
-    handler::{Client, Responses, Via},
     metrics::DnsMetrics,
     site::{Site, Zone},
     source::{Facts, NameSource, NameView as _, Readiness},

@@ -28,9 +28,10 @@ use std::{
 use crate::{
     answer::NotPlain,
     config::{ConfigError, DnsConfig, guard::Switch},
+    exchange::{Client, Responses, Via},
     forward::Forwarder,
     guard::Guard,
-    handler::{Client, Delegations, Handler, Responses, Via},
+    handler::{Delegations, Handler},
     hosts::HostsFiles,
     metrics::DnsMetrics,
     query::MAX_UDP_BYTES,

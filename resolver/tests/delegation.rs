@@ -15,7 +15,7 @@ use hickory_proto::{
 use prometheus::Registry;
 use resolver::{DnsConfig, DnsMetrics, config::guard::Switch, wire::Responder};
 use support::{
-    upstream::{Fake, Script, address, encode, record, reply, silence, target},
+    upstream::{Fake, Over, Script, address, encode, record, reply, silence, target},
     world::{
         ACTIVE,
         server::{DEADLINE, request, with_edns},
@@ -36,13 +36,19 @@ struct Setup {
 
 /// What the owner's server says: it is the authority for `deleg.p2p`, and for whatever else is delegated to it.
 fn owner() -> Script {
-    Arc::new(|question, _| {
+    Arc::new(|question, over| {
         let mut response = reply(question);
         let query = &question.queries[0];
         let name = query.name().to_lowercase().to_ascii();
         response.metadata.authoritative = true;
         let soa = [target("ns1.deleg.p2p"), target("h.deleg.p2p"), [0, 0, 1, 0].repeat(5)].concat();
         match (name.split('.').next(), query.query_type()) {
+            // Where an alias leads is not for this server to say.
+            (Some("poison"), _) => {
+                response.answers.push(record(&name, 5, 60, &target("www.provider.example")));
+                response.answers.push(record("www.provider.example.", 1, 86_400, &[6, 6, 6, 6]));
+            }
+            (Some(label), _) if label.starts_with("big") && over == Over::Udp => response.metadata.truncation = true,
             (Some("alias"), _) => response.answers.push(record(&name, 5, 60, &target("alice.p2p"))),
             (Some("circle"), _) => response.answers.push(record(&name, 5, 60, &target("d.hunt.p2p"))),
             (Some("refused"), _) => {
@@ -146,6 +152,8 @@ async fn who_wants_recursion_gets_what_the_delegated_server_says() {
         ("www.onledger.p2p.", RecordType::A, "NoError ra 203.0.113.77"),
         ("www.out.p2p.", RecordType::A, "NoError ra 203.0.113.77"),
         ("www.many.p2p.", RecordType::A, "NoError ra 203.0.113.77"),
+        // An alias out of the zone ends with what those who are responsible say.
+        ("poison.deleg.p2p.", RecordType::A, "NoError ra www.provider.example. 127.0.0.1"),
     ] {
         let said = setup.ask(name, qtype).await;
         assert_eq!(show(&said), expected, "{name} {qtype}: {}", why(&said));
@@ -203,6 +211,17 @@ async fn what_fails_is_said_in_words_and_never_a_bare_referral() {
     assert_eq!(show(&said), "ServFail ra");
     assert!(why(&said).contains("dns.resolve_delegated is off"), "{}", why(&said));
     assert!(off.delegated.messages().is_empty());
+}
+
+/// Who the servers are is anybody's choice, so their connections are not kept: a thousand names would hold as many.
+#[tokio::test]
+async fn connections_to_delegated_servers_end_with_their_question() {
+    let setup = Setup::new(|_| {}).await;
+    for asked in 1..=3 {
+        let said = setup.ask(&format!("big{asked}.deleg.p2p."), RecordType::A).await;
+        assert_eq!(show(&said), "NoError ra 203.0.113.77", "{}", why(&said));
+        assert_eq!(setup.delegated.connections(), asked);
+    }
 }
 
 /// Without upstreams names that have glue open all the same: that is the default.

@@ -42,7 +42,8 @@ use super::{
     stream::Terms,
 };
 use crate::{
-    handler::{Client, Handler, Responses},
+    exchange::{Client, Responses},
+    handler::Handler,
     metrics::End,
 };
 

@@ -24,7 +24,8 @@ use super::{
 use crate::{
     config::ConnectionsConfig,
     envelope::Envelope,
-    handler::{Client, Handler, Responses, Via},
+    exchange::{Client, Responses, Via},
+    handler::Handler,
     intake::MAX_QUERY_BYTES,
     metrics::End,
 };

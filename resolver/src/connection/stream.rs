@@ -30,7 +30,8 @@ use super::{
 };
 use crate::{
     config::ConnectionsConfig,
-    handler::{Client, Handler, Responses},
+    exchange::{Client, Responses},
+    handler::Handler,
     metrics::End,
 };
 
@@ -242,7 +243,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::{DnsConfig, DnsMetrics, SharedTable, connection::gate::Gate, handler::Via, wire::Responder};
+    use crate::{DnsConfig, DnsMetrics, SharedTable, connection::gate::Gate, exchange::Via, wire::Responder};
 
     const DEADLINE: Duration = Duration::from_secs(20);
 

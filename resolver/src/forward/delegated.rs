@@ -9,6 +9,7 @@ use std::{
 };
 
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 
 use super::{
     Authority, Forwarder, Question,
@@ -21,6 +22,8 @@ use crate::answer::Answer;
 
 /// Sets of servers that are remembered. What is used least goes first.
 const MAX_POOLS: usize = 1_024;
+/// Attempts beyond the first of each question, and as many datagrams sent again, for all of them together.
+pub(super) const PLACES: usize = 16;
 /// The label of all of them in metrics: they are anybody's choice, and labels must be few.
 const LABEL: &str = "delegated";
 
@@ -40,8 +43,12 @@ pub(crate) enum Reach {
 }
 
 impl Delegated {
-    pub(super) fn new(context: Arc<Context>) -> Self {
-        Self { context, pools: Cache::new(MAX_POOLS) }
+    /// With the metrics, clock and habits of `context`, and places of its own: silent servers that strangers choose must
+    /// not keep configured upstreams from being asked a second time.
+    pub(super) fn new(context: &Context) -> Self {
+        let places = || Arc::new(Semaphore::new(PLACES));
+        let context = Context { spare_attempts: places(), resends: places(), ..context.clone() };
+        Self { context: Arc::new(context), pools: Cache::new(MAX_POOLS) }
     }
 
     fn pool(&self, servers: &[SocketAddr]) -> Arc<Pool> {

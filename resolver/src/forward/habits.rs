@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::{
-    link::LinkError,
+    link_error::LinkError,
     request::{Edns, Letters, Style},
     response::{BADVERS, FORMERR, NOERROR, NOTIMP, NXDOMAIN, Response, SERVFAIL},
 };

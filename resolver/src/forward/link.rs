@@ -38,9 +38,10 @@ use super::{
     Question,
     clock::Clock,
     habits::{Habits, is_better},
+    link_error::LinkError,
     request::{Letters, Request, Style, Validation},
     response::{Header, NOERROR, Repeats, Response, repeats},
-    target::{Protocol, Server},
+    target::{Protocol, Role, Server},
 };
 use https::Https;
 use quic::Quic;
@@ -73,42 +74,6 @@ pub(super) struct Link {
     kept: Mutex<Kept>,
     // Not with what is kept: that is locked while a connection is being opened.
     last_answer: std::sync::Mutex<Option<Instant>>,
-}
-
-/// Why there was no usable response.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum LinkError {
-    /// Nothing came in time.
-    #[error("no answer in time")]
-    Timeout,
-    /// The network or TLS failed.
-    #[error("{0}")]
-    Network(String),
-    /// The question came back with other letters: a forgery, or a server that lower-cases.
-    #[error("the response repeats the question in letters of another case")]
-    LetterCase,
-    /// So many datagrams that answered something else that somebody may be guessing.
-    #[error("too many datagrams that answer other questions")]
-    Flooded,
-    /// The server is there, but what it sends is no answer.
-    #[error("{0}")]
-    Odd(String),
-}
-
-impl LinkError {
-    /// Whether nothing at all came from the server: only that tells about its health.
-    pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Network(_))
-    }
-}
-
-impl From<io::Error> for LinkError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::Timeout,
-            _ => Self::Network(error.to_string()),
-        }
-    }
 }
 
 /// What came.
@@ -342,6 +307,12 @@ impl Link {
     /// The kept connection, or a new one; not the one of the generation `suspect`, nor what came after it and is gone
     /// already: else each question would open one of its own.
     async fn connection(self: &Arc<Self>, suspect: Option<u64>) -> Result<Opened, LinkError> {
+        if self.server.role() == Role::Authority {
+            // Who these are is anybody's choice. Their connections end with the question, so that no more are open than
+            // there are attempts.
+            let connection = timeout(CONNECT, self.connect(0)).await.unwrap_or(Err(LinkError::Timeout))?;
+            return Ok(Opened { connection, generation: 0, age: Age::New });
+        }
         let mut kept = self.kept.lock().await;
         kept.last_used = Some(Instant::now());
         let generation = kept.generation;

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Question,
-    link::LinkError,
+    link_error::LinkError,
     response::Response,
     upstream::{Context, SystemServers, Upstream},
 };
@@ -117,11 +117,12 @@ impl Pool {
         let mut refusal = None;
         let mut attempts = Attempts::default();
         loop {
+            let mut has_room = true;
             if let Some(upstream) = upstreams.get(asked) {
                 match self.start(upstream.clone(), question, sender.clone(), &mut attempts) {
                     Ok(()) => (asked, under_way) = (asked + 1, under_way + 1),
-                    // What is under way may still answer.
-                    Err(error) => (asked, failure) = (upstreams.len(), error),
+                    // What is under way may still answer, or leave its place to the next.
+                    Err(error) => (has_room, failure) = (false, error),
                 }
             }
             if under_way == 0 {
@@ -132,7 +133,7 @@ impl Pool {
             let patience = last.health().patience();
             let outcome = tokio::select! {
                 outcome = outcomes.recv() => outcome,
-                () = sleep(patience), if asked < upstreams.len() => continue,
+                () = sleep(patience), if has_room && asked < upstreams.len() => continue,
             };
             under_way -= 1;
             match outcome {

@@ -19,7 +19,8 @@ use super::{
     Question,
     clock::Clock,
     health::Health,
-    link::{Link, LinkError},
+    link::Link,
+    link_error::LinkError,
     rebinding,
     request::Letters,
     response::Response,
@@ -39,6 +40,7 @@ const SYSTEM_INTERVAL_MS: u64 = 5_000;
 const SYSTEM_LABEL: &str = "system";
 
 /// What upstreams have in common.
+#[derive(Clone)]
 pub(super) struct Context {
     pub(super) metrics: Arc<DnsMetrics>,
     pub(super) tls: Option<Arc<ClientConfig>>,

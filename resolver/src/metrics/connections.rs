@@ -3,7 +3,7 @@
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::{add, counters, proto};
-use crate::handler::Via;
+use crate::exchange::Via;
 
 /// Metrics of connections of all kinds.
 pub(crate) struct ConnectionMetrics {
