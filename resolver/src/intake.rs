@@ -8,8 +8,11 @@
 //! Guarantees: no panic for any bytes, and work that is linear in their number.
 
 use crate::{
-    dname::Dname,
-    envelope::{HEADER_BYTES, QUESTION_TAIL_BYTES, be16, record, skip_name},
+    dns::{
+        flags,
+        message::{Message, Section},
+        option,
+    },
     rtype,
 };
 
@@ -20,89 +23,65 @@ pub(crate) const MAX_QUERY_BYTES: usize = 4_096;
 const MAX_ADDITIONALS: u16 = 2;
 /// Options of more bytes are not kept as they came.
 const MAX_KEPT_OPTION_BYTES: usize = 64;
-/// The options whose presence means something to the answer: NSID (RFC 5001), keepalive (RFC 7828), padding (RFC 7830).
-const KEPT_OPTIONS: [u16; 3] = [3, 11, 12];
-/// Bytes of an OPT record without its options.
-const OPT_BYTES: usize = 11;
-/// The opcode, in the third byte of a header.
-const OPCODE: u8 = 0x78;
+/// The options whose presence means something to the answer.
+const KEPT_OPTIONS: [u16; 3] = [option::NSID, option::KEEPALIVE, option::PADDING];
 
 /// Whether a message is no larger than its opcode allows. Only queries are ever read further than their question and
 /// OPT record, so only they have limits for their sections: an UPDATE is refused whatever is in it.
 pub(crate) fn is_bounded(message: &[u8]) -> bool {
-    let Some(header) = message.first_chunk::<HEADER_BYTES>() else { return false };
-    if message.len() > MAX_QUERY_BYTES {
-        return false;
-    }
-    if header[2] & OPCODE != 0 {
+    let is_short = message.len() <= MAX_QUERY_BYTES;
+    let Some(message) = Message::new(message).filter(|_| is_short) else { return false };
+    if message.flags() & flags::OPCODE != 0 {
         return true;
     }
-    let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let (questions, answers, authorities, additionals) = (count(4), count(6), count(8), count(10));
     // The version that a secondary has stands in the authority section (RFC 1995 §3).
-    let max_authorities = u16::from(authorities > 0 && asks_for_increment(message));
-    questions <= 1 && answers == 0 && authorities <= max_authorities && additionals <= MAX_ADDITIONALS
-}
-
-fn asks_for_increment(message: &[u8]) -> bool {
-    let body = &message[HEADER_BYTES..];
-    skip_name(body).and_then(|rest| be16(rest, 0)) == Some(rtype::IXFR)
+    let asks_for_increment = || message.question().is_some_and(|question| question.qtype == rtype::IXFR);
+    let authorities = message.count(Section::Authority);
+    let max_authorities = u16::from(authorities > 0 && asks_for_increment());
+    message.questions() <= 1
+        && message.count(Section::Answer) == 0
+        && authorities <= max_authorities
+        && message.count(Section::Additional) <= MAX_ADDITIONALS
 }
 
 /// Header, question and OPT record of a message, with counts that say so. `None` if the question is compressed, a record
 /// cannot be passed over, or there is an OPT record too many or of another owner than the root (RFC 6891 §6.1.1, §6.1.2).
-pub(crate) fn reduced(message: &[u8]) -> Option<Vec<u8>> {
-    let (header, body) = message.split_first_chunk::<HEADER_BYTES>()?;
-    let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let mut rest = body;
-    for _ in 0..count(4) {
-        rest = skip_name(rest)?.get(QUESTION_TAIL_BYTES..)?;
-    }
+pub(crate) fn reduced(bytes: &[u8]) -> Option<Vec<u8>> {
+    let message = Message::new(bytes)?;
     // Several questions get no answer and do not come back (RFC 9619).
-    let question = if count(4) == 1 { &body[..body.len() - rest.len()] } else { &[] };
-    (question.is_empty() || Dname::split_wire(question).is_ok()).then_some(())?;
-    for _ in 0..u32::from(count(6)) + u32::from(count(8)) {
-        let (rtype, _, after) = record(rest)?;
-        (rtype != rtype::OPT).then_some(())?;
-        rest = after;
-    }
+    let question = match message.questions() {
+        1 => message.question()?.bytes,
+        _ => &[],
+    };
     let mut opt: Option<&[u8]> = None;
-    for _ in 0..count(10) {
-        let (rtype, _, after) = record(rest)?;
-        if rtype == rtype::OPT {
-            (opt.is_none() && rest.first() == Some(&0)).then_some(())?;
-            opt = Some(&rest[..rest.len() - after.len()]);
+    for record in message.records() {
+        let record = record.ok()?;
+        if record.rtype == rtype::OPT {
+            let is_right = record.section == Section::Additional && record.is_opt() && opt.is_none();
+            is_right.then_some(())?;
+            opt = Some(record.bytes());
         }
-        rest = after;
     }
     let counts = [0, u8::from(!question.is_empty()), 0, 0, 0, 0, 0, u8::from(opt.is_some())];
-    Some([&header[..4], &counts, question, opt.unwrap_or_default()].concat())
+    Some([&bytes[..4], &counts, question, opt.unwrap_or_default()].concat())
 }
 
 /// The same message for as long as its answer takes: of many options only those that matter, without their data. To be
 /// given what [`reduced`] made, with options that add up.
 pub(crate) fn lean(reduced: &[u8]) -> Option<Vec<u8>> {
-    let question = reduced.get(HEADER_BYTES..)?;
-    let opt = match be16(reduced, 4)? {
-        0 => question,
-        _ => skip_name(question)?.get(QUESTION_TAIL_BYTES..)?,
-    };
-    let (fixed, mut options) = opt.split_at_checked(OPT_BYTES)?;
-    if options.len() <= MAX_KEPT_OPTION_BYTES {
+    let options = Message::new(reduced)?.opt()?.options;
+    if options.as_bytes().len() <= MAX_KEPT_OPTION_BYTES {
         return None;
     }
-    let (mut kept, mut seen) = (Vec::new(), [false; KEPT_OPTIONS.len()]);
-    while let Some((&[code_0, code_1, len_0, len_1], rest)) = options.split_first_chunk() {
-        let code = u16::from_be_bytes([code_0, code_1]);
-        if let Some(index) = KEPT_OPTIONS.iter().position(|kept| *kept == code)
-            && !std::mem::replace(&mut seen[index], true)
-        {
-            kept.extend_from_slice(&[code_0, code_1, 0, 0]);
+    let mut kept = Vec::new();
+    for code in options.map(|(code, _)| code).filter(|code| KEPT_OPTIONS.contains(code)) {
+        if !kept.contains(&code) {
+            kept.push(code);
         }
-        options = rest.get(usize::from(u16::from_be_bytes([len_0, len_1]))..)?;
     }
-    let head = &reduced[..reduced.len() - opt.len()];
-    Some([head, &fixed[..OPT_BYTES - 2], &(kept.len() as u16).to_be_bytes(), &kept].concat())
+    let kept: Vec<u8> = kept.iter().flat_map(|code| [code.to_be_bytes(), [0; 2]]).flatten().collect();
+    let head = &reduced[..reduced.len() - options.as_bytes().len() - 2];
+    Some([head, &(kept.len() as u16).to_be_bytes(), &kept].concat())
 }
 
 #[cfg(test)]
@@ -145,7 +124,7 @@ mod tests {
         long[2] = 5 << 3;
         check(false, long);
         check(true, message(4, [1, 1, 0, 0], QUESTION));
-        assert!(!is_bounded(&[0; HEADER_BYTES - 1]));
+        assert!(!is_bounded(&[0; crate::dns::HEADER_BYTES - 1]));
     }
 
     #[test]

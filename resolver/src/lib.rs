@@ -31,7 +31,6 @@ pub mod wire;
 
 mod connection;
 mod delegation;
-mod envelope;
 mod exchange;
 mod handler;
 mod intake;
@@ -55,6 +54,7 @@ pub mod source;
 pub mod table;
 
 pub mod dname;
+mod dns;
 pub mod rdata;
 pub mod records;
 pub mod rtype;

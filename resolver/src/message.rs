@@ -22,18 +22,13 @@ use hickory_server::{server::Request, zone_handler::Queries};
 use crate::{
     answer::{Answer, Ede, Origin, RrSet},
     dname::{Dname, ancestors},
-    guard::{cookie::COOKIE_BYTES, scan::COOKIE_OPTION},
+    dns::option,
+    guard::cookie::COOKIE_BYTES,
     query::{MAX_UDP_BYTES, MIN_UDP_BYTES, Query},
 };
 
-/// Number of the extended-error option (RFC 8914 §2).
-const EDE_OPTION: u16 = 15;
 /// Bytes of the number in it, before its text.
 const EDE_NUMBER_BYTES: usize = 2;
-/// Number of the padding option (RFC 7830 §3).
-const PADDING_OPTION: u16 = 12;
-/// Number of the keepalive option (RFC 7828 §3.1).
-const KEEPALIVE_OPTION: u16 = 11;
 /// Padded responses are multiples of so many bytes (RFC 8467 §4.1).
 const PADDING_BLOCK_BYTES: usize = 468;
 /// The largest response code that a header can say without an OPT record (RFC 6891 §6.1.3).
@@ -127,7 +122,7 @@ impl Reply {
         let limit = limit.saturating_sub(extras.reserved);
         let mut edns = request.edns.as_ref().map(|_| self.edns(query, server_id));
         if let (Some(edns), Some(units)) = (&mut edns, extras.keepalive) {
-            edns.options_mut().insert(EdnsOption::Unknown(KEEPALIVE_OPTION, units.to_be_bytes().to_vec()));
+            edns.options_mut().insert(EdnsOption::Unknown(option::KEEPALIVE, units.to_be_bytes().to_vec()));
         }
         let mut fitted = self.cut(limit, request, edns);
         if extras.padded {
@@ -198,16 +193,16 @@ impl Reply {
         let mut edns = Edns::new();
         edns.set_max_payload(MAX_UDP_BYTES).set_dnssec_ok(query.is_some_and(Query::dnssec_ok));
         if let Some(ede) = &self.ede {
-            let mut option = (ede.code as u16).to_be_bytes().to_vec();
-            option.extend_from_slice(ede.text.as_bytes());
-            edns.options_mut().insert(EdnsOption::Unknown(EDE_OPTION, option));
+            let mut data = (ede.code as u16).to_be_bytes().to_vec();
+            data.extend_from_slice(ede.text.as_bytes());
+            edns.options_mut().insert(EdnsOption::Unknown(option::EDE, data));
         }
         let wants_nsid = query.and_then(|query| query.edns).is_some_and(|edns| edns.wants_nsid);
         if let Some(id) = server_id.filter(|_| wants_nsid).and_then(|id| NSIDPayload::new(id).ok()) {
             edns.options_mut().insert(EdnsOption::NSID(id));
         }
         if let Some(cookie) = self.cookie {
-            edns.options_mut().insert(EdnsOption::Unknown(COOKIE_OPTION, cookie.to_vec()));
+            edns.options_mut().insert(EdnsOption::Unknown(option::COOKIE, cookie.to_vec()));
         }
         edns
     }
@@ -242,7 +237,7 @@ impl Fitted {
         let with_option = self.bytes + OPTION_BYTES;
         let Some(room) = limit.checked_sub(with_option) else { return };
         let padding = with_option.next_multiple_of(PADDING_BLOCK_BYTES) - with_option;
-        edns.options_mut().insert(EdnsOption::Unknown(PADDING_OPTION, vec![0; padding.min(room)]));
+        edns.options_mut().insert(EdnsOption::Unknown(option::PADDING, vec![0; padding.min(room)]));
         self.bytes = self.measure(request);
     }
 
@@ -253,10 +248,10 @@ impl Fitted {
 
 /// Leaves the number of an extended error, and says whether there was a text.
 fn drop_ede_text(edns: &mut Edns) -> bool {
-    let code = EdnsCode::from(EDE_OPTION);
+    let code = EdnsCode::from(option::EDE);
     let Some(EdnsOption::Unknown(_, data)) = edns.option(code) else { return false };
     let Some((number, [_, ..])) = data.split_first_chunk::<EDE_NUMBER_BYTES>() else { return false };
-    let number_only = EdnsOption::Unknown(EDE_OPTION, number.to_vec());
+    let number_only = EdnsOption::Unknown(option::EDE, number.to_vec());
     edns.options_mut().remove(code);
     edns.options_mut().insert(number_only);
     true

@@ -11,7 +11,7 @@
 mod delta;
 mod keys;
 pub(crate) mod notify;
-mod read;
+mod request;
 mod tsig;
 mod write;
 mod zone;
@@ -32,6 +32,7 @@ use tracing::{info, warn};
 use crate::{
     config::{TransferConfig, TransferError},
     dname::Dname,
+    dns::{HEADER_BYTES, flags, writer::write},
     exchange::{Client, Responses, Via},
     guard::scan::Claims,
     metrics::DnsMetrics,
@@ -40,7 +41,7 @@ use crate::{
     table::{MAX_WAITING, Published},
 };
 use delta::Delta;
-use read::{ClientSoa, Kind, Request};
+use request::{ClientSoa, Kind, Request};
 use write::Messages;
 use zone::{AllNames, ZoneRecord, apex_records, soa};
 
@@ -120,7 +121,7 @@ impl Transfers {
         signing: Option<&Signing>,
         (site, source, claims): (&Site, &dyn NameSource, Claims),
     ) -> Option<Responses> {
-        let request = read::request(message)?;
+        let request = request::request(message)?;
         let is_incremental = request.kind != Kind::Axfr;
         let count = |outcome| self.metrics.transfers.transfer(is_incremental, outcome);
         if !self.allows(client.addr.ip(), signing) {
@@ -264,10 +265,10 @@ fn has_newest(has: &ClientSoa, zone: &Zone, published: &Published) -> Option<Out
 }
 
 fn refusal(request: &Request, rcode: ResponseCode, claims: Claims, signing: Option<Signing>) -> Vec<u8> {
-    let [id_0, id_1] = request.id;
-    let recursion_available = if claims.recursion_available { 0x80 } else { 0 };
-    let flags = [0x80 | request.recursion_desired, recursion_available | rcode.low()];
-    let mut message = [&[id_0, id_1, flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 0], &request.question[..]].concat();
+    let flags = flags::QR | request.flags | claims.flags() & flags::RA | u16::from(rcode.low());
+    let mut message = write(HEADER_BYTES + request.question.len(), |writer| {
+        writer.put_head(request.id, flags, &request.question);
+    });
     if let Some(mut signing) = signing {
         signing.sign(&mut message);
     }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::ConnectionsConfig,
-    envelope::Envelope,
+    dns::{message::Message, option},
     exchange::{Client, Responses, Via},
     handler::Handler,
     intake::MAX_QUERY_BYTES,
@@ -46,9 +46,6 @@ const SEND_WINDOW: u64 = 1 << 18;
 const CROWD_WINDOW_DIVISOR: u32 = 4;
 /// Handshakes that may wait to be looked at.
 const MAX_INCOMING: usize = 256;
-
-/// The EDNS option `edns-tcp-keepalive` (RFC 7828).
-const KEEPALIVE: [u8; 2] = [0, 11];
 
 /// Error codes (RFC 9250 §4.3).
 const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -337,14 +334,7 @@ fn query(mut frame: Vec<u8>, len: usize) -> Option<Vec<u8>> {
 
 /// Whether there is the option, as far as the message can be read. Nothing is allocated for what it promises to hold.
 fn asks_for_keepalive(message: &[u8]) -> bool {
-    let mut options = Envelope::open(message).options.unwrap_or_default();
-    while let Some(([code_0, code_1, len_0, len_1], rest)) = options.split_first_chunk() {
-        if [*code_0, *code_1] == KEEPALIVE {
-            return true;
-        }
-        options = rest.get(usize::from(u16::from_be_bytes([*len_0, *len_1]))..).unwrap_or_default();
-    }
-    false
+    Message::new(message).is_some_and(|message| message.options().first(option::KEEPALIVE).is_some())
 }
 
 #[cfg(test)]

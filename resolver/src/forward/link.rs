@@ -40,9 +40,10 @@ use super::{
     habits::{Habits, is_better},
     link_error::LinkError,
     request::{Letters, Request, Style, Validation},
-    response::{Header, NOERROR, Repeats, Response, repeats},
+    response::{NOERROR, Repeats, Response, repeats},
     target::{Protocol, Role, Server},
 };
+use crate::dns::message::Message;
 use https::Https;
 use quic::Quic;
 use stream::Stream;
@@ -77,7 +78,7 @@ pub(super) struct Link {
 }
 
 /// What came.
-enum Message {
+enum Received {
     Whole(Vec<u8>),
     /// A header without question, and its code, which is not that of success.
     Code(u16),
@@ -185,14 +186,14 @@ impl Link {
             outcome = self.send_again(RESEND * 2, address, &last) => (outcome, plainest),
         };
         let message = match outcome {
-            Ok(Message::Code(code)) => return Ok(Response::bare(code)),
-            Ok(Message::Whole(message)) => message,
+            Ok(Received::Code(code)) => return Ok(Response::bare(code)),
+            Ok(Received::Whole(message)) => message,
             // Over TCP nobody can guess.
             Err(LinkError::Flooded) => return self.ask_after_datagram(style, question, deadline).await,
             Err(error) => return Err(error),
         };
-        let is_truncated = Header::read(&message).is_none_or(|header| header.is_truncated());
-        let response = if is_truncated { None } else { Response::read(&message, question).ok() };
+        let message = Message::new(&message).filter(|message| !message.is_truncated());
+        let response = message.and_then(|message| Response::read(&message, question).ok());
         match response {
             Some(response) => {
                 self.habits.answered(&response, style, taken, self.clock.now_ms());
@@ -221,7 +222,7 @@ impl Link {
     }
 
     /// Sends a question again after `wait`; without end if too many are already.
-    async fn send_again(&self, wait: Duration, address: SocketAddr, request: &Request) -> Result<Message, LinkError> {
+    async fn send_again(&self, wait: Duration, address: SocketAddr, request: &Request) -> Result<Received, LinkError> {
         sleep(wait).await;
         match self.resends.try_acquire() {
             Ok(_permit) => datagram::exchange(address, request).await,
@@ -233,17 +234,17 @@ impl Link {
         let request = self.request(question, Style { letters: Letters::Lower, ..style });
         let message = self.exchange_on_connection(&request).await?;
         let odd = |what: &str| LinkError::Odd(what.to_owned());
-        let header = Header::read(&message).filter(Header::is_response);
-        let header = header.ok_or_else(|| odd("the response is none"))?;
-        match repeats(&header, &message, &request) {
+        let message = Message::new(&message).filter(Message::is_response);
+        let message = message.ok_or_else(|| odd("the response is none"))?;
+        match repeats(&message, &request) {
             // Letters of another case are a server's whim here: it was not chance that asked.
-            Repeats::Exactly | Repeats::OtherCase if header.is_truncated() => Err(odd("truncated on a connection")),
+            Repeats::Exactly | Repeats::OtherCase if message.is_truncated() => Err(odd("truncated on a connection")),
             Repeats::Exactly | Repeats::OtherCase => {
                 let response = Response::read(&message, question).map_err(|error| LinkError::Odd(error.to_string()))?;
                 self.habits.answered(&response, style, style, self.clock.now_ms());
                 Ok(response)
             }
-            Repeats::Absent if header.rcode() != NOERROR => Ok(Response::bare(header.rcode())),
+            Repeats::Absent if message.rcode() != NOERROR => Ok(Response::bare(message.rcode())),
             Repeats::Absent | Repeats::Other => Err(odd("the response does not match the question")),
         }
     }

@@ -6,16 +6,15 @@
 use std::io;
 
 use super::{Question, target::Role};
-use crate::{query::MAX_UDP_BYTES, rtype};
+use crate::{
+    dname::MAX_NAME_BYTES,
+    dns::{HEADER_BYTES, flags, message::QUESTION_TAIL_BYTES, writer::write},
+    query::MAX_UDP_BYTES,
+    rtype,
+};
 
-/// Bytes of a header.
-pub(super) const HEADER_BYTES: usize = 12;
-/// Flags: recursion desired, authentic data, checking disabled.
-const RD: u16 = 0x0100;
-const AD: u16 = 0x0020;
-const CD: u16 = 0x0010;
-/// The DO bit among the flags of EDNS (RFC 3225).
-const DO: u16 = 0x8000;
+/// The longest of them: the longest name, and an OPT record without options.
+const MAX_REQUEST_BYTES: usize = HEADER_BYTES + MAX_NAME_BYTES + QUESTION_TAIL_BYTES + 11;
 
 /// How a question is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,35 +56,23 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(question: &Question, style: Style, role: Role, validation: Validation) -> Self {
-        let mut flags = match role {
-            Role::Recursive => RD,
-            Role::Authority => 0,
-        };
-        if validation == Validation::Believed {
-            flags |= AD;
-        }
-        if question.checking_disabled {
-            flags |= CD;
-        }
-        let additional = u16::from(style.edns == Edns::With);
-        let mut bytes = Vec::with_capacity(64);
-        for field in [0, flags, 1, 0, 0, additional] {
-            bytes.extend_from_slice(&u16::to_be_bytes(field));
-        }
-        bytes.extend_from_slice(question.name.as_wire());
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = flag(role == Role::Recursive, flags::RD)
+            | flag(validation == Validation::Believed, flags::AD)
+            | flag(question.checking_disabled, flags::CD);
+        let mut asked = question.name.as_wire().to_vec();
         if style.letters == Letters::Mixed {
-            mix(&mut bytes[HEADER_BYTES..]);
+            mix(&mut asked);
         }
-        bytes.extend_from_slice(&question.qtype.to_be_bytes());
-        bytes.extend_from_slice(&rtype::CLASS_IN.to_be_bytes());
-        let question_end = bytes.len();
-        if style.edns == Edns::With {
-            let do_bit = if question.dnssec_ok { DO } else { 0 };
-            bytes.push(0);
-            for field in [rtype::OPT, MAX_UDP_BYTES, 0, do_bit, 0] {
-                bytes.extend_from_slice(&field.to_be_bytes());
+        asked.extend_from_slice(&question.qtype.to_be_bytes());
+        asked.extend_from_slice(&rtype::CLASS_IN.to_be_bytes());
+        let bytes = write(MAX_REQUEST_BYTES, |writer| {
+            writer.put_head(0, flags, &asked);
+            if style.edns == Edns::With {
+                writer.put_opt(MAX_UDP_BYTES, flag(question.dnssec_ok, flags::DO), None);
             }
-        }
+        });
+        let question_end = HEADER_BYTES + asked.len();
         Self { bytes, question_end, letters: style.letters }
     }
 
@@ -116,7 +103,7 @@ pub(super) fn random() -> io::Result<u16> {
 
 /// Turns letters of a lower-cased name in wire form by chance. Length bytes are below all letters.
 fn mix(name: &mut [u8]) {
-    let mut bits = [0; crate::dname::MAX_NAME_BYTES / 8 + 1];
+    let mut bits = [0; MAX_NAME_BYTES / 8 + 1];
     // Without chance they stay lower-cased, which is a question as well.
     if getrandom::fill(&mut bits).is_err() {
         return;

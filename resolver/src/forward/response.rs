@@ -1,41 +1,33 @@
-//! What an upstream sends, read over its bytes. The only reader of responses.
+//! What an upstream says.
 //!
 //! Record data passes as bytes: a forwarder is no judge of it (RFC 3597 §3). Names inside the types that may be compressed
 //! (RFC 3597 §4) are written out; nothing else is touched, and data that has not the form of its type passes as it is.
 //!
-//! Bounded: pointers lead backwards, at most [`MAX_POINTERS`] for a name; at most [`MAX_RECORDS`] records. Of the
-//! additional section only the OPT record is looked for, and damage there does no harm.
+//! Bounded: at most [`MAX_RECORDS`] records are kept. Of the additional section only the OPT record is looked for, and damage
+//! there does no harm.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{
-    Question,
-    request::{HEADER_BYTES, Request},
-};
+use super::{Question, request::Request};
 use crate::{
     answer::{Ede, EdeCode},
-    dname::{Dname, MAX_LABEL_BYTES, MAX_NAME_BYTES, ancestors, ends_with_labels},
+    dname::{Dname, ancestors, ends_with_labels},
+    dns::{
+        flags,
+        message::{self, Message, QUESTION_TAIL_BYTES, Section, Unreadable},
+        option,
+    },
     rtype,
 };
 
 /// The most records that are read: as many addresses as fit into a message. More is an attack.
 const MAX_RECORDS: usize = 4_096;
-/// The most pointers of one name.
-const MAX_POINTERS: usize = 64;
 /// Largest TTL (RFC 2181 §8); what is above counts as 0.
 const MAX_TTL_S: u32 = i32::MAX as u32;
 /// The longest text of an extended error that is passed on, in bytes.
 const MAX_EDE_TEXT_BYTES: usize = 200;
-/// Number of the extended-error option (RFC 8914 §2).
-const EDE_OPTION: u16 = 15;
-const QR: u16 = 0x8000;
-const OPCODE: u16 = 0x7800;
-const AA: u16 = 0x0400;
-const TC: u16 = 0x0200;
-const AD: u16 = 0x0020;
-
 /// The code of success.
 pub(super) const NOERROR: u16 = 0;
 /// The codes of RFC 1035 §4.1.1 and RFC 6891 §9 that upstreams fail with.
@@ -47,14 +39,6 @@ pub(super) const REFUSED: u16 = 5;
 /// A name that a DNAME makes too long (RFC 6672 §2.2).
 pub(super) const YXDOMAIN: u16 = 6;
 pub(super) const BADVERS: u16 = 16;
-
-/// The beginning of a message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
-    pub(super) id: u16,
-    flags: u16,
-    counts: [u16; 4],
-}
 
 /// Whether a response repeats the question (RFC 5452 §4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,43 +76,17 @@ pub(super) struct Record {
     pub(super) data: Bytes,
 }
 
-/// The message ends too early, or its names are none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the response cannot be read")]
-pub(super) struct Unreadable;
-
-impl Header {
-    pub(super) fn read(message: &[u8]) -> Option<Self> {
-        let head = message.get(..HEADER_BYTES)?;
-        let field = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-        Some(Self { id: field(0), flags: field(2), counts: [4, 6, 8, 10].map(field) })
-    }
-
-    /// Whether it is a response to a query.
-    pub(super) fn is_response(&self) -> bool {
-        self.flags & QR != 0 && self.flags & OPCODE == 0
-    }
-
-    pub(super) fn is_truncated(&self) -> bool {
-        self.flags & TC != 0
-    }
-
-    /// The low bits of the response code.
-    pub(super) fn rcode(&self) -> u16 {
-        self.flags & 15
-    }
-}
-
 /// Whether `message` repeats the question of `request`.
-pub(super) fn repeats(header: &Header, message: &[u8], request: &Request) -> Repeats {
+pub(super) fn repeats(message: &Message<'_>, request: &Request) -> Repeats {
     let asked = request.question();
-    let came = message.get(HEADER_BYTES..HEADER_BYTES + asked.len());
-    let fixed = asked.len() - 4;
-    match (header.counts[0], came) {
+    let fixed = asked.len() - QUESTION_TAIL_BYTES;
+    match (message.questions(), message.question()) {
         (0, _) => Repeats::Absent,
-        (1, Some(came)) if came == asked => Repeats::Exactly,
+        (1, Some(came)) if came.bytes == asked => Repeats::Exactly,
         // Length bytes are below all letters, so this compares names.
-        (1, Some(came)) if came[fixed..] == asked[fixed..] && came.eq_ignore_ascii_case(asked) => Repeats::OtherCase,
+        (1, Some(came)) if came.bytes.eq_ignore_ascii_case(asked) && came.bytes[fixed..] == asked[fixed..] => {
+            Repeats::OtherCase
+        }
         _ => Repeats::Other,
     }
 }
@@ -140,37 +98,33 @@ impl Response {
     }
 
     /// Reads a message that answers `question`.
-    pub(super) fn read(message: &[u8], question: &Question) -> Result<Self, Unreadable> {
-        let header = Header::read(message).ok_or(Unreadable)?;
-        let mut reader = Reader { message, at: HEADER_BYTES, question, left: MAX_RECORDS };
-        for _ in 0..header.counts[0] {
-            reader.name()?;
-            reader.take(4)?;
-        }
-        let flag = |bit| header.flags & bit != 0;
+    pub(super) fn read(message: &Message<'_>, question: &Question) -> Result<Self, Unreadable> {
+        let flag = |bit| message.flags() & bit != 0;
         let mut response = Self {
-            rcode: header.rcode(),
-            authoritative: flag(AA),
-            authentic_data: flag(AD),
-            answers: reader.section(header.counts[1])?,
-            authorities: reader.section(header.counts[2])?,
+            rcode: message.rcode(),
+            authoritative: flag(flags::AA),
+            authentic_data: flag(flags::AD),
             ..Self::default()
         };
-        response.read_edns(reader, header.counts[3]);
-        Ok(response)
-    }
-
-    fn read_edns(&mut self, mut reader: Reader<'_>, count: u16) {
-        for _ in 0..count {
-            let Ok(record) = reader.record() else { return };
-            if record.rtype == rtype::OPT {
-                self.has_edns = true;
-                // The TTL's first byte extends the code (RFC 6891 §6.1.3). It is not a time: nothing capped it.
-                self.rcode |= u16::from(record.raw_ttl[0]) << 4;
-                self.ede = extended_error(&record.data);
-                return;
-            }
+        let [answers, authorities] = [Section::Answer, Section::Authority].map(|section| message.count(section));
+        let count = usize::from(answers) + usize::from(authorities);
+        if count > MAX_RECORDS {
+            return Err(Unreadable);
         }
+        for record in message.records().take(count) {
+            let record = record?;
+            let section = match record.section {
+                Section::Answer => &mut response.answers,
+                _ => &mut response.authorities,
+            };
+            section.push(Record::read(&record, question)?);
+        }
+        if let Some(opt) = message.opt() {
+            response.has_edns = true;
+            response.rcode |= u16::from(opt.rcode) << 4;
+            response.ede = opt.options.first(option::EDE).and_then(extended_error);
+        }
+        Ok(response)
     }
 
     /// Whether the upstream will not, or could not, answer.
@@ -192,107 +146,17 @@ impl Response {
     }
 }
 
-/// A record as it is read; the TTL may be something else.
-struct RawRecord {
-    owner: Dname,
-    rtype: u16,
-    class: u16,
-    raw_ttl: [u8; 4],
-    data: Bytes,
-}
-
-struct Reader<'a> {
-    message: &'a [u8],
-    at: usize,
-    question: &'a Question,
-    // Records that may still be read.
-    left: usize,
-}
-
-impl Reader<'_> {
-    fn section(&mut self, count: u16) -> Result<Vec<Record>, Unreadable> {
-        // Not as many as the header says: it may lie.
-        let mut records = Vec::new();
-        for _ in 0..count {
-            let raw = self.record()?;
-            let ttl_s = u32::from_be_bytes(raw.raw_ttl);
-            let ttl_s = if ttl_s > MAX_TTL_S { 0 } else { ttl_s };
-            records.push(Record { owner: raw.owner, rtype: raw.rtype, class: raw.class, ttl_s, data: raw.data });
-        }
-        Ok(records)
+impl Record {
+    fn read(record: &message::Record<'_>, question: &Question) -> Result<Self, Unreadable> {
+        let ttl_s = u32::from_be_bytes(record.ttl);
+        Ok(Self {
+            owner: record.owner()?,
+            rtype: record.rtype,
+            class: record.class,
+            ttl_s: if ttl_s > MAX_TTL_S { 0 } else { ttl_s },
+            data: data(record, question)?,
+        })
     }
-
-    fn record(&mut self) -> Result<RawRecord, Unreadable> {
-        self.left = self.left.checked_sub(1).ok_or(Unreadable)?;
-        let owner = self.name()?;
-        let fixed: [u8; 10] = self.take(10)?.try_into().map_err(|_| Unreadable)?;
-        let rtype = u16::from_be_bytes([fixed[0], fixed[1]]);
-        let start = self.at;
-        self.take(usize::from(u16::from_be_bytes([fixed[8], fixed[9]])))?;
-        let data = data(self.message, start..self.at, rtype, self.question)?;
-        let raw_ttl = [fixed[4], fixed[5], fixed[6], fixed[7]];
-        Ok(RawRecord { owner, rtype, class: u16::from_be_bytes([fixed[2], fixed[3]]), raw_ttl, data })
-    }
-
-    fn name(&mut self) -> Result<Dname, Unreadable> {
-        let mut wire = Vec::with_capacity(32);
-        let read = name(self.message, self.at, self.message.len(), &mut wire).map_err(|_| Unreadable)?;
-        self.at = read.next;
-        Dname::from_wire(&wire).map_err(|_| Unreadable)
-    }
-
-    fn take(&mut self, count: usize) -> Result<&[u8], Unreadable> {
-        let bytes = self.message.get(self.at..self.at + count).ok_or(Unreadable)?;
-        self.at += count;
-        Ok(bytes)
-    }
-}
-
-/// What was learnt from reading a name.
-struct NameRead {
-    /// Where the bytes behind it are.
-    next: usize,
-    is_compressed: bool,
-}
-
-/// Not a name; whether it got as far as a pointer.
-struct NoName {
-    is_compressed: bool,
-}
-
-/// Appends the name at `at` to `wire`, uncompressed and in its own letters. Up to its first pointer it lies before `end`.
-fn name(message: &[u8], mut at: usize, mut end: usize, wire: &mut Vec<u8>) -> Result<NameRead, NoName> {
-    let start = wire.len();
-    let (mut next, mut pointers, mut lowest) = (None, 0, at);
-    let fail = |next: Option<usize>| Err(NoName { is_compressed: next.is_some() });
-    loop {
-        let Some(&len) = message.get(at).filter(|_| at < end) else { return fail(next) };
-        match usize::from(len) {
-            0 => break,
-            len @ 1..=MAX_LABEL_BYTES => {
-                let Some(label) = message.get(at..=at + len).filter(|_| at + len < end) else { return fail(next) };
-                wire.extend_from_slice(label);
-                at += 1 + len;
-            }
-            high if high & 0xc0 == 0xc0 => {
-                let Some(&low) = message.get(at + 1).filter(|_| at + 1 < end) else { return fail(next) };
-                next = next.or(Some(at + 2));
-                at = (high & 0x3f) << 8 | usize::from(low);
-                pointers += 1;
-                // Only backwards, so it comes to an end; not into the header.
-                if at >= lowest || at < HEADER_BYTES || pointers > MAX_POINTERS {
-                    return fail(next);
-                }
-                (lowest, end) = (at, message.len());
-            }
-            _ => return fail(next),
-        }
-        if wire.len() - start >= MAX_NAME_BYTES {
-            return fail(next);
-        }
-    }
-    wire.push(0);
-    Ok(NameRead { next: next.unwrap_or(at + 1), is_compressed: next.is_some() })
 }
 
 /// A part of record data in front of or between names.
@@ -325,15 +189,15 @@ fn parts(rtype: u16) -> &'static [Part] {
 }
 
 /// Record data with its names written out. What has not the form of its type stays as it is, unless it points elsewhere.
-fn data(message: &[u8], place: std::ops::Range<usize>, rtype: u16, question: &Question) -> Result<Bytes, Unreadable> {
-    let (raw, end) = (Bytes::copy_from_slice(&message[place.clone()]), place.end);
-    let mut at = place.start;
+fn data(record: &message::Record<'_>, question: &Question) -> Result<Bytes, Unreadable> {
+    let raw = Bytes::copy_from_slice(record.data());
+    let mut at = record.data_at.start;
     let (mut out, mut is_compressed) = (Vec::new(), false);
-    for part in parts(rtype) {
+    for part in parts(record.rtype) {
         let size = match part {
             Part::Name => {
                 let start = out.len();
-                match name(message, at, end, &mut out) {
+                match record.read_name(at, &mut out) {
                     Ok(read) => {
                         if read.is_compressed {
                             settle_case(&mut out[start..], &question.name);
@@ -347,9 +211,9 @@ fn data(message: &[u8], place: std::ops::Range<usize>, rtype: u16, question: &Qu
                 }
             }
             Part::Bytes(size) => *size,
-            Part::String => message.get(at).map_or(0, |len| 1 + usize::from(*len)),
+            Part::String => record.data_from(at).and_then(<[u8]>::first).map_or(0, |len| 1 + usize::from(*len)),
         };
-        match message.get(at..at + size).filter(|_| at + size <= end && size > 0) {
+        match record.data_from(at).and_then(|rest| rest.get(..size)).filter(|_| size > 0) {
             Some(bytes) => out.extend_from_slice(bytes),
             None if is_compressed => return Err(Unreadable),
             None => return Ok(raw),
@@ -359,7 +223,7 @@ fn data(message: &[u8], place: std::ops::Range<usize>, rtype: u16, question: &Qu
     if !is_compressed {
         return Ok(raw);
     }
-    out.extend_from_slice(&message[at..end]);
+    out.extend_from_slice(record.data_from(at).unwrap_or_default());
     Ok(Bytes::from(out.into_boxed_slice()))
 }
 
@@ -372,21 +236,13 @@ fn settle_case(name: &mut [u8], question: &Dname) {
     name[end - shared.len()..end].copy_from_slice(shared);
 }
 
-/// The extended error among options.
-fn extended_error(mut options: &[u8]) -> Option<Ede> {
-    loop {
-        let (head, rest) = options.split_at_checked(4)?;
-        let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([head[2], head[3]])))?;
-        if u16::from_be_bytes([head[0], head[1]]) != EDE_OPTION {
-            options = rest;
-            continue;
-        }
-        let (code, text) = data.split_at_checked(2)?;
-        let code = EdeCode::from_number(u16::from_be_bytes([code[0], code[1]]))?;
-        let text = text.get(..MAX_EDE_TEXT_BYTES).unwrap_or(text);
-        let text: String = String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).collect();
-        return Some(Ede { code, text: Cow::Owned(format!("upstream: {text}")) });
-    }
+/// The extended error in the data of its option.
+fn extended_error(data: &[u8]) -> Option<Ede> {
+    let (code, text) = data.split_first_chunk()?;
+    let code = EdeCode::from_number(u16::from_be_bytes(*code))?;
+    let text = text.get(..MAX_EDE_TEXT_BYTES).unwrap_or(text);
+    let text: String = String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).collect();
+    Some(Ede { code, text: Cow::Owned(format!("upstream: {text}")) })
 }
 
 #[cfg(test)]
@@ -413,7 +269,7 @@ mod tests {
     }
 
     fn read(message: &[u8]) -> Result<Response, Unreadable> {
-        Response::read(message, &question())
+        Response::read(&Message::new(message).ok_or(Unreadable)?, &question())
     }
 
     /// The data of the only answer.

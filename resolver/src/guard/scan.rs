@@ -2,51 +2,13 @@
 
 use super::cookie::COOKIE_BYTES;
 use crate::{
-    dname::{MAX_LABEL_BYTES, MAX_NAME_BYTES},
+    dns::{flags, message::Message, option, writer::Writer},
     query::MAX_UDP_BYTES,
-    rtype,
 };
-
-/// Bytes of a header.
-const HEADER_BYTES: usize = 12;
-/// Number of the COOKIE option (RFC 7873 §4).
-pub(crate) const COOKIE_OPTION: u16 = 10;
-/// Bytes of type, class, TTL and length of a record.
-const RECORD_BYTES: usize = 10;
-/// Bytes of type and class of a question.
-const QUESTION_BYTES: usize = 4;
-/// QR and the opcode, in the third byte of a header.
-const QR_AND_OPCODE: u8 = 0xf8;
-/// QR, TC and RD, in the third byte of a header.
-const QR: u8 = 0x80;
-const TC: u8 = 0x02;
-const RD: u8 = 0x01;
-/// AA, in the third byte of a header.
-const AA: u8 = 0x04;
-/// RA and CD, in the fourth byte of a header.
-const RA: u8 = 0x80;
-const CD: u8 = 0x10;
-/// DO, in the third byte of an OPT record's TTL.
-const DO: u8 = 0x80;
-
-/// An OPT record.
-#[derive(Clone, Copy)]
-struct Opt<'m> {
-    dnssec_ok: bool,
-    options: &'m [u8],
-}
 
 /// The first COOKIE option of a message; later ones are to be ignored (RFC 7873 §5.2).
 pub(super) fn cookie(message: &[u8]) -> Option<&[u8]> {
-    let mut options = opt(message)?.options;
-    loop {
-        let (&[code_0, code_1, len_0, len_1], rest) = options.split_first_chunk()?;
-        let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([len_0, len_1])))?;
-        if u16::from_be_bytes([code_0, code_1]) == COOKIE_OPTION {
-            return Some(data);
-        }
-        options = rest;
-    }
+    Message::new(message)?.options().first(option::COOKIE)
 }
 
 /// What an answer says of itself besides its records. One without records that has neither bit is a lame referral to stub
@@ -62,8 +24,14 @@ pub(crate) struct Claims {
 impl Claims {
     /// Those of a response; of what is no response, none.
     pub(crate) fn of(response: &[u8]) -> Self {
-        let has = |at: usize, bit: u8| response.get(at).is_some_and(|byte| byte & bit != 0);
-        Self { authoritative: has(2, AA), recursion_available: has(3, RA) }
+        let flags = Message::new(response).map_or(0, |message| message.flags());
+        Self { authoritative: flags & flags::AA != 0, recursion_available: flags & flags::RA != 0 }
+    }
+
+    /// As the flags of a header.
+    pub(crate) fn flags(self) -> u16 {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        flag(self.authoritative, flags::AA) | flag(self.recursion_available, flags::RA)
     }
 }
 
@@ -75,88 +43,15 @@ pub(crate) fn truncated(
     cookie: Option<&[u8; COOKIE_BYTES]>,
     out: &mut [u8],
 ) -> Option<usize> {
-    let (&[id_0, id_1, flags_0, flags_1, 0, 1, ..], body) = datagram.split_first_chunk::<HEADER_BYTES>()? else {
-        return None;
-    };
-    if flags_0 & QR_AND_OPCODE != 0 {
-        return None;
+    let query = Message::new(datagram).filter(Message::is_query)?;
+    let question = query.question()?;
+    let mut writer = Writer::new(out);
+    let kept = query.flags() & (flags::RD | flags::CD);
+    writer.put_head(query.id(), flags::QR | flags::TC | kept | claims.flags(), question.bytes);
+    if let Some(opt) = query.opt() {
+        writer.put_opt(MAX_UDP_BYTES, opt.flags & flags::DO, cookie.map(|cookie| (option::COOKIE, &cookie[..])));
     }
-    let name = plain_name_bytes(body)?;
-    let question = body.get(..name + QUESTION_BYTES)?;
-    let opt = opt(datagram);
-    let mut message = [0; HEADER_BYTES + MAX_NAME_BYTES + QUESTION_BYTES + 11 + 4 + COOKIE_BYTES];
-    let mut len = 0;
-    let mut put = |bytes: &[u8]| {
-        if let Some(place) = message.get_mut(len..len + bytes.len()) {
-            place.copy_from_slice(bytes);
-            len += bytes.len();
-        }
-    };
-    let first = QR | TC | (flags_0 & RD) | if claims.authoritative { AA } else { 0 };
-    let second = (flags_1 & CD) | if claims.recursion_available { RA } else { 0 };
-    put(&[id_0, id_1, first, second, 0, 1, 0, 0, 0, 0, 0, u8::from(opt.is_some())]);
-    put(question);
-    if let Some(opt) = opt {
-        let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
-        let option_bytes = cookie.map_or(0, |cookie| 4 + cookie.len() as u8);
-        let flags = if opt.dnssec_ok { DO } else { 0 };
-        put(&[0, 0, rtype::OPT as u8, size_0, size_1, 0, 0, flags, 0, 0, option_bytes]);
-        if let Some(cookie) = cookie {
-            put(&[0, COOKIE_OPTION as u8, 0, COOKIE_BYTES as u8]);
-            put(cookie);
-        }
-    }
-    out.get_mut(..len)?.copy_from_slice(&message[..len]);
-    Some(len)
-}
-
-/// The first OPT record of a message. Every step consumes bytes, so that no count in a header makes this long.
-fn opt(message: &[u8]) -> Option<Opt<'_>> {
-    let (header, mut rest) = message.split_first_chunk::<HEADER_BYTES>()?;
-    let [.., questions_0, questions_1, answers_0, answers_1, authority_0, authority_1, more_0, more_1] = *header;
-    if [more_0, more_1] == [0, 0] {
-        return None;
-    }
-    for _ in 0..u16::from_be_bytes([questions_0, questions_1]) {
-        rest = rest.get(name_bytes(rest)? + QUESTION_BYTES..)?;
-    }
-    let before = [[answers_0, answers_1], [authority_0, authority_1]].map(|count| u32::from(u16::from_be_bytes(count)));
-    let before = before[0] + before[1];
-    for index in 0..before + u32::from(u16::from_be_bytes([more_0, more_1])) {
-        let (fixed, data) = rest.get(name_bytes(rest)?..)?.split_first_chunk::<RECORD_BYTES>()?;
-        let [type_0, type_1, _, _, _, _, flags, _, len_0, len_1] = *fixed;
-        let (data, next) = data.split_at_checked(usize::from(u16::from_be_bytes([len_0, len_1])))?;
-        if index >= before && u16::from_be_bytes([type_0, type_1]) == rtype::OPT {
-            return Some(Opt { dnssec_ok: flags & DO != 0, options: data });
-        }
-        rest = next;
-    }
-    None
-}
-
-/// The length of the name that `bytes` begin with, which may end in a pointer.
-fn name_bytes(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        match bytes.get(at)? {
-            0xc0.. => return Some(at + 2),
-            0 => return Some(at + 1),
-            len if usize::from(*len) <= MAX_LABEL_BYTES => at += 1 + usize::from(*len),
-            _ => return None,
-        }
-    }
-}
-
-/// The same for a name without a pointer, of a length that names can have.
-fn plain_name_bytes(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        match usize::from(*bytes.get(at)?) {
-            0 => return (at < MAX_NAME_BYTES).then_some(at + 1),
-            len if len <= MAX_LABEL_BYTES => at += 1 + len,
-            _ => return None,
-        }
-    }
+    writer.finish()
 }
 
 #[cfg(test)]

@@ -2,11 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use hickory_proto::{
-    op::{Header, HeaderCounts, MessageType, Metadata, ResponseCode},
-    rr::rdata::opt::EdnsCode,
-    serialize::binary::{BinDecodable, BinDecoder, BinEncodable},
-};
+use hickory_proto::{op::ResponseCode, rr::rdata::opt::EdnsCode};
 use hickory_server::server::Request;
 
 use super::{
@@ -15,13 +11,13 @@ use super::{
 };
 use crate::{
     answer::{Answer, Origin},
-    envelope::Envelope,
+    dns::{flags, message::Message, writer::write},
     exchange::{Client, Responses, Via},
     guard::{Standing, cookie::Cookie, scan::Claims},
     intake,
     message::{Extras, Fitted, Reply},
     metrics::Sent,
-    query::MAX_UDP_BYTES,
+    query::{MAX_UDP_BYTES, MIN_UDP_BYTES},
     transfer::{Checked, Signing},
 };
 
@@ -70,9 +66,8 @@ impl Handler {
     }
 
     async fn respond_to(&self, bytes: Vec<u8>, client: Client, standing: &Standing) -> Draft {
-        let Ok(header) = Header::read(&mut BinDecoder::new(&bytes)) else { return Draft::None };
         // Answering what claims to be a response, readable or not, would let two servers talk for ever.
-        if header.message_type == MessageType::Response {
+        if Message::new(&bytes).is_none_or(|message| message.flags() & flags::QR != 0) {
             return Draft::None;
         }
         if !intake::is_bounded(&bytes) {
@@ -97,7 +92,7 @@ impl Handler {
         if let Some(responses) =
             self.transfers.answer(&bytes, client, signing.as_ref(), (&self.site, &*self.source, claims))
         {
-            self.metrics.request(client.via, Envelope::open(&bytes).qtype());
+            self.metrics.request(client.via, qtype(&bytes));
             return transfer_draft(responses);
         }
         let Some(asked) = Asked::read(&bytes, client) else {
@@ -117,7 +112,7 @@ impl Handler {
 
     /// A refusal of a message that was not read as a whole.
     fn refused_unread(&self, via: Via, message: &[u8], refusal: Vec<u8>) -> Draft {
-        self.metrics.request(via, Envelope::open(message).qtype());
+        self.metrics.request(via, qtype(message));
         let sent = Sent::of(&refusal, Origin::Policy);
         Draft::One(refusal, sent)
     }
@@ -125,24 +120,17 @@ impl Handler {
     /// FORMERR for what has a header and else cannot be read; with its question and an OPT record if it has those (RFC 6891
     /// §7).
     fn unreadable(&self, message: &[u8], client: Client) -> Vec<u8> {
-        let Ok(header) = Header::read(&mut BinDecoder::new(message)) else { return Vec::new() };
-        let envelope = Envelope::open(message);
-        let mut metadata = Metadata::response_from_request(&header.metadata);
-        metadata.response_code = ResponseCode::FormErr;
-        metadata.checking_disabled = false;
-        metadata.recursion_available = self.offers_recursion(client.addr.ip());
-        let counts = HeaderCounts {
-            queries: u16::from(envelope.question.is_some()),
-            additionals: u16::from(envelope.options.is_some()),
-            ..HeaderCounts::default()
-        };
-        let mut bytes = Header { metadata, counts }.to_bytes().unwrap_or_default();
-        bytes.extend_from_slice(envelope.question.unwrap_or_default());
-        if envelope.options.is_some() {
-            let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
-            bytes.extend_from_slice(&[0, 0, 41, size_0, size_1, 0, 0, 0, 0, 0, 0]);
-        }
-        bytes
+        let Some(message) = Message::new(message) else { return Vec::new() };
+        let question = message.question().map_or(&[][..], |question| question.bytes);
+        let recursion_available = if self.offers_recursion(client.addr.ip()) { flags::RA } else { 0 };
+        let kept = message.flags() & (flags::OPCODE | flags::RD);
+        let flags = flags::QR | kept | recursion_available | u16::from(ResponseCode::FormErr);
+        write(usize::from(MIN_UDP_BYTES), |writer| {
+            writer.put_head(message.id(), flags, question);
+            if message.opt().is_some() {
+                writer.put_opt(MAX_UDP_BYTES, 0, None);
+            }
+        })
     }
 
     /// The ordinary response, which leaves `reserved` bytes for a signature.
@@ -185,6 +173,11 @@ impl Handler {
             reserved: 0,
         }
     }
+}
+
+/// The type that a message asks for, if it can be told.
+fn qtype(message: &[u8]) -> Option<u16> {
+    Message::new(message)?.question().map(|question| question.qtype)
 }
 
 /// The messages about a transfer, of which a refusal says nothing from the ledger.

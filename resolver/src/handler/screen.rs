@@ -9,7 +9,7 @@ use hickory_server::server::Request;
 use crate::{
     answer::{Answer, Origin},
     dname::Dname,
-    envelope::Envelope,
+    dns::message::Message,
     exchange::{Client, Via},
     guard::cookie::Cookie,
     intake,
@@ -30,7 +30,7 @@ impl Asked {
     /// Reads what counts of a message, and keeps no more of it. `None` if it is damaged.
     pub(super) fn read(bytes: &[u8], client: Client) -> Option<Self> {
         let reduced = intake::reduced(bytes)?;
-        let has_damaged_options = Envelope::open(&reduced).is_damaged();
+        let has_damaged_options = !Message::new(&reduced)?.options().add_up();
         let lean = (!has_damaged_options).then(|| intake::lean(&reduced)).flatten();
         let parse = |bytes| Request::from_bytes(bytes, client.addr, client.via.protocol()).ok();
         // What is wrong with an option is found before options are left out.

@@ -10,7 +10,7 @@ use hickory_server::server::Request;
 use crate::{
     answer::{Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts, special_zone_of},
     dname::Dname,
-    envelope::Envelope,
+    dns::message::Message,
     forward::Forwarder,
     guard::{Guard, scan::Claims},
     hosts::{Audience, HostsFiles},
@@ -58,10 +58,11 @@ impl Handler {
     /// What an answer to `message` says of itself if nobody looks for what it is about: AA for names of our zones and
     /// special-use names, RA as always.
     pub(crate) fn claims(&self, message: &[u8], client: IpAddr) -> Claims {
-        let question = Envelope::open(message).question.unwrap_or_default();
+        let question = Message::new(message).and_then(|message| message.question());
+        let name = question.and_then(|question| Dname::split_wire(question.bytes).ok());
         let is_ours = |name: &Dname| self.site.zone_of(name).is_some() || special_zone_of(name).is_some();
         Claims {
-            authoritative: Dname::split_wire(question).is_ok_and(|(name, _)| is_ours(&name)),
+            authoritative: name.is_some_and(|(name, _)| is_ours(&name)),
             recursion_available: self.offers_recursion(client),
         }
     }

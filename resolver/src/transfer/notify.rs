@@ -21,6 +21,11 @@ use tracing::debug;
 use super::{Key, Transfers, Zone, on_offer, tsig, unix_time, zone::soa};
 use crate::{
     config::{TransferConfig, TransferError},
+    dns::{
+        HEADER_BYTES, flags,
+        message::{Message, QUESTION_TAIL_BYTES, Section},
+        writer::write,
+    },
     handler::Handler,
     metrics::Notified,
     rtype,
@@ -34,8 +39,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 const PATIENCE_S: [u64; 5] = [1, 2, 4, 8, 16];
 /// Bytes of the longest acknowledgement looked at.
 const MAX_REPLY_BYTES: usize = 1_232;
-/// Opcode NOTIFY and AA.
-const NOTIFY_FLAGS: u8 = 4 << 3 | 0x04;
+/// The opcode NOTIFY.
+const NOTIFY: u16 = 4 << 11;
 
 /// Begins to tell the secondaries in `config`. `listening` are the addresses that they ask.
 pub(crate) fn spawn(
@@ -137,18 +142,21 @@ async fn ask(zone: &Zone, published: &Published, path: Path, key: Option<&Key>) 
     getrandom::fill(&mut id).map_err(io::Error::other)?;
     let mut message = notification(id, zone, published);
     let question_end = message_question_end(zone);
-    let question = message[12..question_end].to_vec();
+    let question = message[HEADER_BYTES..question_end].to_vec();
     let signing = key.map(|key| tsig::sign_request(&mut message, key, unix_time));
     socket.send(&message).await?;
     let mut reply = [0; MAX_REPLY_BYTES];
     loop {
         let len = socket.recv(&mut reply).await?;
         let reply = &reply[..len];
-        let is_reply = len >= 12 && reply[..2] == id && reply[2] & 0xf8 == 0x80 | 4 << 3;
-        let same_question = reply.get(12..question_end).is_none_or(|echo| echo.eq_ignore_ascii_case(&question));
+        let Some(header) = Message::new(reply) else { continue };
+        let is_reply =
+            header.id() == u16::from_be_bytes(id) && header.flags() & (flags::QR | flags::OPCODE) == flags::QR | NOTIFY;
+        let same_question =
+            reply.get(HEADER_BYTES..question_end).is_none_or(|echo| echo.eq_ignore_ascii_case(&question));
         let is_theirs = signing.as_ref().is_none_or(|signing| signing.accepts(reply));
         if is_reply && same_question && is_theirs {
-            return Ok(if reply[3] & 15 == 0 { Notified::Acknowledged } else { Notified::Refused });
+            return Ok(if header.rcode() == 0 { Notified::Acknowledged } else { Notified::Refused });
         }
     }
 }
@@ -156,21 +164,17 @@ async fn ask(zone: &Zone, published: &Published, path: Path, key: Option<&Key>) 
 /// A NOTIFY with the new SOA record as a hint (RFC 1996 §3.7).
 fn notification(id: [u8; 2], zone: &Zone, published: &Published) -> Vec<u8> {
     let record = soa(zone, &published.table);
-    let mut message = vec![id[0], id[1], NOTIFY_FLAGS, 0, 0, 1, 0, 1, 0, 0, 0, 0];
-    message.extend_from_slice(zone.apex().as_wire());
-    message.extend_from_slice(&rtype::SOA.to_be_bytes());
-    message.extend_from_slice(&rtype::CLASS_IN.to_be_bytes());
-    message.extend_from_slice(&[0xc0, 12]);
-    message.extend_from_slice(&rtype::SOA.to_be_bytes());
-    message.extend_from_slice(&rtype::CLASS_IN.to_be_bytes());
-    message.extend_from_slice(&record.ttl_s.to_be_bytes());
-    message.extend_from_slice(&(record.data.len() as u16).to_be_bytes());
-    message.extend_from_slice(&record.data);
-    message
+    let question = [zone.apex().as_wire(), &rtype::SOA.to_be_bytes(), &rtype::CLASS_IN.to_be_bytes()].concat();
+    write(HEADER_BYTES + question.len() + 2 + 10 + record.data.len(), |writer| {
+        writer.put_head(u16::from_be_bytes(id), NOTIFY | flags::AA, &question);
+        writer.put_pointer(HEADER_BYTES);
+        writer.put_record(rtype::SOA, record.ttl_s, &record.data);
+        writer.set_count(Section::Answer, 1);
+    })
 }
 
 fn message_question_end(zone: &Zone) -> usize {
-    12 + zone.apex().as_wire().len() + 4
+    HEADER_BYTES + zone.apex().as_wire().len() + QUESTION_TAIL_BYTES
 }
 
 #[cfg(test)]

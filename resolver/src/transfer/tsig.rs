@@ -9,17 +9,27 @@ use hmac::Hmac;
 use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
-use super::read::{self, HEADER_BYTES};
-use crate::{dname::Dname, envelope::Envelope, guard::scan::Claims, rtype};
+use crate::{
+    dname::Dname,
+    dns::{
+        HEADER_BYTES, flags,
+        message::{Message, Record, Section},
+        writer::write,
+    },
+    guard::scan::Claims,
+    rtype,
+};
 
 /// Seconds that clocks may differ by in what we sign (RFC 8945 §10).
 const FUDGE_S: u16 = 300;
 /// The fewest bytes of a shortened signature (RFC 8945 §5.2.2.1).
 const MIN_MAC_BYTES: usize = 10;
+/// Bytes of the time and the fudge.
+const TIMERS_BYTES: usize = 8;
 /// Class ANY.
 const CLASS_ANY: u16 = 255;
 /// The RCODE of responses to signatures that do not hold.
-const NOTAUTH: u8 = 9;
+const NOTAUTH: u16 = 9;
 
 /// An algorithm, with the name that it has in messages and key files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,50 +254,49 @@ impl Signing {
 }
 
 /// The TSIG record of a message: it is the last one. `None` if the message cannot be read, or has one elsewhere.
-fn find(message: &[u8]) -> Option<Option<Tsig>> {
-    if message.get(10..HEADER_BYTES)? == [0, 0] {
+fn find(bytes: &[u8]) -> Option<Option<Tsig>> {
+    let message = Message::new(bytes)?;
+    if message.count(Section::Additional) == 0 {
         return Some(None);
     }
-    let mut at = HEADER_BYTES;
-    for _ in 0..read::be16(message, 4)? {
-        at = read::skip_name(message, at)? + 4;
-    }
-    let count: u32 = [6, 8, 10].into_iter().filter_map(|at| read::be16(message, at)).map(u32::from).sum();
-    for left in (0..count).rev() {
-        let record = read::record(message, at)?;
-        match (record.rtype, left) {
-            (rtype::TSIG, 0) => return parse(message, at, &record).map(Some),
-            (rtype::TSIG, _) => return None,
-            _ => at = record.end,
+    let mut records = message.records();
+    while let Some(record) = records.next() {
+        let record = record.ok()?;
+        if record.rtype == rtype::TSIG {
+            let is_last = records.next().is_none() && record.data_at.end == bytes.len();
+            return parse(&record).filter(|_| is_last).map(Some);
         }
     }
     Some(None)
 }
 
-fn parse(message: &[u8], at: usize, record: &read::Record) -> Option<Tsig> {
-    if record.class != CLASS_ANY || record.ttl_s != 0 || record.end != message.len() {
+fn parse(record: &Record<'_>) -> Option<Tsig> {
+    if record.class != CLASS_ANY || record.ttl != [0; 4] {
         return None;
     }
-    let (key, _) = read::name(message, at)?;
-    let (algorithm, next) = read::name(message, record.data_at)?;
-    let rest = message.get(next..record.end)?;
-    let (fixed, rest) = rest.split_at_checked(10)?;
-    let (mac, rest) = rest.split_at_checked(usize::from(read::be16(fixed, 8)?))?;
-    let (end, other) = rest.split_at_checked(6)?;
-    if usize::from(read::be16(end, 4)?) != other.len() {
-        return None;
-    }
+    let mut algorithm = Vec::new();
+    let behind = record.read_name(record.data_at.start, &mut algorithm).ok()?.next;
+    let (fixed, rest) = record.data_from(behind)?.split_first_chunk::<TIMERS_BYTES>()?;
+    let (mac, rest) = counted(rest)?;
+    let (&[id_0, id_1, error_0, error_1], rest) = rest.split_first_chunk()?;
+    let (other, []) = counted(rest)? else { return None };
     Some(Tsig {
-        key: Dname::from_wire(&key).ok()?,
+        key: record.owner().ok()?,
         algorithm: Dname::from_wire(&algorithm).ok()?,
         time: fixed[..6].iter().fold(0, |time, &byte| time << 8 | u64::from(byte)),
-        fudge: read::be16(fixed, 6)?,
+        fudge: u16::from_be_bytes([fixed[6], fixed[7]]),
         mac: mac.to_vec(),
-        original_id: [end[0], end[1]],
-        error: read::be16(end, 2)?,
+        original_id: [id_0, id_1],
+        error: u16::from_be_bytes([error_0, error_1]),
         other: other.to_vec(),
-        at,
+        at: record.starts_at(),
     })
+}
+
+/// As many bytes as the two before them say, and what follows.
+fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
 }
 
 /// The message before it was signed.
@@ -308,13 +317,12 @@ fn refuse(message: &[u8], tsig: &Tsig, error: TsigError, claims: Claims) -> Vec<
 }
 
 /// NOTAUTH with the question, if it can be told.
-pub(super) fn not_authorised(message: &[u8], claims: Claims) -> Vec<u8> {
-    let question = Envelope::open(message).question.unwrap_or_default();
-    let count = u8::from(!question.is_empty());
-    let recursion_available = if claims.recursion_available { 0x80 } else { 0 };
-    let flags = [0x80 | message[2] & 0x79, recursion_available | NOTAUTH];
-    let header = [message[0], message[1], flags[0], flags[1], 0, count, 0, 0, 0, 0, 0, 0];
-    [&header[..], question].concat()
+pub(super) fn not_authorised(bytes: &[u8], claims: Claims) -> Vec<u8> {
+    let Some(message) = Message::new(bytes) else { return Vec::new() };
+    let question = message.question().map_or(&[][..], |question| question.bytes);
+    let kept = message.flags() & (flags::OPCODE | flags::RD);
+    let flags = flags::QR | kept | claims.flags() & flags::RA | NOTAUTH;
+    write(HEADER_BYTES + question.len(), |writer| writer.put_head(message.id(), flags, question))
 }
 
 /// What a signature covers besides the message (RFC 8945 §4.3.3).

@@ -8,35 +8,19 @@ use hickory_proto::op::ResponseCode;
 
 use super::{
     FallThrough,
-    parse::{HEADER_BYTES, PlainQuery, RD, Unusual},
+    parse::{PlainQuery, Unusual},
 };
 use crate::{
     answer::{Plain, RrSet, Set, plain},
     dname::{MAX_NAME_BYTES, ancestors},
-    guard::{
-        Standing,
-        cookie::{COOKIE_BYTES, Cookie},
-        scan::COOKIE_OPTION,
-    },
+    dns::{HEADER_BYTES, flags, message::Section, option, writer::Writer},
+    guard::{Standing, cookie::Cookie},
     handler::Handler,
     query::MAX_UDP_BYTES,
     rtype,
     site::Site,
     source::{Facts, NameView, Readiness},
 };
-
-/// A pointer to the name of the question (RFC 1035 §4.1.4).
-const QUESTION_POINTER: u16 = 0xc000 | HEADER_BYTES as u16;
-/// Where a header counts answers.
-const ANCOUNT_AT: usize = 6;
-/// Where a header counts authority records.
-const NSCOUNT_AT: usize = 8;
-/// QR, in the third byte of a header.
-const QR: u8 = 0x80;
-/// AA, in the third byte of a header.
-const AA: u8 = 0x04;
-/// RA, in the fourth byte of a header.
-const RA: u8 = 0x80;
 
 /// What was composed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,25 +87,25 @@ impl Composer {
             return Err(FallThrough::NotReady);
         }
         let found = plain(&name[..relative], query.qtype, view, &facts);
-        let mut writer =
-            Writer { out: &mut out[..query.limit.min(usize::from(standing.max_bytes))], at: 0, overflows: false };
+        let mut writer = Writer::new(&mut out[..query.limit.min(usize::from(standing.max_bytes))]);
         let rcode = match found {
             Plain::Other(reason) => return Err(FallThrough::NotPlain(reason)),
             Plain::NxDomain => ResponseCode::NXDomain,
             Plain::NoData | Plain::Data(_) => ResponseCode::NoError,
         };
-        writer.head(&query, rcode, handler.offers_recursion(standing.src));
+        let recursion_available = if handler.offers_recursion(standing.src) { flags::RA } else { 0 };
+        let claims = flags::QR | flags::AA | recursion_available;
+        writer.put_head(query.id, claims | query.flags & flags::RD | u16::from(rcode.low()), query.question);
         match found {
-            Plain::Data(set) => writer.answers(&set, query.qtype),
-            _ => writer.authority(&query, &name[relative..], &self.soas[zone]),
+            Plain::Data(set) => put_answers(&mut writer, &set, query.qtype),
+            _ => put_authority(&mut writer, &query, &name[relative..], &self.soas[zone]),
         }
         if query.has_edns {
-            writer.opt(standing.cookie_out());
+            let cookie = standing.cookie_out().map(|cookie| (option::COOKIE, &cookie[..]));
+            writer.put_opt(MAX_UDP_BYTES, 0, cookie);
         }
-        match writer.overflows {
-            true => Err(FallThrough::TooLong),
-            false => Ok(Composed { bytes: writer.at, qtype: query.qtype, rcode }),
-        }
+        let bytes = writer.finish().ok_or(FallThrough::TooLong)?;
+        Ok(Composed { bytes, qtype: query.qtype, rcode })
     }
 
     /// Takes note of a snapshot, once.
@@ -142,81 +126,27 @@ impl Soa {
     }
 }
 
-/// Writes a response. What does not fit is not written, and remembered.
-struct Writer<'o> {
-    out: &'o mut [u8],
-    at: usize,
-    overflows: bool,
+fn put_answers(writer: &mut Writer<'_>, set: &Set<'_>, rtype: u16) {
+    for data in set.data() {
+        writer.put_pointer(HEADER_BYTES);
+        writer.put_record(rtype, set.ttl_s, data);
+    }
+    writer.set_count(Section::Answer, set.count);
 }
 
-impl Writer<'_> {
-    /// The header of an answer without records, and the question.
-    fn head(&mut self, query: &PlainQuery<'_>, rcode: ResponseCode, recursion_available: bool) {
-        let [id_0, id_1, flags_0, _] = query.id_and_flags;
-        let recursion_available = if recursion_available { RA } else { 0 };
-        self.put(&[id_0, id_1, QR | AA | (flags_0 & RD), recursion_available | rcode.low()]);
-        self.put(&[0, 1, 0, 0, 0, 0, 0, u8::from(query.has_edns)]);
-        self.put(query.question);
-    }
+fn put_authority(writer: &mut Writer<'_>, query: &PlainQuery<'_>, apex: &[u8], soa: &Soa) {
+    put_apex(writer, query.relative_name(), apex);
+    writer.put_record(rtype::SOA, soa.ttl_s, &soa.data);
+    writer.set_count(Section::Authority, 1);
+}
 
-    fn answers(&mut self, set: &Set<'_>, rtype: u16) {
-        for data in set.data() {
-            self.put(&QUESTION_POINTER.to_be_bytes());
-            self.record(rtype, set.ttl_s, data);
-        }
-        self.patch(ANCOUNT_AT, set.count);
-    }
-
-    fn authority(&mut self, query: &PlainQuery<'_>, apex: &[u8], soa: &Soa) {
-        self.apex(query.relative_name(), apex);
-        self.record(rtype::SOA, soa.ttl_s, &soa.data);
-        self.patch(NSCOUNT_AT, 1);
-    }
-
-    /// Writes `apex`, the lower-cased end of the name `asked`, pointing into the question as far as the cases agree:
-    /// the zone's name is ours, and not to be written as the client would have it.
-    fn apex(&mut self, asked: &[u8], apex: &[u8]) {
-        let shared = ancestors(apex).find(|tail| asked.ends_with(tail)).unwrap_or_default();
-        self.put(&apex[..apex.len() - shared.len()]);
-        match shared {
-            [] => self.put(&[0]),
-            _ => self.put(&(0xc000 | (HEADER_BYTES + asked.len() - shared.len()) as u16).to_be_bytes()),
-        }
-    }
-
-    /// Everything of a record but its owner.
-    fn record(&mut self, rtype: u16, ttl_s: u32, data: &[u8]) {
-        self.put(&rtype.to_be_bytes());
-        self.put(&rtype::CLASS_IN.to_be_bytes());
-        self.put(&ttl_s.to_be_bytes());
-        self.put(&(data.len() as u16).to_be_bytes());
-        self.put(data);
-    }
-
-    fn opt(&mut self, cookie: Option<&[u8; COOKIE_BYTES]>) {
-        let [size_0, size_1] = MAX_UDP_BYTES.to_be_bytes();
-        let [type_0, type_1] = rtype::OPT.to_be_bytes();
-        let option_bytes = if cookie.is_some() { 4 + COOKIE_BYTES as u8 } else { 0 };
-        self.put(&[0, type_0, type_1, size_0, size_1, 0, 0, 0, 0, 0, option_bytes]);
-        if let Some(cookie) = cookie {
-            self.put(&[0, COOKIE_OPTION as u8, 0, COOKIE_BYTES as u8]);
-            self.put(cookie);
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        match self.out.get_mut(self.at..self.at + bytes.len()) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                self.at += bytes.len();
-            }
-            None => self.overflows = true,
-        }
-    }
-
-    fn patch(&mut self, at: usize, count: u16) {
-        if let Some(place) = self.out.get_mut(at..at + 2) {
-            place.copy_from_slice(&count.to_be_bytes());
-        }
+/// Writes `apex`, the lower-cased end of the name `asked`, pointing into the question as far as the cases agree: the zone's
+/// name is ours, and not to be written as the client would have it.
+fn put_apex(writer: &mut Writer<'_>, asked: &[u8], apex: &[u8]) {
+    let shared = ancestors(apex).find(|tail| asked.ends_with(tail)).unwrap_or_default();
+    writer.put(&apex[..apex.len() - shared.len()]);
+    match shared {
+        [] => writer.put(&[0]),
+        _ => writer.put_pointer(HEADER_BYTES + asked.len() - shared.len()),
     }
 }

@@ -8,10 +8,13 @@ use std::{
 
 use tokio::net::UdpSocket;
 
-use super::{LinkError, Message};
-use crate::forward::{
-    request::{Letters, Request, random},
-    response::{Header, NOERROR, Repeats, repeats},
+use super::{LinkError, Received};
+use crate::{
+    dns::message::Message,
+    forward::{
+        request::{Letters, Request, random},
+        response::{NOERROR, Repeats, repeats},
+    },
 };
 
 /// The longest datagram there is. Servers send more than was asked for.
@@ -30,22 +33,22 @@ thread_local! {
 
 /// Sends `request` and waits for what answers it, without end. Other ids, senders and questions are skipped, not
 /// believed.
-pub(super) async fn exchange(address: SocketAddr, request: &Request) -> Result<Message, LinkError> {
+pub(super) async fn exchange(address: SocketAddr, request: &Request) -> Result<Received, LinkError> {
     let socket = open(address).await?;
     let id = random()?;
     socket.send(&request.with_id(id)).await?;
     for _ in 0..MAX_WRONG {
         let bytes = receive(&socket).await?;
-        let Some(header) = Header::read(&bytes).filter(|header| header.is_response() && header.id == id) else {
+        let Some(message) = Message::new(&bytes).filter(|message| message.is_response() && message.id() == id) else {
             continue;
         };
-        match repeats(&header, &bytes, request) {
-            Repeats::Exactly => return Ok(Message::Whole(bytes)),
+        match repeats(&message, request) {
+            Repeats::Exactly => return Ok(Received::Whole(bytes)),
             // Nothing was hidden in letters that are all the same.
-            Repeats::OtherCase if request.letters() == Letters::Lower => return Ok(Message::Whole(bytes)),
+            Repeats::OtherCase if request.letters() == Letters::Lower => return Ok(Received::Whole(bytes)),
             Repeats::OtherCase => return Err(LinkError::LetterCase),
             // Old servers send a header alone when they have not understood.
-            Repeats::Absent if header.rcode() != NOERROR => return Ok(Message::Code(header.rcode())),
+            Repeats::Absent if message.rcode() != NOERROR => return Ok(Received::Code(message.rcode())),
             Repeats::Absent | Repeats::Other => {}
         }
     }
