@@ -15,14 +15,12 @@ mod entry;
 mod local;
 mod plain;
 mod special;
+mod step;
+mod types;
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 
 use crate::{
-    dname::Dname,
     hosts::{Hosts, HostsView},
     query::Query,
     rtype,
@@ -30,13 +28,16 @@ use crate::{
     source::{NameView, Readiness},
 };
 
-pub(crate) use chain::is_single;
+pub use crate::dns::{
+    answer::{Answer, Origin},
+    ede::{Ede, EdeCode},
+    rrset::RrSet,
+};
+pub use chain::MAX_CHAIN;
 pub use plain::NotPlain;
 pub(crate) use plain::{Plain, Set, plain};
 pub(crate) use special::{must_stay, zone_of as special_zone_of};
-
-/// The most aliases (CNAME or DNAME) followed for one query.
-pub const MAX_CHAIN: usize = 8;
+pub(crate) use step::is_single;
 
 /// Whose question it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,154 +46,6 @@ pub enum Verdict {
     Local(Answer),
     /// Neither ours nor special: to be forwarded or refused.
     Elsewhere,
-}
-
-/// What to say.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
-    /// Response code.
-    pub rcode: ResponseCode,
-    /// The AA bit: whether we are the authority for the first owner name.
-    pub authoritative: bool,
-    /// Answer section.
-    pub answer: Vec<RrSet>,
-    /// Authority section.
-    pub authority: Vec<RrSet>,
-    /// Glue without which a referral cannot be followed: if it does not fit, TC is set (RFC 9471).
-    pub glue: Vec<RrSet>,
-    /// Additional records that may be left out.
-    pub additional: Vec<RrSet>,
-    /// Extended error, for clients with EDNS.
-    pub ede: Option<Ede>,
-    /// Where an alias leads out of our zones: a resolver that may forward completes the answer from there.
-    pub elsewhere: Option<Dname>,
-    /// The AD bit: an upstream that can be believed has validated this.
-    pub authentic: bool,
-    /// Which part of the resolver spoke.
-    pub origin: Origin,
-}
-
-/// Records with one owner, class and type.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RrSet {
-    /// Owner, lower-cased.
-    pub owner: Dname,
-    /// Class number.
-    pub class: u16,
-    /// Type number.
-    pub rtype: u16,
-    /// Time to live of all records, in seconds.
-    pub ttl_s: u32,
-    /// Uncompressed data of each record; at least one.
-    pub data: Vec<Bytes>,
-}
-
-/// An extended DNS error (RFC 8914).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ede {
-    /// Why, by number.
-    pub code: EdeCode,
-    /// Why, in words.
-    pub text: Cow<'static, str>,
-}
-
-/// The extended errors in use (RFC 8914 §4, RFC 9824 §6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u16)]
-pub enum EdeCode {
-    /// None of the others.
-    Other = 0,
-    /// The answer is older than its TTL.
-    StaleAnswer = 3,
-    /// The upstream could not decide whether the answer is valid.
-    DnssecIndeterminate = 5,
-    /// The upstream found the answer to be forged or broken.
-    DnssecBogus = 6,
-    /// Signatures have expired.
-    SignatureExpired = 7,
-    /// Signatures are not valid yet.
-    SignatureNotYetValid = 8,
-    /// The key of a delegation is missing.
-    DnskeyMissing = 9,
-    /// Signatures are missing.
-    RrsigsMissing = 10,
-    /// No key may sign a zone.
-    NoZoneKeyBit = 11,
-    /// The proof of absence is missing.
-    NsecMissing = 12,
-    /// A failure is remembered.
-    CachedError = 13,
-    /// The server is not yet able to answer.
-    NotReady = 14,
-    /// The operator's policy withholds the answer.
-    Blocked = 15,
-    /// Somebody above the operator withholds the answer.
-    Censored = 16,
-    /// The client's wish withholds the answer.
-    Filtered = 17,
-    /// The client may not ask this here.
-    Prohibited = 18,
-    /// The name did not exist when its upstream was last heard of.
-    StaleNxdomain = 19,
-    /// The zone is not ours.
-    NotAuthoritative = 20,
-    /// The server does not do this.
-    NotSupported = 21,
-    /// No upstream gave an answer.
-    NoReachableAuthority = 22,
-    /// The network failed.
-    NetworkError = 23,
-    /// The type cannot be asked for.
-    InvalidQueryType = 30,
-}
-
-impl EdeCode {
-    /// The codes that an upstream may give as its reason, and that are passed on.
-    pub(crate) fn from_number(number: u16) -> Option<Self> {
-        use EdeCode::{
-            Blocked, CachedError, Censored, DnskeyMissing, DnssecBogus, DnssecIndeterminate, Filtered, NetworkError,
-            NoReachableAuthority, NoZoneKeyBit, NsecMissing, Other, Prohibited, RrsigsMissing, SignatureExpired,
-            SignatureNotYetValid, StaleAnswer, StaleNxdomain,
-        };
-        let known = [
-            Other,
-            StaleAnswer,
-            DnssecIndeterminate,
-            DnssecBogus,
-            SignatureExpired,
-            SignatureNotYetValid,
-            DnskeyMissing,
-            RrsigsMissing,
-            NoZoneKeyBit,
-            NsecMissing,
-            CachedError,
-            Blocked,
-            Censored,
-            Filtered,
-            Prohibited,
-            StaleNxdomain,
-            NoReachableAuthority,
-            NetworkError,
-        ];
-        known.into_iter().find(|code| *code as u16 == number)
-    }
-}
-
-/// The parts of the resolver that answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
-    /// A HOSTS file of the operator.
-    Hosts,
-    /// The ledger.
-    Ledger,
-    /// Special-use names (RFC 6761, RFC 6303).
-    Special,
-    /// The server speaking about itself (class CH).
-    Status,
-    /// An upstream.
-    Upstream,
-    /// A refusal before any of these was asked.
-    Policy,
 }
 
 /// Answers `query` from one snapshot.
@@ -213,7 +66,7 @@ pub fn answer_with_hosts<'h>(
         rtype::CLASS_CH => return Verdict::Local(chaos::answer(query, &view.facts(), site)),
         _ => return refused(EdeCode::NotSupported, "only classes IN and CH are served"),
     }
-    if let Some(refusal) = refuse_type(query.qtype) {
+    if let Some(refusal) = types::refuse(query.qtype) {
         return Verdict::Local(refusal);
     }
     if let Some(answer) = local::answer(&query.name, query, hosts) {
@@ -233,54 +86,8 @@ pub fn answer_with_hosts<'h>(
     }
 }
 
-impl Answer {
-    /// An answer of no records.
-    pub fn empty(rcode: ResponseCode, origin: Origin) -> Self {
-        Self {
-            rcode,
-            authoritative: false,
-            answer: Vec::new(),
-            authority: Vec::new(),
-            glue: Vec::new(),
-            additional: Vec::new(),
-            ede: None,
-            elsewhere: None,
-            authentic: false,
-            origin,
-        }
-    }
-
-    /// A failure with its reason.
-    pub fn failure(rcode: ResponseCode, origin: Origin, code: EdeCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { ede: Some(Ede { code, text: text.into() }), ..Self::empty(rcode, origin) }
-    }
-}
-
-impl RrSet {
-    /// A set of one record in class IN.
-    pub fn one(owner: Dname, rtype: u16, ttl_s: u32, data: impl Into<Bytes>) -> Self {
-        Self { owner, class: rtype::CLASS_IN, rtype, ttl_s, data: vec![data.into()] }
-    }
-}
-
 fn refused(code: EdeCode, text: &'static str) -> Verdict {
     Verdict::Local(Answer::failure(ResponseCode::Refused, Origin::Policy, code, text))
-}
-
-/// Types that are no question about data. Every other number is one, known or not (RFC 3597).
-fn refuse_type(qtype: u16) -> Option<Answer> {
-    let (rcode, code, text) = match qtype {
-        rtype::OPT | rtype::NXNAME | rtype::TKEY | rtype::TSIG => {
-            (ResponseCode::FormErr, EdeCode::InvalidQueryType, "this type cannot be asked for")
-        }
-        // Those that are allowed never come here.
-        rtype::AXFR | rtype::IXFR => {
-            let text = "zone transfer: not over this transport, or not for you";
-            (ResponseCode::Refused, EdeCode::Prohibited, text)
-        }
-        _ => return None,
-    };
-    Some(Answer::failure(rcode, Origin::Policy, code, text))
 }
 
 /// "No such name" while the ledger is incomplete would be a guess, and would be cached.

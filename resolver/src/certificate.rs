@@ -5,12 +5,12 @@
 //! signs stays in memory.
 
 mod authority;
+mod error;
 mod given;
 
 use std::{
-    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -27,6 +27,7 @@ use tracing::{info, warn};
 
 use crate::config::DnsConfig;
 use authority::{Authority, Leaf, Subjects};
+pub use error::CertificateError;
 use given::Given;
 
 /// How often files are looked at.
@@ -34,46 +35,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the clock is looked at, to see whether the local authority has to sign a new certificate. Timers would not
 /// do: they stand still while the machine sleeps, and do not notice that the clock is set.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
-
-/// Why there is no certificate.
-#[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
-    /// A file cannot be read or written.
-    #[error("{0}: {1}")]
-    Io(PathBuf, #[source] io::Error),
-    /// A file of the local authority is damaged. Making a new authority would break the trust of all clients.
-    #[error(
-        "{0}: {1}; restore it from a copy, or move dns-ca.crt and dns-ca.key away to start with a new authority that \
-         clients have to trust anew"
-    )]
-    Damaged(PathBuf, String),
-    /// The local authority was made for other names or addresses.
-    #[error(
-        "{file} cannot sign for {subject} ({error}): it was made for other names and addresses, or has expired. Move \
-         dns-ca.crt and dns-ca.key away to start with a new authority that clients have to trust anew"
-    )]
-    NotCovered {
-        /// The authority's certificate.
-        file: PathBuf,
-        /// The name or address.
-        subject: String,
-        /// What a client would say.
-        error: String,
-    },
-    /// The files that were given cannot be used.
-    #[error("dns.tls.certificate {certificate} with dns.tls.key {key}: {error}")]
-    Given {
-        /// File of the certificate.
-        certificate: PathBuf,
-        /// File of the key.
-        key: PathBuf,
-        /// What is wrong.
-        error: String,
-    },
-    /// No certificate could be made.
-    #[error("a certificate cannot be made: {0}")]
-    NotMade(String),
-}
 
 /// A certificate with its key, kept fresh for as long as the server runs.
 pub struct Certificate {

@@ -18,29 +18,29 @@ mod activity;
 mod bodies;
 mod frames;
 mod gate;
+mod hall;
 mod https;
 mod quic;
 mod socket;
 mod stream;
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     io,
-    net::{IpAddr, SocketAddr},
-    pin::{Pin, pin},
+    net::SocketAddr,
+    pin::pin,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use crate::{
     config::ConnectionsConfig,
@@ -50,18 +50,12 @@ use crate::{
     rarely::Rarely,
 };
 
-use gate::{Gate, Pass, Unread};
+use gate::{Gate, Unread};
+use hall::{Admission, DRAIN, HANDSHAKE, Hall, Stop, Terms, evicted, report, serve_until};
 pub(crate) use quic::{Quic, endpoint as open_quic};
 use socket::Socket;
-use stream::{Terms, converse};
+use stream::converse;
 
-/// How long queries in work may take when the server stops. A node gives each of its parts two seconds.
-const DRAIN: Duration = Duration::from_secs(1);
-/// How long a handshake may take: a few round trips, whatever else is configured.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long the answers to what has come over HTTP/2 or QUIC may take when the connection has to make room. There are few
-/// such connections at a time, for each has cost its client a handshake.
-const LAST_ANSWERS: Duration = Duration::from_millis(5);
 /// How long to rest when the system has no file descriptor or no memory for another connection.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How often that is said.
@@ -72,33 +66,6 @@ pub(crate) struct Connections {
     hall: Arc<Hall>,
     listeners: JoinSet<()>,
     stop: watch::Sender<bool>,
-}
-
-/// What all connections share.
-struct Hall {
-    handler: Arc<Handler>,
-    gate: Arc<Gate>,
-    stop: Stop,
-}
-
-/// What becomes of a new connection.
-enum Admission {
-    In(Box<Terms>),
-    /// The client has to prove its address first.
-    Unproven,
-    Refused,
-}
-
-/// Tells when to stop.
-#[derive(Clone, Debug)]
-pub(crate) struct Stop(watch::Receiver<bool>);
-
-impl Stop {
-    /// Waits until it is time to stop.
-    pub(crate) async fn wait(&mut self) {
-        // An error means that nobody is left who could ask for more.
-        let _ = self.0.wait_for(|stops| *stops).await;
-    }
 }
 
 impl Connections {
@@ -178,49 +145,6 @@ impl Connections {
     }
 }
 
-impl Hall {
-    /// Lets a connection in if there is room.
-    fn admit(&self, client: Client, unread: Unread) -> Admission {
-        if !self.serves(client.addr.ip()) {
-            return self.refuse(client, "may not ask");
-        }
-        self.gate
-            .enter(client.addr.ip(), unread)
-            .map_or_else(|| self.refuse(client, "no room"), |pass| self.terms(client, pass))
-    }
-
-    /// Lets a connection in whose client has not proved its address, if it need not.
-    fn admit_unproven(&self, client: Client, unread: Unread) -> Admission {
-        if !self.serves(client.addr.ip()) {
-            return self.refuse(client, "may not ask");
-        }
-        self.gate.enter_unproven(client.addr.ip(), unread).map_or(Admission::Unproven, |pass| self.terms(client, pass))
-    }
-
-    /// Whether there is anything for a client there: whoever gets only refusals gets neither a place nor a handshake.
-    fn serves(&self, ip: IpAddr) -> bool {
-        self.handler.guard.may_ask(ip) || self.handler.transfers.may_come_from(ip)
-    }
-
-    fn terms(&self, client: Client, pass: Pass) -> Admission {
-        let limits = self.gate.limits().clone();
-        let (handler, pass, stop) = (self.handler.clone(), Arc::new(pass), self.stop.clone());
-        let terms = Terms { handler, limits, client, pass, stop };
-        Admission::In(Box::new(terms))
-    }
-
-    fn refuse(&self, client: Client, reason: &str) -> Admission {
-        debug!(client = %client.addr, via = ?client.via, reason, "connection refused");
-        self.handler.metrics.connections.refused(client.via);
-        Admission::Refused
-    }
-
-    async fn counted(self: Arc<Self>, via: Via, serving: impl Future<Output = End>) {
-        let mut open = self.handler.metrics.connections.open(via);
-        open.end = serving.await;
-    }
-}
-
 /// Makes a TLS connection, unless the client is slow or others need its place. Boxed, like its making: a future keeps
 /// room for each place that a value passes through, and there are several.
 async fn shake_hands(tls: &TlsAcceptor, socket: Socket, terms: &Terms) -> Result<Box<TlsStream<Socket>>, End> {
@@ -233,28 +157,6 @@ async fn shake_hands(tls: &TlsAcceptor, socket: Socket, terms: &Terms) -> Result
         }
         Err(_) => Err(End::Handshake),
     }
-}
-
-/// Serves until that is done, or `ended` says that it is over. Then whatever has come by then is looked at once more,
-/// without waiting for anything.
-async fn serve_until<T>(
-    mut serving: Pin<&mut impl Future<Output = T>>,
-    ended: impl Future<Output = End>,
-) -> Result<T, End> {
-    let end = tokio::select! {
-        done = &mut serving => return Ok(done),
-        end = ended => end,
-    };
-    poll_fn(|cx| match serving.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(Ok(done)),
-        Poll::Pending => Poll::Ready(Err(end)),
-    })
-    .await
-}
-
-async fn evicted(pass: &Pass) -> End {
-    pass.evicted().await;
-    End::Evicted
 }
 
 /// Accepts connections, no faster than they are read, and serves those that are admitted, until it is time to stop.
@@ -296,12 +198,6 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
     };
     // What is left is aborted when `open` goes.
     let _ = timeout(DRAIN, drained).await;
-}
-
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        error!(%error, "serving a connection failed");
-    }
 }
 
 /// Whether only the connection that was about to be accepted has failed (accept(2)).

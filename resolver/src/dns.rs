@@ -3,8 +3,12 @@
 //! [`message`] reads headers, questions, records and EDNS options of any message, whoever sent it; [`compressed`] reads
 //! names with pointers; [`writer`] writes messages up to a size. What messages mean is up to those who ask.
 
+pub(crate) mod answer;
 pub(crate) mod compressed;
+pub(crate) mod ede;
 pub(crate) mod message;
+pub(crate) mod rrset;
+pub(crate) mod tsig_error;
 pub(crate) mod writer;
 
 /// Bytes of a header (RFC 1035 §4.1.1).

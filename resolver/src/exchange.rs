@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use hickory_net::xfer::Protocol;
+use hickory_proto::op::ResponseCode;
 
 use crate::query::Transport;
 
@@ -55,4 +56,15 @@ impl Via {
             Self::Tcp | Self::Tls | Self::Https | Self::Quic => Transport::Stream,
         }
     }
+}
+
+/// What was composed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Composed {
+    /// Length of the response in bytes.
+    pub bytes: usize,
+    /// Type asked for.
+    pub qtype: u16,
+    /// Response code.
+    pub rcode: ResponseCode,
 }

@@ -15,6 +15,7 @@
 
 pub(crate) mod acl;
 pub(crate) mod bucket;
+mod budget;
 pub(crate) mod cookie;
 pub(crate) mod exposure;
 pub(crate) mod scan;
@@ -33,8 +34,8 @@ use crate::{
 };
 use acl::{Acl, Prefixes};
 use bucket::{Rate, Subject, Table};
+use budget::SigningBudget;
 use cookie::{COOKIE_BYTES, Cookie, Jar, Secrets};
-use signing::SigningBudget;
 
 /// How many times the rate of one host its network gets.
 const HOSTS_PER_NETWORK: u32 = 8;

@@ -52,6 +52,7 @@ pub mod transfer;
 pub mod query;
 pub mod source;
 pub mod table;
+mod view;
 
 pub mod dname;
 mod dns;

@@ -5,28 +5,28 @@
 mod connections;
 pub(crate) mod forwarding;
 pub(crate) mod guard;
+mod registering;
 mod transfers;
 
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
-    local::LocalHistogram,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, local::LocalHistogram,
 };
 
 use crate::{
     answer::Origin,
-    exchange::Via,
+    exchange::{Composed, Via},
     rtype,
     source::{Facts, Readiness},
-    wire::Composed,
 };
 
 pub(crate) use connections::{ConnectionMetrics, End};
 use forwarding::ForwardMetrics;
 use guard::{GuardCounts, GuardMetrics};
-pub(crate) use transfers::{Notified, TransferMetrics};
+use registering::{add, counters, gauge, proto};
+pub(crate) use transfers::{Notified, Outcome, TransferMetrics};
 
 /// Types that have a label value of their own.
 const NAMED_TYPES: [(u16, &str); 24] = [
@@ -294,16 +294,6 @@ fn rcode_label(rcode: u16) -> &'static str {
     }
 }
 
-fn proto(via: Via) -> &'static str {
-    match via {
-        Via::Udp => "udp",
-        Via::Tcp => "tcp",
-        Via::Tls => "tls",
-        Via::Https => "https",
-        Via::Quic => "quic",
-    }
-}
-
 fn source(origin: Origin) -> &'static str {
     match origin {
         Origin::Hosts => "hosts",
@@ -313,19 +303,6 @@ fn source(origin: Origin) -> &'static str {
         Origin::Upstream => "upstream",
         Origin::Policy => "policy",
     }
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    add(registry, IntCounterVec::new(Opts::new(format!("namestead_dns_{name}"), help), labels)?)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    add(registry, IntGauge::new(format!("namestead_dns_{name}"), help)?)
-}
-
-fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
 }
 
 #[cfg(test)]

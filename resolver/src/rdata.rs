@@ -7,6 +7,9 @@
 
 mod naptr;
 mod service;
+mod string;
+
+use string::skip_string;
 
 use crate::{
     dname::{Dname, DnameError},
@@ -58,11 +61,6 @@ fn strings_to_end(mut data: &[u8]) -> bool {
         }
     }
     true
-}
-
-fn skip_string(data: &[u8]) -> Option<&[u8]> {
-    let (&len, rest) = data.split_first()?;
-    rest.get(usize::from(len)..)
 }
 
 /// Something follows the byte at `kind_at`, of the length that the kind there stands for if it is a known one (IANA

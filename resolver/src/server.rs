@@ -1,10 +1,11 @@
 //! The server: opens its sockets, gives UDP to our [workers](crate::wire) and the rest to `connection`, and stops in
 //! order.
 
+mod error;
 mod given;
 mod sockets;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -27,6 +28,7 @@ use crate::{
     transfer::notify,
     wire::{Paths, Responder, Workers},
 };
+pub use error::{BindError, ServeError};
 pub use given::{GivenError, GivenSockets};
 use sockets::Sockets;
 
@@ -66,45 +68,6 @@ pub struct Addrs {
     pub https: Vec<SocketAddr>,
     /// DNS over QUIC.
     pub quic: Vec<SocketAddr>,
-}
-
-/// Why the server could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// The configuration contradicts itself.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The threads for UDP could not be started.
-    #[error("cannot start the threads that serve DNS over UDP: {0}")]
-    Threads(io::Error),
-    /// An address is taken, not ours, or needs a privilege.
-    #[error("cannot listen for DNS on {addr}: {error}")]
-    Listen {
-        /// The address as configured.
-        addr: SocketAddr,
-        /// What the operating system says.
-        error: io::Error,
-    },
-    /// A socket that is open cannot be used.
-    #[error("cannot serve a DNS socket: {0}")]
-    Socket(#[from] io::Error),
-    /// Encrypted transports are configured, and there is nothing to prove them with.
-    #[error("encrypted DNS needs a certificate, and none was obtained")]
-    NoCertificate,
-    /// The certificate does not suit TLS.
-    #[error("cannot set up TLS for DNS: {0}")]
-    Tls(#[from] rustls::Error),
-}
-
-/// Why the server stopped, or did not stop.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A socket failed for good.
-    #[error("a DNS socket failed: {0}")]
-    Socket(#[from] io::Error),
-    /// Stopping took longer than allowed; what was left has been aborted.
-    #[error("DNS did not stop within its deadline")]
-    Deadline,
 }
 
 impl Resolver {

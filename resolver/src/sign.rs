@@ -20,6 +20,7 @@ pub mod anchor;
 pub mod file;
 pub mod key;
 
+mod algorithm;
 mod cache;
 pub(crate) mod canonical;
 

@@ -35,7 +35,7 @@ use crate::{
     dns::{HEADER_BYTES, flags, writer::write},
     exchange::{Client, Responses, Via},
     guard::scan::Claims,
-    metrics::DnsMetrics,
+    metrics::{DnsMetrics, Outcome},
     site::{Site, Zone},
     source::{Facts, NameSource, NameView as _, Readiness},
     table::{MAX_WAITING, Published},
@@ -46,7 +46,7 @@ use write::Messages;
 use zone::{AllNames, ZoneRecord, apex_records, soa};
 
 pub use tsig::{Algorithm, Key};
-pub(crate) use tsig::{Checked, Signing, TsigError};
+pub(crate) use tsig::{Checked, Signing};
 
 /// Serves transfers.
 pub(crate) struct Transfers {
@@ -56,33 +56,6 @@ pub(crate) struct Transfers {
     allowed_keys: Vec<Dname>,
     running: Arc<AtomicUsize>,
     metrics: Arc<DnsMetrics>,
-}
-
-/// How a request for a zone ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    /// The whole zone was sent.
-    Whole,
-    /// What changed was sent.
-    Delta,
-    /// The secondary has the newest version.
-    UpToDate,
-    /// The secondary has a serial of another branch or another primary that is not below ours.
-    Ahead,
-    /// It has to ask again over TCP.
-    NeedsTcp,
-    /// It may not.
-    Denied,
-    /// It asked for a whole zone over a transport of single messages.
-    WrongTransport,
-    /// It asked for changes without the SOA record of what it has.
-    Malformed,
-    /// We have no complete ledger.
-    NotReady,
-    /// There are too many transfers.
-    Busy,
-    /// The secondary went away.
-    Aborted,
 }
 
 impl Transfers {

@@ -8,19 +8,22 @@ use hickory_proto::op::ResponseCode;
 use ledger::name::Name;
 
 use super::{
-    Answer, Ede, EdeCode, MAX_CHAIN, Origin, RrSet, denial,
-    entry::{self, Node, Referral},
+    Answer, Ede, EdeCode, Origin, RrSet, denial,
+    entry::{self, Node},
     local, special,
+    step::{Referral, Step},
 };
 use crate::{
     dname::{Dname, split_last_label},
     hosts::HostsView,
-    query::{Query, Transport},
+    query::Query,
     rtype,
     site::{PROBE_LABEL, SERVICE_LABEL, Site, Zone},
     source::{Entry, Facts, NameView, Status},
 };
 
+/// The most aliases (CNAME or DNAME) followed for one query.
+pub const MAX_CHAIN: usize = 8;
 /// Name servers of a referral whose addresses are looked up in other entries.
 const MAX_SIBLINGS: usize = 8;
 
@@ -28,22 +31,6 @@ const MAX_SIBLINGS: usize = 8;
 struct Place<'a> {
     name: &'a Dname,
     zone: &'a Zone,
-}
-
-/// What one name leads to.
-pub(super) enum Step {
-    /// Records of the wanted type.
-    Data(Vec<RrSet>),
-    /// The name exists with the given types, but not with the wanted one.
-    NoData { types: Vec<u16> },
-    /// The name does not exist.
-    NxDomain(Option<Ede>),
-    /// Another name is meant.
-    Alias { sets: Vec<RrSet>, target: Dname },
-    /// Others are responsible from here on.
-    Cut(Referral),
-    /// A DNAME whose substitution is no name (RFC 6672 §2.2).
-    TooLong(RrSet),
 }
 
 /// Answers a query whose name is in one of the site's zones.
@@ -226,17 +213,4 @@ fn join(mut answer: Answer, rest: Answer) -> Answer {
     answer.answer.extend(rest.answer);
     answer.authority = rest.authority;
     answer
-}
-
-/// ANY in minimal form (RFC 8482 §4.1): over UDP, and wherever each set costs a signature, the first set; else all.
-pub(super) fn any(mut sets: Vec<RrSet>, query: &Query) -> Step {
-    if query.transport == Transport::Datagram || query.dnssec_ok() {
-        sets.truncate(1);
-    }
-    if sets.is_empty() { Step::NoData { types: Vec::new() } } else { Step::Data(sets) }
-}
-
-/// Whether a type may hold one record per owner only (RFC 2181 §10.1, RFC 6672 §2.4).
-pub(crate) fn is_single(rtype: u16) -> bool {
-    matches!(rtype, rtype::CNAME | rtype::DNAME)
 }

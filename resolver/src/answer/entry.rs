@@ -10,7 +10,7 @@
 
 use super::{
     RrSet,
-    chain::{Step, any, is_single},
+    step::{Referral, Step, any, is_single},
 };
 use crate::{
     dname::{Dname, ancestors, ends_with_labels},
@@ -20,18 +20,6 @@ use crate::{
     rtype,
     source::{Entry, Facts},
 };
-
-/// Where others are responsible.
-pub(super) struct Referral {
-    /// The NS set at the cut.
-    pub(super) name_servers: RrSet,
-    /// The DS set at the cut.
-    pub(super) signer: Option<RrSet>,
-    /// Addresses of name servers at or below the cut.
-    pub(super) glue: Vec<RrSet>,
-    /// Name servers elsewhere.
-    pub(super) siblings: Vec<Dname>,
-}
 
 /// An entry in its place.
 pub(super) struct Node<'a> {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 
-use super::{Answer, Origin, RrSet, chain::Step, entry, special};
+use super::{Answer, Origin, RrSet, entry, special, step::Step};
 use crate::{
     dname::Dname,
     hosts::{self, Host, HostsView},

@@ -58,7 +58,7 @@ pub enum NotPlain {
 /// Looks for `rtype` at `relative`, which is lower-cased and stands below the apex of a zone.
 pub(crate) fn plain<'a>(relative: &'a [u8], rtype: u16, view: &'a dyn NameView, facts: &Facts) -> Plain<'a> {
     let is_meta = rtype == rtype::ANY || SIGNATURE_TYPES.contains(&rtype);
-    if is_meta || super::refuse_type(rtype).is_some() {
+    if is_meta || super::types::refuse(rtype).is_some() {
         return Plain::Other(NotPlain::Type);
     }
     let Some((sub, label)) = split_last_label(relative).filter(|(_, label)| *label != SERVICE_LABEL) else {

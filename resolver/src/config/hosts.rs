@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// The HOSTS files whose names are answered before the ledger is asked. None by default.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -35,11 +35,9 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    LAST_ANSWERS,
     activity::Activity,
     bodies::{Bodies, Body, NoMore},
-    report, serve_until,
-    stream::Terms,
+    hall::{LAST_ANSWERS, Terms, report, serve_until},
 };
 use crate::{
     exchange::{Client, Responses},

@@ -13,13 +13,11 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::debug;
 
 use super::{
-    Admission, DRAIN, HANDSHAKE, Hall, LAST_ANSWERS, Stop,
     activity::Activity,
     bodies::{Bodies, Body, MAX_BYTES, NoMore},
-    evicted, frames,
+    frames,
     gate::{Unread, crowd_share},
-    report, serve_until,
-    stream::Terms,
+    hall::{Admission, DRAIN, HANDSHAKE, Hall, LAST_ANSWERS, Stop, Terms, evicted, report, serve_until},
 };
 use crate::{
     config::ConnectionsConfig,

@@ -10,7 +10,6 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -23,17 +22,10 @@ use tokio::{
 use tracing::{debug, error};
 
 use super::{
-    Stop, evicted,
     frames::{self, Frames},
-    gate::Pass,
-    serve_until,
+    hall::{Terms, evicted, serve_until},
 };
-use crate::{
-    config::ConnectionsConfig,
-    exchange::{Client, Responses},
-    handler::Handler,
-    metrics::End,
-};
+use crate::{exchange::Responses, metrics::End};
 
 /// Bytes of queries that may be in work before another is begun.
 const MAX_WORK_BYTES: usize = 1 << 16;
@@ -43,15 +35,6 @@ const OUT_BYTES: usize = 1 << 14;
 const GOODBYE: Duration = Duration::from_millis(500);
 
 type Transfer = Box<dyn Iterator<Item = Vec<u8>> + Send>;
-
-/// What a connection needs besides its socket.
-pub(crate) struct Terms {
-    pub(crate) handler: Arc<Handler>,
-    pub(crate) limits: ConnectionsConfig,
-    pub(crate) client: Client,
-    pub(crate) pass: Arc<Pass>,
-    pub(crate) stop: Stop,
-}
 
 /// Serves one connection until it ends, and says why it did.
 pub(crate) async fn converse(socket: impl AsyncRead + AsyncWrite + Unpin, terms: Terms) -> End {
@@ -234,7 +217,10 @@ async fn write(socket: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io:
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
+    use std::{
+        net::{Ipv4Addr, SocketAddr},
+        sync::Arc,
+    };
 
     use hickory_proto::{
         op::{Message, Query},
@@ -242,8 +228,14 @@ mod tests {
     };
     use tokio::sync::watch;
 
-    use super::*;
-    use crate::{DnsConfig, DnsMetrics, SharedTable, connection::gate::Gate, exchange::Via, wire::Responder};
+    use super::{super::hall::Stop, *};
+    use crate::{
+        DnsConfig, DnsMetrics, SharedTable,
+        config::ConnectionsConfig,
+        connection::gate::Gate,
+        exchange::{Client, Via},
+        wire::Responder,
+    };
 
     const DEADLINE: Duration = Duration::from_secs(20);
 

@@ -11,28 +11,14 @@ use std::{net::IpAddr, time::Duration};
 use super::{
     Guard, Now,
     bucket::{Bucket, Rate, Subject},
+    budget::NETWORKS,
 };
 use crate::query::Transport;
 
-/// Signatures that may be made at once: 4 ms of a thread that others wait for.
-const BURST: u32 = 32;
-/// As many for one network: more than any answer needs (eight aliases and what they lead to, each with a proof), and
-/// less than all.
-const NETWORK_BURST: u32 = 24;
-/// Networks that together may have the whole rate.
-const NETWORKS: u32 = 4;
 /// How long a query on a connection may wait.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most signatures that a line may hold, whatever the rate: each may keep an answer of a few kilobytes waiting.
 const MAX_WAITING: u32 = 4_096;
-
-/// What all clients share.
-pub(crate) struct SigningBudget {
-    rate: Rate,
-    network_rate: Rate,
-    datagrams: Bucket,
-    streams: Bucket,
-}
 
 /// Where signatures are waited for, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,15 +43,6 @@ pub(crate) struct SigningRequest {
 /// There are no signatures to be had soon enough.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct OverBudget;
-
-impl SigningBudget {
-    /// A full budget. `None` if there is no limit.
-    pub(crate) fn new(per_second: u32) -> Option<Self> {
-        let rate = Rate::new(per_second, BURST)?;
-        let network_rate = Rate::new((per_second / NETWORKS).max(1), NETWORK_BURST)?;
-        Some(Self { rate, network_rate, datagrams: Bucket::default(), streams: Bucket::default() })
-    }
-}
 
 impl Guard {
     /// Waits until the signatures that `request` wants may be made; for a datagram that is now or never. Whoever goes

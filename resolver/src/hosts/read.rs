@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use foldhash::quality::RandomState;
 
-use super::{Hosts, has_no_pointer, is_for_this_machine, reverse_name};
+use super::names::{Hosts, has_no_pointer, is_for_this_machine, reverse_name};
 use crate::{
     dname::{Dname, DnameError},
     site::Site,

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::{add, counters, proto};
+use super::registering::{add, counters, proto};
 use crate::exchange::Via;
 
 /// Metrics of connections of all kinds.

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, Registry};
 
-use super::counters;
+use super::registering::counters;
 use crate::{guard::cookie::Cookie, query::Transport};
 
 /// All counters of the guard. They are there from the start, at 0.

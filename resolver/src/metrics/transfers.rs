@@ -2,8 +2,8 @@
 
 use prometheus::{IntCounter, IntCounterVec, Registry};
 
-use super::{add, counters};
-use crate::transfer::{Outcome, TsigError};
+use super::registering::{add, counters};
+use crate::dns::tsig_error::TsigError;
 
 /// Metrics of what secondaries ask for and are told.
 pub(crate) struct TransferMetrics {
@@ -15,6 +15,33 @@ pub(crate) struct TransferMetrics {
     notifies: IntCounterVec,
     /// Messages whose TSIG signature did not hold, by error.
     tsig_errors: IntCounterVec,
+}
+
+/// How a request for a zone ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// The whole zone was sent.
+    Whole,
+    /// What changed was sent.
+    Delta,
+    /// The secondary has the newest version.
+    UpToDate,
+    /// The secondary has a serial of another branch or another primary that is not below ours.
+    Ahead,
+    /// It has to ask again over TCP.
+    NeedsTcp,
+    /// It may not.
+    Denied,
+    /// It asked for a whole zone over a transport of single messages.
+    WrongTransport,
+    /// It asked for changes without the SOA record of what it has.
+    Malformed,
+    /// We have no complete ledger.
+    NotReady,
+    /// There are too many transfers.
+    Busy,
+    /// The secondary went away.
+    Aborted,
 }
 
 /// How a notification ended.

@@ -6,7 +6,7 @@
 
 use crate::dname::Dname;
 
-use super::skip_string;
+use super::string::skip_string;
 
 /// Whether `data` is a naming pointer that strict readers accept.
 pub(super) fn is_well_formed(data: &[u8]) -> bool {

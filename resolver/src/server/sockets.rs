@@ -7,7 +7,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{BindError, GivenSockets};
+use super::{error::BindError, given::GivenSockets};
 use crate::{
     config::DnsConfig,
     discovery::{Encrypted, Kind},

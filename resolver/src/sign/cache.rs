@@ -11,10 +11,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::canonical::DIGEST_BYTES;
+use super::algorithm::{DIGEST_BYTES, SIGNATURE_BYTES};
 
-/// Length of an ECDSA P-256 signature in bytes (RFC 6605 §4).
-pub(super) const SIGNATURE_BYTES: usize = 64;
 /// Signatures per generation: about 6 MB each, and room for the 32,768 sets that are asked for most.
 const GENERATION: usize = 1 << 15;
 

@@ -2,11 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::key::ALGORITHM;
+use super::algorithm::{ALGORITHM, DIGEST_BYTES};
 use crate::{answer::RrSet, dname::Dname, rtype};
-
-/// Length of a SHA-256 digest in bytes.
-pub(super) const DIGEST_BYTES: usize = 32;
 
 /// What a signature says besides the records.
 pub(super) struct Terms<'a> {

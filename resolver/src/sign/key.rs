@@ -15,17 +15,9 @@ use p256::{
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{cache::SIGNATURE_BYTES, canonical::DIGEST_BYTES};
+pub use super::algorithm::{ALGORITHM, DS_DIGEST, FLAGS, PROTOCOL};
+use super::algorithm::{DIGEST_BYTES, SIGNATURE_BYTES};
 use crate::dname::Dname;
-
-/// ECDSAP256SHA256 (RFC 6605 §2).
-pub const ALGORITHM: u8 = 13;
-/// A zone key that is a secure entry point (RFC 4034 §2.1.1).
-pub const FLAGS: u16 = 257;
-/// The only protocol there is (RFC 4034 §2.1.2).
-pub const PROTOCOL: u8 = 3;
-/// DS digests are SHA-256 (RFC 4509).
-pub const DS_DIGEST: u8 = 2;
 
 /// The key that signs all zones of a node.
 pub struct ZoneKey {

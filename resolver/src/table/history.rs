@@ -15,10 +15,10 @@ use std::{
 use bytes::Bytes;
 use ledger::name::Name;
 
-use super::{SHARDS, Table};
+use super::snapshot::{SHARDS, Table, shard_of};
 use crate::{
     records::RecordSet,
-    source::{Entry, NameView as _, Readiness, Version},
+    view::{Entry, NameView as _, Readiness, Version},
 };
 
 /// The most blocks that wait for the height to rise above the serial; the next is a version whatever its height.
@@ -294,7 +294,7 @@ impl Versions {
     fn note_turns(&mut self, new: &Table, names: &[Name]) {
         let block = new.facts.height.saturating_add(1);
         for name in names {
-            let shard = super::shard_of(new.hash(name.as_bytes()));
+            let shard = shard_of(new.hash(name.as_bytes()));
             let turn = new.find(name.as_bytes()).and_then(|entry| entry.life.next_turn(block));
             self.wakes[shard] = self.wakes[shard].min(turn.unwrap_or(u32::MAX));
         }

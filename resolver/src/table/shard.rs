@@ -9,7 +9,7 @@ use ledger::name::Name;
 
 use crate::{
     records::{RecordSet, RecordsRef},
-    source::{Entry, EntryRef, Life},
+    view::{Entry, EntryRef, Life},
 };
 
 /// Bytes of the length before each entry.

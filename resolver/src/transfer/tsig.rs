@@ -14,6 +14,7 @@ use crate::{
     dns::{
         HEADER_BYTES, flags,
         message::{Message, Record, Section},
+        tsig_error::TsigError,
         writer::write,
     },
     guard::scan::Claims,
@@ -49,17 +50,6 @@ pub struct Key {
     pub name: Dname,
     algorithm: Algorithm,
     secret: Zeroizing<Vec<u8>>,
-}
-
-/// Errors of a TSIG record (RFC 8945 §3), under their names there.
-#[allow(clippy::enum_variant_names, reason = "the RFC calls them so")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u16)]
-pub(crate) enum TsigError {
-    BadSignature = 16,
-    BadKey = 17,
-    BadTime = 18,
-    BadTruncation = 22,
 }
 
 /// What a message says about its sender.

@@ -15,10 +15,7 @@ use nix::{
 };
 use tracing::debug;
 
-use super::{
-    SendBuffer,
-    route::{Control, Route},
-};
+use super::route::{Control, Route};
 use crate::{intake::MAX_QUERY_BYTES, query::MAX_UDP_BYTES};
 
 /// The most datagrams received or sent at once: enough to spread the cost of a system call thin, and few enough that
@@ -26,6 +23,9 @@ use crate::{intake::MAX_QUERY_BYTES, query::MAX_UDP_BYTES};
 pub(super) const BATCH: usize = 64;
 /// The longest datagram read whole: one byte more than a query may have. Longer ones are cut, and are too long as well.
 const DATAGRAM_BYTES: usize = MAX_QUERY_BYTES + 1;
+
+/// Room for any response to a datagram.
+pub type SendBuffer = [u8; MAX_UDP_BYTES as usize];
 
 /// Received datagrams.
 pub(super) struct Inbox {

@@ -7,13 +7,14 @@
 use hickory_proto::op::ResponseCode;
 
 use super::{
-    FallThrough,
+    fall_through::FallThrough,
     parse::{PlainQuery, Unusual},
 };
 use crate::{
     answer::{Plain, RrSet, Set, plain},
     dname::{MAX_NAME_BYTES, ancestors},
     dns::{HEADER_BYTES, flags, message::Section, option, writer::Writer},
+    exchange::Composed,
     guard::{Standing, cookie::Cookie},
     handler::Handler,
     query::MAX_UDP_BYTES,
@@ -21,17 +22,6 @@ use crate::{
     site::Site,
     source::{Facts, NameView, Readiness},
 };
-
-/// What was composed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Composed {
-    /// Length of the response in bytes.
-    pub bytes: usize,
-    /// Type asked for.
-    pub qtype: u16,
-    /// Response code.
-    pub rcode: ResponseCode,
-}
 
 /// Composes answers for one worker.
 pub struct Composer {

@@ -26,9 +26,9 @@ use tokio::{runtime, sync::mpsc};
 use tracing::{debug, error, warn};
 
 use super::{
-    Responder, SendBuffer,
-    batch::{BATCH, Inbox, Outbox},
+    batch::{BATCH, Inbox, Outbox, SendBuffer},
     compose::Composer,
+    responder::Responder,
     route::{Control, Route},
 };
 use crate::{

@@ -1,0 +1,27 @@
+//! Record sets, as answers consist of them.
+
+use bytes::Bytes;
+
+use crate::{dname::Dname, rtype};
+
+/// Records with one owner, class and type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RrSet {
+    /// Owner, lower-cased.
+    pub owner: Dname,
+    /// Class number.
+    pub class: u16,
+    /// Type number.
+    pub rtype: u16,
+    /// Time to live of all records, in seconds.
+    pub ttl_s: u32,
+    /// Uncompressed data of each record; at least one.
+    pub data: Vec<Bytes>,
+}
+
+impl RrSet {
+    /// A set of one record in class IN.
+    pub fn one(owner: Dname, rtype: u16, ttl_s: u32, data: impl Into<Bytes>) -> Self {
+        Self { owner, class: rtype::CLASS_IN, rtype, ttl_s, data: vec![data.into()] }
+    }
+}
