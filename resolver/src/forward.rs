@@ -26,6 +26,7 @@ mod health;
 mod link;
 mod link_error;
 mod pool;
+mod question;
 pub(crate) mod rebinding;
 mod request;
 mod response;
@@ -36,13 +37,7 @@ mod target;
 mod tls;
 mod upstream;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
@@ -67,7 +62,8 @@ pub use crate::metrics::forwarding::ForwardMetrics;
 pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
 pub use clock::Clock;
 pub(crate) use delegated::Reach;
-pub use flight::MAX_FLIGHTS;
+pub use flight::{MAX_CLIENTS, MAX_FLIGHTS};
+pub use question::{Authority, Question};
 pub(crate) use system::would_reach;
 pub use target::{Protocol, Server, Target, TargetError};
 
@@ -80,8 +76,6 @@ pub const MAX_ATTEMPTS: usize = 320;
 /// The most questions that are being sent again over UDP because a datagram may have been lost. Each holds one more
 /// socket. When all are silent it is not datagrams that were lost, and sending again is of no use.
 pub const MAX_RESENDS: usize = 64;
-/// The most clients that wait for answers; each is a task of a few kilobytes.
-pub const MAX_CLIENTS: usize = 4_096;
 /// The most answers that are being prefetched: clients come first.
 pub const MAX_PREFETCHES: usize = 32;
 /// The most aliases followed by routes of their own for one question.
@@ -114,38 +108,6 @@ struct Settings {
     rebinding_guard: bool,
     domain_needed: bool,
     stale_after: Duration,
-}
-
-/// A question to pass on, in class IN, recursion desired.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Question {
-    /// Name.
-    pub name: Dname,
-    /// Type.
-    pub qtype: u16,
-    /// The client's DO bit.
-    pub dnssec_ok: bool,
-    /// The client's CD bit.
-    pub checking_disabled: bool,
-    /// Who is asked, if the name is delegated: what former servers of it said is no answer of its present ones.
-    pub authority: Option<Arc<Authority>>,
-}
-
-/// Who answers for a name that its owner delegates.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Authority {
-    /// The name that is delegated. They speak for it and what is below it, and for nothing else.
-    pub cut: Dname,
-    /// Their addresses, in order.
-    pub servers: Vec<SocketAddr>,
-}
-
-impl Authority {
-    /// Those servers, whatever order they are named in.
-    pub fn new(cut: Dname, mut servers: Vec<SocketAddr>) -> Self {
-        servers.sort_unstable();
-        Self { cut, servers }
-    }
 }
 
 impl Forwarder {

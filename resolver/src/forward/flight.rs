@@ -14,9 +14,11 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-use super::{MAX_CLIENTS, Question};
+use super::Question;
 use crate::answer::Answer;
 
+/// The most clients that wait for answers; each is a task of a few kilobytes.
+pub const MAX_CLIENTS: usize = 4_096;
 /// The most different questions on their way, and the attempts that go with them; what [`MAX_ATTEMPTS`](super::MAX_ATTEMPTS)
 /// allows beyond is for asking second upstreams.
 pub const MAX_FLIGHTS: usize = 256;

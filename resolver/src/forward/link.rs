@@ -44,6 +44,7 @@ use super::{
     target::{Protocol, Role, Server},
 };
 use crate::dns::message::Message;
+use datagram::Received;
 use https::Https;
 use quic::Quic;
 use stream::Stream;
@@ -62,8 +63,6 @@ const KEPT_PATIENCE: Duration = Duration::from_millis(800);
 /// A connection without questions is closed after that: shorter than what servers allow, so that they rarely close it
 /// under a question.
 const IDLE: Duration = Duration::from_secs(9);
-/// Questions that may wait on one connection.
-const MAX_ON_CONNECTION: usize = 256;
 
 /// The way to one server.
 pub(super) struct Link {
@@ -75,13 +74,6 @@ pub(super) struct Link {
     kept: Mutex<Kept>,
     // Not with what is kept: that is locked while a connection is being opened.
     last_answer: std::sync::Mutex<Option<Instant>>,
-}
-
-/// What came.
-enum Received {
-    Whole(Vec<u8>),
-    /// A header without question, and its code, which is not that of success.
-    Code(u16),
 }
 
 #[derive(Default)]

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::net::UdpSocket;
 
-use super::{LinkError, Received};
+use super::LinkError;
 use crate::{
     dns::message::Message,
     forward::{
@@ -29,6 +29,13 @@ const MIN_PORT: u16 = 1_024;
 thread_local! {
     // One for each thread, not for each question: it is filled and copied from without waiting.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_BYTES]);
+}
+
+/// What came.
+pub(super) enum Received {
+    Whole(Vec<u8>),
+    /// A header without question, and its code, which is not that of success.
+    Code(u16),
 }
 
 /// Sends `request` and waits for what answers it, without end. Other ids, senders and questions are skipped, not

@@ -12,8 +12,11 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{LinkError, MAX_ON_CONNECTION};
+use super::LinkError;
 use crate::forward::request::{Request, random};
+
+/// Questions that may wait on one connection.
+pub(super) const MAX_ON_CONNECTION: usize = 256;
 
 /// One connection. It is closed when the last clone is dropped.
 #[derive(Clone)]
