@@ -102,7 +102,7 @@ impl Dname {
 
     /// The labels, the leftmost first, without their length bytes.
     pub fn labels(&self) -> Labels<'_> {
-        Labels(self.relative())
+        Labels(self.without_root())
     }
 
     /// Whether this name is `zone` or below it.
@@ -112,11 +112,13 @@ impl Dname {
 
     /// The relative name that stands before `zone`; empty if the names are equal, `None` if this is not within it.
     pub fn relative_to(&self, zone: &Self) -> Option<&[u8]> {
-        let tail = zone.relative();
-        ends_with_labels(self.relative(), tail).then(|| &self.relative()[..self.relative().len() - tail.len()])
+        let tail = zone.without_root();
+        ends_with_labels(self.without_root(), tail)
+            .then(|| &self.without_root()[..self.without_root().len() - tail.len()])
     }
 
-    fn relative(&self) -> &[u8] {
+    /// The wire form without the root byte.
+    pub(crate) fn without_root(&self) -> &[u8] {
         &self.0[..self.0.len() - 1]
     }
 }
@@ -136,7 +138,7 @@ impl FromStr for Dname {
 impl fmt::Display for Dname {
     /// Presentation form with escapes (RFC 1035 §5.1).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.relative().is_empty() {
+        if self.without_root().is_empty() {
             return f.write_str(".");
         }
         for label in self.labels() {

@@ -1,7 +1,50 @@
 //! Writes messages up to a size, in the order of their bytes. What does not fit is not written, and remembered.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
 use super::message::Section;
-use crate::rtype;
+use crate::{dname::ancestors, rtype};
+
+/// Bytes of code and length before the data of an option.
+pub(crate) const OPTION_HEAD_BYTES: usize = 4;
+/// How far pointers reach (RFC 1035 §4.1.4).
+const POINTER_REACH: usize = 1 << 14;
+
+/// Names that were written, and where, so that others can point to them or to their ends.
+#[derive(Debug, Default)]
+pub(crate) struct Names<'n>(HashMap<&'n [u8], usize, RandomState>);
+
+impl<'n> Names<'n> {
+    /// Notes a name that was written out at `at`, without its root byte.
+    pub(crate) fn note(&mut self, name: &'n [u8], at: usize) {
+        self.note_before(name, &[], at);
+    }
+
+    /// Writes a name, without its root byte, as short as it can be.
+    pub(crate) fn put(&mut self, writer: &mut Writer<'_>, name: &'n [u8]) {
+        let known = ancestors(name).find_map(|tail| Some((tail, *self.0.get(tail)?)));
+        let tail = known.map_or(&[][..], |(tail, _)| tail);
+        let at = writer.len();
+        writer.put(&name[..name.len() - tail.len()]);
+        match known {
+            Some((_, at)) => writer.put_pointer(at),
+            None => writer.put(&[0]),
+        }
+        self.note_before(name, tail, at);
+    }
+
+    /// Notes those ends of a name at `at` that were not there before, down to `tail`.
+    fn note_before(&mut self, name: &'n [u8], tail: &[u8], at: usize) {
+        for end in ancestors(name).take_while(|end| end.len() > tail.len()) {
+            let end_at = at + name.len() - end.len();
+            if end_at < POINTER_REACH {
+                self.0.entry(end).or_insert(end_at);
+            }
+        }
+    }
+}
 
 /// Writes one message, or a part of it.
 #[derive(Debug)]
@@ -73,31 +116,37 @@ impl<'o> Writer<'o> {
 
     /// Everything of a record of class IN but its owner.
     pub(crate) fn put_record(&mut self, rtype: u16, ttl_s: u32, data: &[u8]) {
+        self.put_record_of(rtype, rtype::CLASS_IN, ttl_s, data);
+    }
+
+    /// The same of any class.
+    pub(crate) fn put_record_of(&mut self, rtype: u16, class: u16, ttl_s: u32, data: &[u8]) {
         self.put_u16(rtype);
-        self.put_u16(rtype::CLASS_IN);
+        self.put_u16(class);
         self.put(&ttl_s.to_be_bytes());
         self.put_u16(data.len() as u16);
         self.put(data);
     }
 
-    /// An OPT record (RFC 6891 §6.1.2) of version 0, which says `payload` and `flags`, and at most one option. It is counted:
-    /// no other record is in the additional section.
-    pub(crate) fn put_opt(&mut self, payload: u16, flags: u16, option: Option<(u16, &[u8])>) {
+    /// The only additional record: an OPT record with at most one option.
+    pub(crate) fn put_only_opt(&mut self, payload: u16, flags: u16, option: Option<(u16, &[u8])>) {
+        self.put_opt(payload, 0, flags, option.as_slice());
+        self.set_count(Section::Additional, 1);
+    }
+
+    /// An OPT record (RFC 6891 §6.1.2) of version 0, which says `payload`, `flags` and the high bits of a response code.
+    pub(crate) fn put_opt(&mut self, payload: u16, rcode: u8, flags: u16, options: &[(u16, &[u8])]) {
         self.put(&[0]);
         self.put_u16(rtype::OPT);
         self.put_u16(payload);
-        self.put(&[0, 0]);
+        self.put(&[rcode, 0]);
         self.put_u16(flags);
-        match option {
-            None => self.put_u16(0),
-            Some((code, data)) => {
-                self.put_u16(4 + data.len() as u16);
-                self.put_u16(code);
-                self.put_u16(data.len() as u16);
-                self.put(data);
-            }
+        self.put_u16(options.iter().map(|(_, data)| OPTION_HEAD_BYTES + data.len()).sum::<usize>() as u16);
+        for (code, data) in options {
+            self.put_u16(*code);
+            self.put_u16(data.len() as u16);
+            self.put(data);
         }
-        self.set_count(Section::Additional, 1);
     }
 }
 
@@ -113,7 +162,8 @@ mod tests {
         writer.put_pointer(HEADER_BYTES);
         writer.put_record(rtype::A, 60, &[192, 0, 2, 1]);
         writer.set_count(Section::Answer, 1);
-        writer.put_opt(1_232, flags::DO, Some((option::COOKIE, b"12345678")));
+        writer.put_opt(1_232, 1, flags::DO, &[(option::NSID, b""), (option::COOKIE, b"12345678")]);
+        writer.set_count(Section::Additional, 1);
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Request {
         let bytes = write(MAX_REQUEST_BYTES, |writer| {
             writer.put_head(0, flags, &asked);
             if style.edns == Edns::With {
-                writer.put_opt(MAX_UDP_BYTES, flag(question.dnssec_ok, flags::DO), None);
+                writer.put_only_opt(MAX_UDP_BYTES, flag(question.dnssec_ok, flags::DO), None);
             }
         });
         let question_end = HEADER_BYTES + asked.len();

@@ -49,7 +49,7 @@ pub(crate) fn truncated(
     let kept = query.flags() & (flags::RD | flags::CD);
     writer.put_head(query.id(), flags::QR | flags::TC | kept | claims.flags(), question.bytes);
     if let Some(opt) = query.opt() {
-        writer.put_opt(MAX_UDP_BYTES, opt.flags & flags::DO, cookie.map(|cookie| (option::COOKIE, &cookie[..])));
+        writer.put_only_opt(MAX_UDP_BYTES, opt.flags & flags::DO, cookie.map(|cookie| (option::COOKIE, &cookie[..])));
     }
     writer.finish()
 }

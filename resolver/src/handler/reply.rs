@@ -1,6 +1,6 @@
 //! The reply to a question: from our own sources, from upstreams, or from one after the other where aliases lead across.
 
-use hickory_proto::{op::ResponseCode, rr::Name};
+use hickory_proto::op::ResponseCode;
 use hickory_server::server::Request;
 use tokio::time::timeout_at;
 
@@ -23,7 +23,7 @@ impl Handler {
         if !self.guard.may_ask(request.src().ip()) {
             self.metrics.guard.refused(Refused::Query);
             let text = "clients at this address are not served";
-            return Reply::from_answer(refused(Ede { code: EdeCode::Prohibited, text: text.into() }), None);
+            return Reply::from_answer(refused(Ede { code: EdeCode::Prohibited, text: text.into() }));
         }
         let allowance = &Allowance::new();
         let outcome = match self.verdict(query, request.src().ip()) {
@@ -34,7 +34,7 @@ impl Handler {
             Verdict::Elsewhere => self.forward_or_refuse(query, request, allowance).await,
         };
         let mut reply = match outcome {
-            Ok(answer) => Reply::from_answer(answer, asked_name(request)),
+            Ok(answer) => Reply::from_answer(answer),
             Err(reply) => *reply,
         };
         // Only for those who understand it: they set DO, or AD itself (RFC 6840 §5.8).
@@ -137,8 +137,4 @@ impl Handler {
 
 fn refused(why: Ede) -> Answer {
     Answer { ede: Some(why), ..Answer::empty(ResponseCode::Refused, Origin::Policy) }
-}
-
-fn asked_name(request: &Request) -> Option<&Name> {
-    request.queries.queries().first().map(|query| query.original().name())
 }

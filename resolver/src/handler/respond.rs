@@ -15,7 +15,7 @@ use crate::{
     exchange::{Client, Responses, Via},
     guard::{Standing, cookie::Cookie, scan::Claims},
     intake,
-    message::{Extras, Fitted, Reply},
+    message::{Extras, Reply},
     metrics::Sent,
     query::{MAX_UDP_BYTES, MIN_UDP_BYTES},
     transfer::{Checked, Signing},
@@ -101,13 +101,14 @@ impl Handler {
         // The answer may take seconds: of the message only question, flags and EDNS stay.
         drop(bytes);
         let reserved = signing.as_ref().map_or(0, Signing::byte_len);
-        let (fitted, sent) = self.respond(&asked, client, (standing, reserved)).await;
-        let mut draft = fitted.encode(&asked.request).map_or(Draft::None, |message| Draft::One(message, sent));
-        if let (Draft::One(message, sent), Some(mut signing)) = (&mut draft, signing) {
-            signing.sign(message);
+        let Some((mut message, mut sent)) = self.respond(&asked, client, (standing, reserved)).await else {
+            return Draft::None;
+        };
+        if let Some(mut signing) = signing {
+            signing.sign(&mut message);
             sent.bytes = message.len();
         }
-        draft
+        Draft::One(message, sent)
     }
 
     /// A refusal of a message that was not read as a whole.
@@ -128,13 +129,18 @@ impl Handler {
         write(usize::from(MIN_UDP_BYTES), |writer| {
             writer.put_head(message.id(), flags, question);
             if message.opt().is_some() {
-                writer.put_opt(MAX_UDP_BYTES, 0, None);
+                writer.put_only_opt(MAX_UDP_BYTES, 0, None);
             }
         })
     }
 
     /// The ordinary response, which leaves `reserved` bytes for a signature.
-    async fn respond(&self, asked: &Asked, client: Client, (standing, reserved): (&Standing, usize)) -> (Fitted, Sent) {
+    async fn respond(
+        &self,
+        asked: &Asked,
+        client: Client,
+        (standing, reserved): (&Standing, usize),
+    ) -> Option<(Vec<u8>, Sent)> {
         let started = Instant::now();
         let request = &asked.request;
         let query = match standing.cookie {
@@ -145,7 +151,7 @@ impl Handler {
         self.metrics.request(client.via, <&[_; 1]>::try_from(questions).ok().map(|[only]| only.query_type().into()));
         let mut reply = match &query {
             Ok(query) => self.reply(query, request).await,
-            Err(refusal) => Reply::from_answer(Answer::clone(refusal), None),
+            Err(refusal) => Reply::from_answer(Answer::clone(refusal)),
         };
         // Only for those who may have it others are asked, also if all that is asked are servers of delegated names.
         reply.recursion_available = reply.origin == Origin::Upstream || self.offers_recursion(client.addr.ip());
@@ -156,9 +162,10 @@ impl Handler {
         reply.settle_code(request);
         let (rcode, origin) = (u16::from(reply.rcode), reply.origin);
         let extras = Extras { reserved, ..self.extras(request, client.via) };
-        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), extras);
-        let (bytes, truncated) = (fitted.bytes, fitted.is_truncated());
-        (fitted, Sent { rcode, origin, duration_s: Some(started.elapsed().as_secs_f64()), bytes, truncated })
+        let fitted = reply.fit(request, query.as_ref().ok(), self.site.server_id(), extras)?;
+        let (bytes, truncated) = (fitted.message.len(), fitted.is_truncated);
+        let sent = Sent { rcode, origin, duration_s: Some(started.elapsed().as_secs_f64()), bytes, truncated };
+        Some((fitted.message, sent))
     }
 
     /// Padding where it hides something, and the idle time where it can be kept, for clients that ask (RFC 8467 §4,

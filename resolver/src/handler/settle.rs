@@ -45,7 +45,7 @@ impl Handler {
             Transport::Stream => {
                 let text = "too many signatures to make; ask again later";
                 let failure = Answer::failure(ResponseCode::ServFail, Origin::Policy, EdeCode::Other, text);
-                Reply::from_answer(failure, None)
+                Reply::from_answer(failure)
             }
         }))
     }

@@ -92,7 +92,7 @@ impl Composer {
         }
         if query.has_edns {
             let cookie = standing.cookie_out().map(|cookie| (option::COOKIE, &cookie[..]));
-            writer.put_opt(MAX_UDP_BYTES, 0, cookie);
+            writer.put_only_opt(MAX_UDP_BYTES, 0, cookie);
         }
         let bytes = writer.finish().ok_or(FallThrough::TooLong)?;
         Ok(Composed { bytes, qtype: query.qtype, rcode })
