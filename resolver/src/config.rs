@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::guard::GuardConfig,
     dname::Dname,
-    forward::{Target, would_reach},
     site::{Site, Zone},
+    target::{Target, would_reach},
 };
 
 pub use authority::{Authorities, AuthorityConfig};

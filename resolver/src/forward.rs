@@ -33,7 +33,6 @@ mod response;
 mod routes;
 mod scrub;
 mod system;
-mod target;
 mod tls;
 mod upstream;
 
@@ -59,13 +58,12 @@ use routes::{NoRoute, Route, Routes};
 use upstream::{Context, SystemServers, Upstream};
 
 pub use crate::metrics::forwarding::ForwardMetrics;
+pub use crate::target::{Protocol, Server, Target, TargetError};
 pub use cache::{FAILURE_TTL_S, MAX_ENTRY_BYTES, MAX_NEGATIVE_TTL_S, MAX_TTL_S, STALE_TTL_S};
 pub use clock::Clock;
 pub(crate) use delegated::Reach;
 pub use flight::{MAX_CLIENTS, MAX_FLIGHTS};
 pub use question::{Authority, Question};
-pub(crate) use system::would_reach;
-pub use target::{Protocol, Server, Target, TargetError};
 
 /// The most attempts that wait for a response, each at one upstream: one for each question, the others for second
 /// upstreams. Over UDP each holds a socket for up to two seconds.

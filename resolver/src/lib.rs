@@ -33,6 +33,7 @@ mod connection;
 mod delegation;
 mod exchange;
 mod handler;
+mod inside;
 mod intake;
 
 pub mod certificate;
@@ -47,6 +48,8 @@ pub mod site;
 
 pub mod forward;
 mod message;
+mod notify;
+mod target;
 pub mod transfer;
 
 pub mod query;

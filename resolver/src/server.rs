@@ -23,9 +23,9 @@ use crate::{
     guard::exposure,
     handler::Handler,
     metrics::DnsMetrics,
+    notify,
     sign::ZoneKey,
     source::NameSource,
-    transfer::notify,
     wire::{Paths, Responder, Workers},
 };
 pub use error::{BindError, ServeError};

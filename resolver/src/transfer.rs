@@ -10,7 +10,6 @@
 
 mod delta;
 mod keys;
-pub(crate) mod notify;
 mod request;
 mod tsig;
 mod write;
@@ -43,10 +42,11 @@ use crate::{
 use delta::Delta;
 use request::{ClientSoa, Kind, Request};
 use write::Messages;
-use zone::{AllNames, ZoneRecord, apex_records, soa};
+use zone::{AllNames, ZoneRecord, apex_records};
 
 pub use tsig::{Algorithm, Key};
-pub(crate) use tsig::{Checked, Signing};
+pub(crate) use tsig::{Checked, Signing, sign_request};
+pub(crate) use zone::soa;
 
 /// Serves transfers.
 pub(crate) struct Transfers {
@@ -175,7 +175,7 @@ impl Transfers {
 }
 
 /// The newest version, if it may be fetched: from a ready table, and not so old that something must be wrong.
-fn on_offer(source: &dyn NameSource) -> Option<Arc<Published>> {
+pub(crate) fn on_offer(source: &dyn NameSource) -> Option<Arc<Published>> {
     // The version first: whoever takes names away says so before.
     let published = source.published().filter(|published| published.version().is_some())?;
     let now = source.view().facts();
@@ -248,7 +248,7 @@ fn refusal(request: &Request, rcode: ResponseCode, claims: Claims, signing: Opti
     message
 }
 
-fn unix_time() -> u64 {
+pub(crate) fn unix_time() -> u64 {
     // A clock before 1970 is as wrong as any.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -6,7 +6,7 @@ use super::{
     connections::ConnectionsError, forward::ForwardConfigError, guard::GuardConfigError, tls::TlsConfigError,
     transfer::TransferError,
 };
-use crate::{dname::DnameError, forward::TargetError, hosts::HostsError};
+use crate::{dname::DnameError, hosts::HostsError, target::TargetError};
 
 /// The most addresses to listen on, the most suffixes and the most upstreams.
 pub(super) const MAX_LIST: usize = 16;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use crate::{
     answer,
     dname::{Dname, DnameError},
-    forward::{Target, TargetError},
+    target::{Target, TargetError},
 };
 
 /// The most rules, and the most exceptions from the rebinding guard.

@@ -15,10 +15,9 @@ use super::{
     Authority, Forwarder, Question,
     pool::{Member, Pool},
     routes::Route,
-    target::Server,
     upstream::{Context, Upstream},
 };
-use crate::answer::Answer;
+use crate::{answer::Answer, target::Server};
 
 /// Sets of servers that are remembered. What is used least goes first.
 const MAX_POOLS: usize = 1_024;

@@ -41,9 +41,11 @@ use super::{
     link_error::LinkError,
     request::{Letters, Request, Style, Validation},
     response::{NOERROR, Repeats, Response, repeats},
+};
+use crate::{
+    dns::message::Message,
     target::{Protocol, Role, Server},
 };
-use crate::dns::message::Message;
 use datagram::Received;
 use https::Https;
 use quic::Quic;

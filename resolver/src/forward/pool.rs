@@ -102,7 +102,7 @@ impl Pool {
     /// Whether all upstreams are in the local network, so that answers from there may be as well.
     pub(super) fn is_local(&self) -> bool {
         let inside = |upstream: &Arc<Upstream>| {
-            upstream.server().addresses().iter().all(|address| super::rebinding::is_inside(address.ip()))
+            upstream.server().addresses().iter().all(|address| crate::inside::is_inside(address.ip()))
         };
         self.members.iter().all(|member| matches!(member, Member::Fixed(upstream) if inside(upstream)))
     }

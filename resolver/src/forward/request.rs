@@ -5,12 +5,13 @@
 
 use std::io;
 
-use super::{Question, target::Role};
+use super::Question;
 use crate::{
     dname::MAX_NAME_BYTES,
     dns::{HEADER_BYTES, flags, message::QUESTION_TAIL_BYTES, writer::write},
     query::MAX_UDP_BYTES,
     rtype,
+    target::Role,
 };
 
 /// The longest of them: the longest name, and an OPT record without options.

@@ -1,13 +1,13 @@
 //! The machine's name servers: `nameserver` lines of resolv.conf(5).
 
 use std::{
-    net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket},
+    net::{IpAddr, SocketAddr, SocketAddrV6},
     path::Path,
 };
 
 use tracing::debug;
 
-use super::target::interface_number;
+use crate::target::{interface_number, would_reach};
 
 /// The port of name servers in resolv.conf.
 const DNS_PORT: u16 = 53;
@@ -42,16 +42,6 @@ fn name_server(line: &str) -> Option<SocketAddr> {
         return None;
     };
     Some(SocketAddrV6::new(address.parse().ok()?, DNS_PORT, 0, scope_id).into())
-}
-
-/// Whether queries to `server` would come to us, who listen on `listen`. Listening on the unspecified address is listening on each of the
-/// machine's own, which are those that a socket can be bound to.
-pub(crate) fn would_reach(server: SocketAddr, listen: &[SocketAddr]) -> bool {
-    listen.iter().filter(|ours| ours.port() == server.port()).any(|ours| {
-        let same_family = ours.is_ipv4() == server.is_ipv4();
-        ours.ip() == server.ip()
-            || (ours.ip().is_unspecified() && same_family && UdpSocket::bind((server.ip(), 0)).is_ok())
-    })
 }
 
 #[cfg(test)]

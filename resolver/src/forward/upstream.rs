@@ -16,22 +16,16 @@ use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 use tracing::{debug, info};
 
 use super::{
-    Question,
-    clock::Clock,
-    health::Health,
-    link::Link,
-    link_error::LinkError,
-    rebinding,
-    request::Letters,
-    response::Response,
+    Question, clock::Clock, health::Health, link::Link, link_error::LinkError, request::Letters, response::Response,
     system,
-    target::{Role, Server},
 };
 use crate::{
     config::CaseRandomization,
     dname::Dname,
+    inside,
     metrics::{DnsMetrics, forwarding::UpstreamMetrics},
     rtype,
+    target::{Role, Server},
 };
 
 /// How often the machine's name servers are looked up, in milliseconds, while they are used.
@@ -63,7 +57,7 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn new(server: Server, label: &str, context: &Context) -> Arc<Self> {
-        let is_near = server.addresses().iter().all(|address| rebinding::is_inside(address.ip()));
+        let is_near = server.addresses().iter().all(|address| inside::is_inside(address.ip()));
         let letters = match context.case_randomization {
             CaseRandomization::Never => Letters::Lower,
             // Nobody forges blindly from within the own network, and what stands there is old.

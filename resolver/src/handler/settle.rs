@@ -13,11 +13,13 @@ use super::state::Handler;
 use crate::{
     answer::{Answer, EdeCode, Origin, Verdict},
     delegation::{self, Allowance, Delegation, MAX_LOOKED_UP},
-    forward::{Authority, Question, Reach, rebinding, would_reach},
+    forward::{Authority, Question, Reach},
     guard::signing::{OverBudget, SigningRequest},
+    inside,
     message::Reply,
     query::{Query, Transport},
     rtype,
+    target::would_reach,
 };
 
 /// What is said instead of an answer whose signatures cannot be made now.
@@ -103,7 +105,7 @@ impl Handler {
         let may_be_asked = |address: &IpAddr| {
             let socket = SocketAddr::new(address.to_canonical(), self.delegations.port);
             delegation::can_be_asked(*address)
-                && !(reach == Reach::Outside && rebinding::is_inside(*address))
+                && !(reach == Reach::Outside && inside::is_inside(*address))
                 && !would_reach(socket, &self.delegations.listen)
         };
         let servers = delegation::sockets(addresses.into_iter().filter(may_be_asked), self.delegations.port);

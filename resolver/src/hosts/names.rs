@@ -9,7 +9,7 @@ use std::{
 use foldhash::quality::RandomState;
 
 use crate::dname::Dname;
-use crate::forward::rebinding;
+use crate::inside::is_inside;
 
 /// TTL of what is answered from here, in seconds: short, because files are edited.
 pub const TTL_S: u32 = 60;
@@ -91,7 +91,7 @@ impl<'a> HostsView<'a> {
 
     /// Whether the files give `name` an address of the local network.
     pub(crate) fn leads_inside(self, name: &Dname) -> bool {
-        let is_inside = |address: &IpAddr| rebinding::is_inside(*address);
+        let is_inside = |address: &IpAddr| is_inside(*address);
         self.find(name).is_some_and(|host| host.addresses.iter().any(is_inside))
     }
 

@@ -18,7 +18,6 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Key, Transfers, Zone, on_offer, tsig, unix_time, zone::soa};
 use crate::{
     config::{TransferConfig, TransferError},
     dns::{
@@ -29,8 +28,10 @@ use crate::{
     handler::Handler,
     metrics::Notified,
     rtype,
+    site::Zone,
     source::{NameSource, Version},
     table::Published,
+    transfer::{Key, Transfers, on_offer, sign_request, soa, unix_time},
 };
 
 /// How often is looked for a new version.
@@ -143,7 +144,7 @@ async fn ask(zone: &Zone, published: &Published, path: Path, key: Option<&Key>) 
     let mut message = notification(id, zone, published);
     let question_end = message_question_end(zone);
     let question = message[HEADER_BYTES..question_end].to_vec();
-    let signing = key.map(|key| tsig::sign_request(&mut message, key, unix_time));
+    let signing = key.map(|key| sign_request(&mut message, key, unix_time));
     socket.send(&message).await?;
     let mut reply = [0; MAX_REPLY_BYTES];
     loop {

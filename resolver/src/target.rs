@@ -6,7 +6,7 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
     str::FromStr,
 };
 
@@ -48,7 +48,7 @@ pub struct Server {
 
 /// What a server does with questions about zones that it does not hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// It asks others: an upstream.
     Recursive,
     /// It knows its own zones: a server that a name is delegated to.
@@ -110,18 +110,18 @@ pub enum TargetError {
 
 impl Server {
     /// A plain server.
-    pub(super) fn plain(address: SocketAddr) -> Self {
+    pub(crate) fn plain(address: SocketAddr) -> Self {
         let (path, host, role) = (String::new(), address.ip().to_string(), Role::Recursive);
         Self { protocol: Protocol::Udp, addresses: vec![address], interface: None, host, path, role }
     }
 
     /// A server that a name is delegated to. It is not asked to ask others (RFC 1034 §5.3.3).
-    pub(super) fn authority(address: SocketAddr) -> Self {
+    pub(crate) fn authority(address: SocketAddr) -> Self {
         Self { role: Role::Authority, ..Self::plain(address) }
     }
 
     /// What it does with questions about zones that it does not hold.
-    pub(super) fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         self.role
     }
 
@@ -136,7 +136,7 @@ impl Server {
     }
 
     /// The address at `index` with the number that its interface has now.
-    pub(super) fn address(&self, index: usize) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self, index: usize) -> io::Result<SocketAddr> {
         let mut address = *self.addresses.get(index).ok_or(io::ErrorKind::AddrNotAvailable)?;
         if let (Some(interface), SocketAddr::V6(v6)) = (&self.interface, &mut address) {
             v6.set_scope_id(interface_number(interface)?);
@@ -145,22 +145,22 @@ impl Server {
     }
 
     /// Whether it needs TLS.
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.protocol.is_encrypted()
     }
 
     /// What its certificate must be for: a name or an address.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// The path of its HTTPS service.
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// Whether nobody between here and there can have changed an answer: what it says about validation can be believed.
-    pub(super) fn is_trusted(&self) -> bool {
+    pub(crate) fn is_trusted(&self) -> bool {
         if self.role == Role::Authority {
             return false;
         }
@@ -176,7 +176,7 @@ impl Protocol {
     }
 
     /// What TLS is told that follows (RFC 7858 §9.2, RFC 9113 §3.2, RFC 9250 §7.1).
-    pub(super) fn alpn(self) -> Option<&'static [u8]> {
+    pub(crate) fn alpn(self) -> Option<&'static [u8]> {
         match self {
             Self::Udp | Self::Tcp => None,
             Self::Tls => Some(b"dot"),
@@ -312,7 +312,7 @@ fn split_interface(host: &str) -> Result<(&str, Option<String>), TargetError> {
 }
 
 /// The number of an interface that is given by name or number.
-pub(super) fn interface_number(interface: &str) -> io::Result<u32> {
+pub(crate) fn interface_number(interface: &str) -> io::Result<u32> {
     match interface.parse() {
         Ok(number) => Ok(number),
         Err(_) => Ok(if_nametoindex(interface)?),
@@ -371,6 +371,16 @@ fn checked_path(path: &str, protocol: Protocol) -> Result<String, TargetError> {
 /// A name that can be in a certificate: `ServerName` takes addresses too, which are not meant here.
 fn is_host_name(text: &str) -> bool {
     matches!(ServerName::try_from(text), Ok(ServerName::DnsName(_))) && text.contains(|c: char| c.is_ascii_alphabetic())
+}
+
+/// Whether queries to `server` would come to us, who listen on `listen`. Listening on the unspecified address is listening on each of the
+/// machine's own, which are those that a socket can be bound to.
+pub(crate) fn would_reach(server: SocketAddr, listen: &[SocketAddr]) -> bool {
+    listen.iter().filter(|ours| ours.port() == server.port()).any(|ours| {
+        let same_family = ours.is_ipv4() == server.is_ipv4();
+        ours.ip() == server.ip()
+            || (ours.ip().is_unspecified() && same_family && UdpSocket::bind((server.ip(), 0)).is_ok())
+    })
 }
 
 #[cfg(test)]
