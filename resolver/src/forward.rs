@@ -11,6 +11,7 @@
 //! - Of what comes back only the answer to the question is kept, unless it leads into the local network. An alias whose
 //!   end is missing is followed, each target by its own route.
 //! - Record data passes as bytes; no other code than ours reads responses.
+//! - What the servers of a delegated name say is validated (`validation`, `secure`) if its zone is signed.
 //! - What was known is served again when upstreams fail (RFC 8767).
 //!
 //! Bounded: [`MAX_FLIGHTS`] questions under way, [`MAX_ATTEMPTS`] attempts waiting for a response and [`MAX_RESENDS`]
@@ -31,10 +32,12 @@ mod request;
 mod response;
 mod routes;
 mod scrub;
+mod secure;
 mod system;
 mod target;
 mod tls;
 mod upstream;
+mod validation;
 
 use std::{
     collections::HashMap,
@@ -45,6 +48,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -138,13 +142,26 @@ pub struct Authority {
     pub cut: Dname,
     /// Their addresses, in order.
     pub servers: Vec<SocketAddr>,
+    /// Data of the DS records that vouch for its keys, in order; without any that can be checked, it is not signed.
+    pub signers: Vec<Bytes>,
 }
 
 impl Authority {
     /// Those servers, whatever order they are named in.
     pub fn new(cut: Dname, mut servers: Vec<SocketAddr>) -> Self {
         servers.sort_unstable();
-        Self { cut, servers }
+        Self { cut, servers, signers: Vec::new() }
+    }
+
+    /// The same for a zone whose keys these DS records vouch for.
+    pub fn signed_by(self, mut signers: Vec<Bytes>) -> Self {
+        signers.sort_unstable();
+        Self { signers, ..self }
+    }
+
+    /// Whether what they say can be checked.
+    pub(crate) fn is_signed(&self) -> bool {
+        validation::is_signed(&self.signers)
     }
 }
 
@@ -251,7 +268,7 @@ impl Forwarder {
             Found::Stale { answer, recently_failed: true } => self.stale(answer),
             Found::Stale { answer: stale, recently_failed: false } => {
                 match timeout(self.inner.settings.stale_after, self.fetch(question, route, client)).await {
-                    Ok(answer) if !cache::is_failure(&answer) => answer,
+                    Ok(answer) if !cache::is_failure(&answer) || is_bogus(question, &answer) => answer,
                     _ => self.stale(stale),
                 }
             }
@@ -346,7 +363,7 @@ impl Inner {
     }
 
     /// The answer of upstreams to the end of its aliases.
-    async fn resolve(&self, question: &Question, route: &Route) -> Result<(Answer, Source), PoolError> {
+    async fn resolve(self: &Arc<Self>, question: &Question, route: &Route) -> Result<(Answer, Source), PoolError> {
         let mut answer = self.ask_pool(question, &route.pool).await?;
         for _ in 0..MAX_FOLLOWED {
             let Some(target) = scrub::bare_alias(question, &answer) else { break };
@@ -374,19 +391,39 @@ impl Inner {
         Ok((answer, Source::Upstream))
     }
 
-    async fn ask_pool(&self, question: &Question, pool: &Pool) -> Result<Answer, PoolError> {
-        let Answered { mut response, is_trusted } = pool.ask(question).await?;
-        let cut = question.authority.as_ref().map(|authority| &authority.cut);
-        if let Some(cut) = cut {
-            response.keep_within(cut);
+    async fn ask_pool(self: &Arc<Self>, question: &Question, pool: &Arc<Pool>) -> Result<Answer, PoolError> {
+        if let Some(authority) = &question.authority {
+            return self.ask_authority(question, authority, pool).await;
         }
-        let is_ours = |name: &Dname| self.routes.ours.iter().any(|zone| name.is_within(zone));
-        let mut answer = scrub::scrub(question, &response, is_ours);
-        if let Some(cut) = cut {
-            scrub::end_at(cut, question, &mut answer);
-        }
+        let Answered { response, is_trusted } = pool.ask(question).await?;
+        let mut answer = scrub::scrub(question, &response, |name| self.is_ours(name));
         answer.authentic = is_trusted && response.authentic_data && answer.elsewhere.is_none();
         Ok(answer)
+    }
+
+    /// What the servers of a delegated name say, checked if its zone is signed and the client leaves that to us.
+    async fn ask_authority(
+        self: &Arc<Self>,
+        question: &Question,
+        authority: &Arc<Authority>,
+        pool: &Arc<Pool>,
+    ) -> Result<Answer, PoolError> {
+        let is_checked = authority.is_signed() && !question.checking_disabled;
+        let asked = &Question { dnssec_ok: question.dnssec_ok || is_checked, ..question.clone() };
+        let Answered { mut response, .. } = pool.ask(asked).await?;
+        response.keep_within(&authority.cut);
+        let mut answer = scrub::scrub(asked, &response, |name| self.is_ours(name));
+        scrub::end_at(&authority.cut, asked, &mut answer);
+        if is_checked {
+            let proofs = scrub::proofs(asked, &response);
+            answer = self.checked(asked, authority, answer, (&proofs, pool)).await;
+            validation::strip(question, &mut answer);
+        }
+        Ok(answer)
+    }
+
+    fn is_ours(&self, name: &Dname) -> bool {
+        self.routes.ours.iter().any(|zone| name.is_within(zone))
     }
 
     fn guards(&self, route: &Route) -> bool {
@@ -411,13 +448,22 @@ impl Inner {
     /// A failure never takes the place of an answer that can still be served.
     fn keep(&self, question: &Question, answer: &Answer, source: Source) {
         let now_ms = self.clock.now_ms();
-        let has_better = cache::is_failure(answer) && self.cache.find(question, now_ms) != Found::Nothing;
+        let has_better = cache::is_failure(answer)
+            && !is_bogus(question, answer)
+            && self.cache.find(question, now_ms) != Found::Nothing;
         match has_better {
             true => self.cache.postpone(question, now_ms),
             false => self.cache.keep(question, answer, source, now_ms),
         }
         self.metrics.forwarding.cache_size(self.cache.size());
     }
+}
+
+/// Whether we have found an answer of delegated servers not to be what its zone says. What was right before is no better:
+/// the zone may have changed since.
+fn is_bogus(question: &Question, answer: &Answer) -> bool {
+    let is_checked = question.authority.as_ref().is_some_and(|authority| authority.is_signed());
+    is_checked && cache::is_failure(answer) && answer.ede.as_ref().is_some_and(|ede| ede.code.is_of_validation())
 }
 
 fn asker(route: &Route, client: Client) -> Asker {
