@@ -13,7 +13,8 @@
 //! - this server itself is never asked, nor an address that cannot be one of a server; where answers about names of the
 //!   ledger may not lead into the local network, its servers are not asked either.
 //!
-//! Nothing is validated: the AD bit stays clear, and signatures are passed on for those who validate.
+//! What they say is validated if the ledger has DS records of the name that can be; those are taken from it whatever a
+//! referral holds. The AD bit stays clear.
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -11,6 +11,7 @@
 //! - Of what comes back only the answer to the question is kept, unless it leads into the local network. An alias whose
 //!   end is missing is followed, each target by its own route.
 //! - Record data passes as bytes; no other code than ours reads responses.
+//! - What the servers of a delegated name say is validated (`validation`, `secure`) if its zone is signed.
 //! - What was known is served again when upstreams fail (RFC 8767).
 //!
 //! Bounded: [`MAX_FLIGHTS`] questions under way, [`MAX_ATTEMPTS`] attempts waiting for a response and [`MAX_RESENDS`]
@@ -32,9 +33,11 @@ mod request;
 mod response;
 mod routes;
 mod scrub;
+mod secure;
 mod system;
 mod tls;
 mod upstream;
+mod validation;
 
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -211,7 +214,7 @@ impl Forwarder {
             Found::Stale { answer, recently_failed: true } => self.stale(answer),
             Found::Stale { answer: stale, recently_failed: false } => {
                 match timeout(self.inner.settings.stale_after, self.fetch(question, route, client)).await {
-                    Ok(answer) if !cache::is_failure(&answer) => answer,
+                    Ok(answer) if !cache::is_failure(&answer) || is_bogus(question, &answer) => answer,
                     _ => self.stale(stale),
                 }
             }
@@ -277,6 +280,23 @@ impl Forwarder {
     }
 }
 
+impl Forwarder {
+    /// The answer of the servers that a name is delegated to, or of the cache: as [`Forwarder::ask`]. All of them may be
+    /// asked, each when those before it take longer than usual. An empty list is answered with a failure.
+    pub(crate) async fn ask_delegated(
+        &self,
+        question: &Question,
+        client: IpAddr,
+        authority: Authority,
+        reach: Reach,
+    ) -> Answer {
+        let pool = self.inner.delegated.pool(&authority.servers);
+        let question = &Question { authority: Some(Arc::new(authority)), ..question.clone() };
+        let route = Route { pool, is_rule: true, may_be_local: reach == Reach::Anywhere };
+        Answer { authentic: false, ..self.answer(question, route, client.into()).await }
+    }
+}
+
 impl fmt::Debug for Forwarder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forwarder").finish_non_exhaustive()
@@ -306,7 +326,7 @@ impl Inner {
     }
 
     /// The answer of upstreams to the end of its aliases.
-    async fn resolve(&self, question: &Question, route: &Route) -> Result<(Answer, Source), PoolError> {
+    async fn resolve(self: &Arc<Self>, question: &Question, route: &Route) -> Result<(Answer, Source), PoolError> {
         let mut answer = self.ask_pool(question, &route.pool).await?;
         for _ in 0..MAX_FOLLOWED {
             let Some(target) = scrub::bare_alias(question, &answer) else { break };
@@ -334,19 +354,39 @@ impl Inner {
         Ok((answer, Source::Upstream))
     }
 
-    async fn ask_pool(&self, question: &Question, pool: &Pool) -> Result<Answer, PoolError> {
-        let Answered { mut response, is_trusted } = pool.ask(question).await?;
-        let cut = question.authority.as_ref().map(|authority| &authority.cut);
-        if let Some(cut) = cut {
-            response.keep_within(cut);
+    async fn ask_pool(self: &Arc<Self>, question: &Question, pool: &Arc<Pool>) -> Result<Answer, PoolError> {
+        if let Some(authority) = &question.authority {
+            return self.ask_authority(question, authority, pool).await;
         }
-        let is_ours = |name: &Dname| self.routes.ours.iter().any(|zone| name.is_within(zone));
-        let mut answer = scrub::scrub(question, &response, is_ours);
-        if let Some(cut) = cut {
-            scrub::end_at(cut, question, &mut answer);
-        }
+        let Answered { response, is_trusted } = pool.ask(question).await?;
+        let mut answer = scrub::scrub(question, &response, |name| self.is_ours(name));
         answer.authentic = is_trusted && response.authentic_data && answer.elsewhere.is_none();
         Ok(answer)
+    }
+
+    /// What the servers of a delegated name say, checked if its zone is signed and the client leaves that to us.
+    async fn ask_authority(
+        self: &Arc<Self>,
+        question: &Question,
+        authority: &Arc<Authority>,
+        pool: &Arc<Pool>,
+    ) -> Result<Answer, PoolError> {
+        let is_checked = validation::is_signed(&authority.signers) && !question.checking_disabled;
+        let asked = &Question { dnssec_ok: question.dnssec_ok || is_checked, ..question.clone() };
+        let Answered { mut response, .. } = pool.ask(asked).await?;
+        response.keep_within(&authority.cut);
+        let mut answer = scrub::scrub(asked, &response, |name| self.is_ours(name));
+        scrub::end_at(&authority.cut, asked, &mut answer);
+        if is_checked {
+            let proofs = scrub::proofs(asked, &response);
+            answer = self.checked(asked, authority, answer, (&proofs, pool)).await;
+            validation::strip(question, &mut answer);
+        }
+        Ok(answer)
+    }
+
+    fn is_ours(&self, name: &Dname) -> bool {
+        self.routes.ours.iter().any(|zone| name.is_within(zone))
     }
 
     fn guards(&self, route: &Route) -> bool {
@@ -371,13 +411,22 @@ impl Inner {
     /// A failure never takes the place of an answer that can still be served.
     fn keep(&self, question: &Question, answer: &Answer, source: Source) {
         let now_ms = self.clock.now_ms();
-        let has_better = cache::is_failure(answer) && self.cache.find(question, now_ms) != Found::Nothing;
+        let has_better = cache::is_failure(answer)
+            && !is_bogus(question, answer)
+            && self.cache.find(question, now_ms) != Found::Nothing;
         match has_better {
             true => self.cache.postpone(question, now_ms),
             false => self.cache.keep(question, answer, source, now_ms),
         }
         self.metrics.forwarding.cache_size(self.cache.size());
     }
+}
+
+/// Whether we have found an answer of delegated servers not to be what its zone says. What was right before is no better:
+/// the zone may have changed since.
+fn is_bogus(question: &Question, answer: &Answer) -> bool {
+    let is_checked = question.authority.as_ref().is_some_and(|authority| validation::is_signed(&authority.signers));
+    is_checked && cache::is_failure(answer) && answer.ede.as_ref().is_some_and(|ede| ede.code.is_of_validation())
 }
 
 fn asker(route: &Route, client: Client) -> Asker {

@@ -62,6 +62,11 @@ pub enum EdeCode {
 }
 
 impl EdeCode {
+    /// Whether the reason is that an answer is not, or not provably, what its zone says.
+    pub(crate) fn is_of_validation(self) -> bool {
+        (Self::DnssecIndeterminate as u16..=Self::NsecMissing as u16).contains(&(self as u16))
+    }
+
     /// The codes that an upstream may give as its reason, and that are passed on.
     pub(crate) fn from_number(number: u16) -> Option<Self> {
         use EdeCode::{

@@ -245,7 +245,10 @@ fn weight(question: &Question, answer: &Answer) -> u64 {
     let sections = section(&answer.answer) + section(&answer.authority);
     let authority = question.authority.as_ref().map_or(0, |authority| {
         let servers = allocation(size_of_val(&authority.servers[..]));
-        allocation(ARC_BYTES + size_of::<Authority>()) + allocation(authority.cut.as_wire().len()) + servers
+        let signers: usize =
+            authority.signers.iter().map(|data| allocation(data.len()) + allocation(SHARED_BYTES)).sum();
+        let signers = allocation(size_of_val(&authority.signers[..])) + signers;
+        allocation(ARC_BYTES + size_of::<Authority>()) + allocation(authority.cut.as_wire().len()) + servers + signers
     });
     let key = allocation(question.name.as_wire().len()) + authority;
     let all = INDEX_BYTES + allocation(ARC_BYTES + size_of::<Kept>()) + key + sections + text + elsewhere;

@@ -3,21 +3,16 @@
 //! Who they are is up to the owner of a name, so there is no list of them. Each set of servers is a pool of its own, kept
 //! while it is used: what is known of its members' health, and connections to them, is worth keeping.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::{
-    Authority, Forwarder, Question,
     pool::{Member, Pool},
-    routes::Route,
     upstream::{Context, Upstream},
 };
-use crate::{answer::Answer, target::Server};
+use crate::target::Server;
 
 /// Sets of servers that are remembered. What is used least goes first.
 const MAX_POOLS: usize = 1_024;
@@ -50,7 +45,7 @@ impl Delegated {
         Self { context: Arc::new(context), pools: Cache::new(MAX_POOLS) }
     }
 
-    fn pool(&self, servers: &[SocketAddr]) -> Arc<Pool> {
+    pub(super) fn pool(&self, servers: &[SocketAddr]) -> Arc<Pool> {
         let key = servers.to_vec();
         if let Some(pool) = self.pools.get(&key) {
             return pool;
@@ -60,22 +55,5 @@ impl Delegated {
         let pool = Arc::new(Pool::new(servers.iter().map(member).collect(), self.context.clone()).of_delegation());
         self.pools.insert(key, pool.clone());
         pool
-    }
-}
-
-impl Forwarder {
-    /// The answer of the servers that a name is delegated to, or of the cache: as [`Forwarder::ask`]. All of them may be
-    /// asked, each when those before it take longer than usual. An empty list is answered with a failure.
-    pub(crate) async fn ask_delegated(
-        &self,
-        question: &Question,
-        client: IpAddr,
-        authority: Authority,
-        reach: Reach,
-    ) -> Answer {
-        let pool = self.inner.delegated.pool(&authority.servers);
-        let question = &Question { authority: Some(Arc::new(authority)), ..question.clone() };
-        let route = Route { pool, is_rule: true, may_be_local: reach == Reach::Anywhere };
-        Answer { authentic: false, ..self.answer(question, route, client.into()).await }
     }
 }

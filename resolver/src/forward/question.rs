@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
+
 use crate::dname::Dname;
 
 /// A question to pass on, in class IN, recursion desired.
@@ -26,12 +28,20 @@ pub struct Authority {
     pub cut: Dname,
     /// Their addresses, in order.
     pub servers: Vec<SocketAddr>,
+    /// Data of the DS records that vouch for its keys, in order; without any that can be checked, it is not signed.
+    pub signers: Vec<Bytes>,
 }
 
 impl Authority {
     /// Those servers, whatever order they are named in.
     pub fn new(cut: Dname, mut servers: Vec<SocketAddr>) -> Self {
         servers.sort_unstable();
-        Self { cut, servers }
+        Self { cut, servers, signers: Vec::new() }
+    }
+
+    /// The same for a zone whose keys these DS records vouch for.
+    pub fn signed_by(self, mut signers: Vec<Bytes>) -> Self {
+        signers.sort_unstable();
+        Self { signers, ..self }
     }
 }

@@ -52,6 +52,8 @@ pub(super) fn scrub(question: &Question, response: &Response, is_ours: impl Fn(&
         if is_ours(&target) {
             answer.rcode = ResponseCode::NoError;
             answer.elsewhere = Some(target);
+            // That the alias is made from a wildcard needs proof like any other.
+            answer.authority = proofs(question, response);
             return answer;
         }
         if names.contains(&target) || names.len() > MAX_ALIASES {
@@ -98,7 +100,9 @@ pub(super) fn end_at(cut: &Dname, question: &Question, answer: &mut Answer) {
     let target = alias.and_then(|set| Dname::from_wire(set.data.first()?).ok());
     if target.is_some_and(|target| !target.is_within(cut)) {
         answer.rcode = ResponseCode::NoError;
-        answer.authority.clear();
+        // Proofs about the alias itself stay.
+        let proofs = answer.authority.iter().position(|set| matches!(set.rtype, rtype::NSEC | NSEC3));
+        answer.authority.drain(..proofs.unwrap_or(answer.authority.len()));
     }
 }
 
@@ -205,13 +209,18 @@ fn authority(question: &Question, response: &Response, names: &[Dname], has_data
     {
         sets.extend(signed_set(&soa.owner, rtype::SOA, question, &records));
     }
-    if question.dnssec_ok {
-        let mut seen: Vec<(&Dname, u16)> = Vec::new();
-        for record in records.iter().filter(|record| matches!(record.rtype, rtype::NSEC | NSEC3)) {
-            if !seen.contains(&(&record.owner, record.rtype)) && seen.len() < MAX_PROOFS {
-                seen.push((&record.owner, record.rtype));
-                sets.extend(signed_set(&record.owner, record.rtype, question, &records));
-            }
+    sets.extend(proofs(question, response));
+    sets
+}
+
+/// The proofs of what is absent, for those who validate.
+pub(super) fn proofs(question: &Question, response: &Response) -> Vec<RrSet> {
+    let records = in_class(&response.authorities);
+    let (mut sets, mut seen): (Vec<RrSet>, Vec<(&Dname, u16)>) = (Vec::new(), Vec::new());
+    for record in records.iter().filter(|record| matches!(record.rtype, rtype::NSEC | NSEC3)) {
+        if question.dnssec_ok && !seen.contains(&(&record.owner, record.rtype)) && seen.len() < MAX_PROOFS {
+            seen.push((&record.owner, record.rtype));
+            sets.extend(signed_set(&record.owner, record.rtype, question, &records));
         }
     }
     sets

@@ -5,14 +5,16 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 use hickory_server::server::Request;
 use tokio::time::timeout_at;
 
 use super::state::Handler;
 use crate::{
-    answer::{Answer, EdeCode, Origin, Verdict},
+    answer::{Answer, EdeCode, Origin, Verdict, answer},
     delegation::{self, Allowance, Delegation, MAX_LOOKED_UP},
+    dname::Dname,
     forward::{Authority, Question, Reach},
     guard::signing::{OverBudget, SigningRequest},
     inside,
@@ -120,7 +122,15 @@ impl Handler {
             checking_disabled: request.metadata.checking_disabled,
             authority: None,
         };
-        let authority = Authority::new(delegation.cut.clone(), servers);
+        // Only what the ledger is known to say tells whether answers are to be checked.
+        let Some(signers) = self.signers(&delegation.cut, query) else {
+            return delegation.failure(EdeCode::NotReady, "whether it is signed cannot be said now");
+        };
+        // Its keys may have to be asked for.
+        if !signers.is_empty() && !allowance.take_lookup() {
+            return delegation.failure(EdeCode::Other, "too much was looked up for this question already");
+        }
+        let authority = Authority::new(delegation.cut.clone(), servers).signed_by(signers);
         let asking = self.forwarder.ask_delegated(&question, request.src().ip(), authority, reach);
         let Ok(answer) = timeout_at(allowance.deadline, asking).await else {
             return delegation.failure(EdeCode::NoReachableAuthority, "asking its servers takes too long");
@@ -132,11 +142,29 @@ impl Handler {
                 delegation.failure(EdeCode::NoReachableAuthority, "its servers refer to others or say nothing")
             }
             ResponseCode::NoError | ResponseCode::NXDomain | ResponseCode::YXDomain => answer,
-            ResponseCode::ServFail => {
-                let why = answer.ede.map_or("its servers fail".into(), |ede| ede.text);
-                delegation.failure(EdeCode::NoReachableAuthority, &format!("asking its servers failed: {why}"))
-            }
+            ResponseCode::ServFail => match answer.ede {
+                Some(ede) if ede.code.is_of_validation() => {
+                    delegation.failure(ede.code, &format!("what its servers say is not valid: {}", ede.text))
+                }
+                ede => {
+                    let why = ede.map_or("its servers fail".into(), |ede| ede.text);
+                    delegation.failure(EdeCode::NoReachableAuthority, &format!("asking its servers failed: {why}"))
+                }
+            },
             code => delegation.failure(EdeCode::NoReachableAuthority, &format!("its servers say {code}")),
+        }
+    }
+
+    /// The DS records that the ledger has for a delegated name; `None` if it does not say now.
+    fn signers(&self, cut: &Dname, query: &Query) -> Option<Vec<Bytes>> {
+        let asked = Query { name: cut.clone(), qtype: rtype::DS, edns: None, ..query.clone() };
+        // Not as HOSTS files have it.
+        match answer(&asked, &*self.source.view(), &self.site) {
+            Verdict::Local(answer) if answer.rcode == ResponseCode::NoError => {
+                let sets = answer.answer.into_iter().filter(|set| set.rtype == rtype::DS && set.owner == *cut);
+                Some(sets.flat_map(|set| set.data).collect())
+            }
+            _ => None,
         }
     }
 
@@ -182,5 +210,8 @@ impl Handler {
 /// The beginning of a chain of aliases, and where it ends.
 pub(super) fn join(mut start: Answer, rest: Answer) -> Answer {
     start.answer.extend(rest.answer);
-    Answer { answer: start.answer, authoritative: start.authoritative, authentic: false, origin: start.origin, ..rest }
+    // Proofs about the aliases, for those who validate.
+    start.authority.extend(rest.authority);
+    let (answer, authority) = (start.answer, start.authority);
+    Answer { answer, authority, authoritative: start.authoritative, authentic: false, origin: start.origin, ..rest }
 }

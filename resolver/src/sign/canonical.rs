@@ -57,17 +57,20 @@ fn label_count(owner: &Dname) -> u8 {
     (owner.labels().count() - wildcard) as u8
 }
 
-/// Record data with its names in lower case, for the types of RFC 4034 §6.2 that the ledger admits or we make. RFC 6840
-/// §5.1 took NSEC off that list, and newer types were never on it. Data that has not its type's shape stays as it is.
+/// Record data with its names in lower case, for the types of RFC 4034 §6.2 that are signed data. RFC 6840 §5.1 took NSEC
+/// off that list, and newer types were never on it. Data that has not its type's shape stays as it is.
 pub(crate) fn canonical_data(rtype: u16, data: &[u8]) -> Vec<u8> {
     let names_at = match rtype {
-        rtype::NS | rtype::CNAME | rtype::DNAME | rtype::PTR | rtype::SOA => Some(0),
-        rtype::MX => Some(2),
+        // MD, MF, MB, MG, MR, MINFO, RP, and those with names of their own here.
+        3 | 4 | 7..=9 | 14 | 17 | rtype::NS | rtype::CNAME | rtype::DNAME | rtype::PTR | rtype::SOA => Some(0),
+        // AFSDB, RT, PX, KX.
+        18 | 21 | 26 | 36 | rtype::MX => Some(2),
         rtype::SRV => Some(6),
         rtype::NAPTR => replacement_at(data),
         _ => None,
     };
-    let count = if rtype == rtype::SOA { 2 } else { 1 };
+    // SOA, MINFO, RP, PX.
+    let count = if matches!(rtype, rtype::SOA | 14 | 17 | 26) { 2 } else { 1 };
     names_at.and_then(|at| lower_names(data, at, count)).unwrap_or_else(|| data.to_vec())
 }
 
@@ -108,6 +111,9 @@ mod tests {
         check(rtype::CNAME, b"\x01A\x00", b"\x01a\x00");
         check(rtype::DNAME, b"\x01A\x00", b"\x01a\x00");
         check(rtype::MX, b"AB\x01A\x00", b"AB\x01a\x00");
+        check(17, b"\x01A\x00\x01B\x00", b"\x01a\x00\x01b\x00");
+        check(26, b"AB\x01A\x00\x01B\x00", b"AB\x01a\x00\x01b\x00");
+        check(36, b"AB\x01A\x00", b"AB\x01a\x00");
         check(rtype::SRV, b"ABCDEF\x01A\x00", b"ABCDEF\x01a\x00");
         check(rtype::SOA, b"\x01A\x00\x01B\x00ABCD", b"\x01a\x00\x01b\x00ABCD");
         check(rtype::NAPTR, b"ABCD\x01S\x00\x02RE\x01A\x00", b"ABCD\x01S\x00\x02RE\x01a\x00");

@@ -110,7 +110,7 @@ fn ds_digest(apex: &Dname, dnskey: &[u8]) -> [u8; 32] {
 }
 
 /// The checksum by which a signature names its key (RFC 4034 appendix B).
-pub(super) fn key_tag(dnskey: &[u8]) -> u16 {
+pub(crate) fn key_tag(dnskey: &[u8]) -> u16 {
     let pairs = dnskey.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let sum: u32 = pairs.sum();
     (sum + (sum >> 16)) as u16
