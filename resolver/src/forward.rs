@@ -274,6 +274,23 @@ impl Forwarder {
         self.inner.withhold(None, answer)
     }
 
+    /// Drops the answers about `name` and what is below it, those of the servers that it is delegated to included, and
+    /// those that an alias led there. Without a name all answers go, and what was learnt of servers: how fast they are,
+    /// which are dead, and what they cannot take. Gives how many answers went.
+    ///
+    /// What is under way then is for those who wait already. It is not kept, and whoever asks from now on asks anew.
+    pub fn flush(&self, name: Option<&Dname>) -> usize {
+        // First: what an earlier question brings must not come into the cache behind this.
+        self.inner.flights.overtake();
+        let gone = self.inner.cache.flush(name);
+        if name.is_none() {
+            self.inner.routes.pools().for_each(|pool| pool.forget());
+            self.inner.delegated.forget();
+        }
+        self.inner.metrics.forwarding.cache_size(self.inner.cache.size());
+        gone
+    }
+
     fn stale(&self, answer: Answer) -> Answer {
         self.inner.metrics.forwarding.lookup(Lookup::Stale);
         answer
@@ -340,7 +357,7 @@ impl Inner {
         };
         self.metrics.forward(result);
         if result != ForwardResult::Overloaded {
-            self.keep(&question, &answer, source);
+            flight.unless_overtaken(|| self.keep(&question, &answer, source));
         }
         flight.land(answer);
     }

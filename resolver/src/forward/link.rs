@@ -139,6 +139,11 @@ impl Link {
         })
     }
 
+    /// Forgets what was learnt of the server. Connections stay: a dead one is noticed when it is used.
+    pub(super) fn forget(&self) {
+        self.habits.forget();
+    }
+
     /// One question, one answer, in [`ATTEMPT`].
     pub(super) async fn ask(self: &Arc<Self>, question: &Question) -> Result<Response, LinkError> {
         let deadline = tokio::time::Instant::now() + ATTEMPT;
