@@ -274,6 +274,51 @@ fn signals_of_ordinary_life_do_not_end_it_and_sighup_reads_the_configuration_aga
     assert!(said().contains("node stopped"), "{}", said());
 }
 
+/// The same as SIGHUP, and whoever asks hears what came of it.
+#[test]
+fn namectl_has_the_configuration_read_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let text = std::fs::read_to_string(&config).expect("written before");
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(LIMIT)).expect("set");
+    let child = namestead(&["run", "--config", &config]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::null()).spawn();
+    let mut node = Guard(child.expect("started"));
+    assert_eq!(told(&manager), "READY=1");
+    let namectl = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_namectl"));
+        command.args(args).env_clear().env("HOME", dir.path()).stdin(Stdio::null());
+        command.env("NAMECTL_NODE", format!("unix:{}/data/api.sock", dir.path().display()));
+        let Output { status, stdout, stderr } = command.output().expect("it runs");
+        (status.code(), String::from_utf8([stdout, stderr].concat()).expect("utf-8"))
+    };
+    let reload = || {
+        let outcome = namectl(&["resolver", "reload"]);
+        assert_eq!((told(&manager), told(&manager)), ("RELOADING=1".to_owned(), "READY=1".to_owned()));
+        outcome
+    };
+    let with = |more: &str| std::fs::write(&config, format!("{text}{more}")).expect("written");
+    with("[dns.guard]\ndeny = ['192.0.2.0/24']\nslip = 7\n");
+    let (code, said) = reload();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("read again: dns.guard.deny\n"), "{said}");
+    assert!(said.contains("needs a restart: dns.guard.slip\n"), "{said}");
+    with("[dns.guard]\ndeny = []\n[minign]\n");
+    let (code, said) = reload();
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("n.toml:") && said.contains("did you mean `mining`?"), "{said}");
+    with("[dns.guard]\ndeny = ['192.0.2.0/24']\n");
+    let (code, said) = reload();
+    // What was taken over before the mistake held all the time.
+    assert_eq!((code, said.contains("nothing has changed")), (Some(0), true), "{said}");
+    let (code, said) = namectl(&["resolver", "flush", "Example.ORG."]);
+    assert_eq!((code, said.as_str()), (Some(0), "dropped 0 answers about example.org. and what is below it\n"));
+    node.signal("TERM");
+    assert_eq!(told(&manager), "STOPPING=1");
+    assert_eq!(node.ended(), Some(0));
+}
+
 #[test]
 fn a_second_node_on_the_same_data_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
