@@ -12,6 +12,7 @@
 //! Every response must repeat the question. What it says is not judged here, but for what a server cannot take
 //! ([`habits`](super::habits)).
 
+mod age;
 mod datagram;
 mod https;
 mod quic;
@@ -81,6 +82,13 @@ enum Message {
     Whole(Vec<u8>),
     /// A header without question, and its code, which is not that of success.
     Code(u16),
+}
+
+/// A message that came on a connection.
+struct Received {
+    message: Vec<u8>,
+    /// For how long caches on the way have had it.
+    age_s: u32,
 }
 
 #[derive(Default)]
@@ -236,7 +244,7 @@ impl Link {
 
     async fn ask_on_connection(self: &Arc<Self>, style: Style, question: &Question) -> Result<Response, LinkError> {
         let request = self.request(question, Style { letters: Letters::Lower, ..style });
-        let message = self.exchange_on_connection(&request).await?;
+        let Received { message, age_s } = self.exchange_on_connection(&request).await?;
         let odd = |what: &str| LinkError::Odd(what.to_owned());
         let header = Header::read(&message).filter(Header::is_response);
         let header = header.ok_or_else(|| odd("the response is none"))?;
@@ -244,7 +252,9 @@ impl Link {
             // Letters of another case are a server's whim here: it was not chance that asked.
             Repeats::Exactly | Repeats::OtherCase if header.is_truncated() => Err(odd("truncated on a connection")),
             Repeats::Exactly | Repeats::OtherCase => {
-                let response = Response::read(&message, question).map_err(|error| LinkError::Odd(error.to_string()))?;
+                let read = Response::read(&message, question);
+                let mut response = read.map_err(|error| LinkError::Odd(error.to_string()))?;
+                age::lower_ttls(&mut response, age_s);
                 self.habits.answered(&response, style, style, self.clock.now_ms());
                 Ok(response)
             }
@@ -254,7 +264,7 @@ impl Link {
     }
 
     /// On the kept connection, or on a new one if that is gone or silent.
-    async fn exchange_on_connection(self: &Arc<Self>, request: &Request) -> Result<Vec<u8>, LinkError> {
+    async fn exchange_on_connection(self: &Arc<Self>, request: &Request) -> Result<Received, LinkError> {
         let began = Instant::now();
         let first = self.connection(None).await?;
         let (generation, age) = (first.generation, first.age);
@@ -272,18 +282,18 @@ impl Link {
             () = self.silence_since(began) => {
                 let mut second = pin!(again());
                 tokio::select! {
-                    outcome = &mut first => match outcome { Ok(message) => Ok(message), Err(_) => second.await },
-                    outcome = &mut second => match outcome { Ok(message) => Ok(message), Err(_) => first.await },
+                    outcome = &mut first => match outcome { Ok(received) => Ok(received), Err(_) => second.await },
+                    outcome = &mut second => match outcome { Ok(received) => Ok(received), Err(_) => first.await },
                 }
             }
         }
     }
 
-    async fn exchange_on(&self, opened: Opened, request: &Request) -> Result<Vec<u8>, LinkError> {
+    async fn exchange_on(&self, opened: Opened, request: &Request) -> Result<Received, LinkError> {
         match opened.connection.ask(request).await {
-            Ok(message) => {
+            Ok(received) => {
                 *self.last_answer() = Some(Instant::now());
-                Ok(message)
+                Ok(received)
             }
             Err(error) => {
                 debug!(upstream = %self.server, %error, "connection failed");
@@ -391,11 +401,12 @@ impl Link {
 }
 
 impl Connection {
-    async fn ask(&self, request: &Request) -> Result<Vec<u8>, LinkError> {
+    async fn ask(&self, request: &Request) -> Result<Received, LinkError> {
+        let fresh = |message| Received { message, age_s: 0 };
         match self {
-            Self::Stream(stream) => stream.ask(request).await,
+            Self::Stream(stream) => stream.ask(request).await.map(fresh),
             Self::Https(https) => https.ask(request).await,
-            Self::Quic(quic) => quic.ask(request).await,
+            Self::Quic(quic) => quic.ask(request).await.map(fresh),
         }
     }
 }
