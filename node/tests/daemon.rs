@@ -187,6 +187,51 @@ fn the_superuser_follows_no_link_in_the_folder_of_the_node() {
     assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (12_345, 12_345, 0o600));
 }
 
+/// A node would follow links in its folder for as long as it runs.
+#[test]
+fn the_superuser_runs_a_node_as_the_owner_of_its_folder() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let (data, socket) = (dir.path().join("data"), dir.path().join("notify"));
+    // The owner must be able to come as far as its folder, and to say that it is ready.
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    open(dir.path(), 0o755);
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(LIMIT)).expect("set");
+    open(&socket, 0o777);
+    std::fs::create_dir(&data).expect("made");
+    if chown(&data, Some(12_345), Some(54_321)).is_err() {
+        // Only the superuser can give the folder away, and nobody else has anything to lose.
+        return;
+    }
+    let log = dir.path().join("log");
+    let stderr = File::create(&log).expect("made");
+    let child = namestead(&["run", "--config", &config]).env("NOTIFY_SOCKET", &socket).stderr(stderr).spawn();
+    let mut node = Guard(child.expect("started"));
+    assert_eq!(told(&manager), "READY=1");
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.0.id())).expect("it runs");
+    for task in tasks.flatten() {
+        let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
+        let ids = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
+        let (users, groups) = (ids("Uid:"), ids("Gid:"));
+        assert!(users.split_whitespace().all(|uid| uid == "12345"), "{users}");
+        assert!(groups.split_whitespace().all(|gid| gid == "54321"), "{groups}");
+        assert_eq!(ids("Groups:").trim(), "");
+    }
+    for name in ["api.sock", "api.token", "dnssec.key"] {
+        let made = std::fs::symlink_metadata(data.join(name)).expect(name);
+        assert_eq!((made.uid(), made.gid()), (12_345, 54_321), "{name}");
+    }
+    let said = std::fs::read_to_string(&log).expect("there");
+    assert!(said.contains("going on as that user") && said.contains("uid=12345"), "{said}");
+    node.signal("TERM");
+    assert_eq!(told(&manager), "STOPPING=1");
+    assert_eq!(node.ended(), Some(0));
+}
+
 #[test]
 fn a_damaged_dnssec_key_is_refused_and_kept() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -83,6 +83,14 @@ fn load(options: &Options) -> Result<Config, Failure> {
 
 fn run_node(config: Config, options: &Options) -> Result<(), Failure> {
     let level = telemetry::init(&config.log).map_err(Failure::Other)?;
+    if let Some(uid) = go_on_as_owner(&config)? {
+        warn!(
+            uid,
+            data_dir = %config.data_dir.display(),
+            "started by the superuser on another user's data directory: going on as that user, who may not listen on \
+             ports below 1024, nor read files that are the superuser's only"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -160,8 +168,8 @@ async fn reload(node: &mut Node, options: &Options, level: &Level) -> Result<Rel
     outcome
 }
 
-/// The superuser's rights are not for what is in a folder of another user.
-pub fn go_on_as_owner(config: &Config) -> Result<(), Failure> {
+/// The superuser's rights are not for what is in a folder of another user. Gives the number of that user.
+pub fn go_on_as_owner(config: &Config) -> Result<Option<u32>, Failure> {
     become_owner_of(&config.data_dir)
         .map_err(|error| Failure::Other(format!("cannot go on as the owner of {}: {error}", config.data_dir.display())))
 }
