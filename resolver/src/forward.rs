@@ -60,6 +60,7 @@ use cache::{Cache, Found, Source};
 use delegated::Delegated;
 use flight::{Asker, Boarding, Client, Flight, Flights, Landing, Waiting};
 use pool::{Answered, Member, Pool, PoolError};
+use response::Response;
 use routes::{NoRoute, Route, Routes};
 use upstream::{Context, SystemServers, Upstream};
 
@@ -291,6 +292,16 @@ impl Forwarder {
         gone
     }
 
+    /// What is believed of a message that came as the response to `question`, before aliases are followed; `None` if it
+    /// cannot be read. Nobody is asked, and nothing is kept.
+    pub fn judge(&self, question: &Question, message: &[u8]) -> Option<Answer> {
+        let response = Response::read(message, question).ok()?;
+        let mut answer = self.inner.believed(question, response);
+        cache::limit_absence(&mut answer);
+        self.guard(&question.name, &mut answer);
+        Some(answer)
+    }
+
     fn stale(&self, answer: Answer) -> Answer {
         self.inner.metrics.forwarding.lookup(Lookup::Stale);
         answer
@@ -392,7 +403,15 @@ impl Inner {
     }
 
     async fn ask_pool(&self, question: &Question, pool: &Pool) -> Result<Answer, PoolError> {
-        let Answered { mut response, is_trusted } = pool.ask(question).await?;
+        let Answered { response, is_trusted } = pool.ask(question).await?;
+        let says_authentic = response.authentic_data;
+        let mut answer = self.believed(question, response);
+        answer.authentic = is_trusted && says_authentic && answer.elsewhere.is_none();
+        Ok(answer)
+    }
+
+    /// What a response says about the question, and nothing else.
+    fn believed(&self, question: &Question, mut response: Response) -> Answer {
         let cut = question.authority.as_ref().map(|authority| &authority.cut);
         if let Some(cut) = cut {
             response.keep_within(cut);
@@ -402,8 +421,7 @@ impl Inner {
         if let Some(cut) = cut {
             scrub::end_at(cut, question, &mut answer);
         }
-        answer.authentic = is_trusted && response.authentic_data && answer.elsewhere.is_none();
-        Ok(answer)
+        answer
     }
 
     fn guards(&self, route: &Route) -> bool {
