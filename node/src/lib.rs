@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod failure;
 mod headers;
 pub mod owner;
+pub mod reload;
 pub mod shutdown;
 pub mod stdio;
 pub mod telemetry;

@@ -11,7 +11,6 @@ mod serial;
 mod verdicts;
 
 pub use feed::fill as fill_table;
-pub use reload::Reloaded;
 
 use std::{
     fs, io,
@@ -43,6 +42,7 @@ use crate::{
     miner::{Miner, MinerHandle},
     ops::{Ops, OpsHandle},
     p2p::{self, P2pHandle},
+    reload::{ReloadHandle, ReloadRequests, Reloaded},
     store::{OPEN_FILES, Store, StoreError},
     sync::Company,
 };
@@ -93,6 +93,7 @@ pub struct Node {
     p2p: P2pHandle,
     miner: MinerHandle,
     ops: OpsHandle,
+    reload: ReloadHandle,
     api_addr: Option<SocketAddr>,
     api_token: String,
     dns_addrs: Vec<SocketAddr>,
@@ -141,7 +142,9 @@ impl Node {
         let table = Arc::new(SharedTable::new(params.block_interval));
         let serials = prepare_zone(config, &table);
         let dns = bind_dns(config, table.clone(), &metrics, equipment).await?;
-        let dns_addrs = running.dns.insert(dns).local_addrs().to_vec();
+        let dns = running.dns.insert(dns);
+        let (dns_addrs, forwarder) = (dns.local_addrs().to_vec(), dns.forwarder().clone());
+        let reload = ReloadHandle::default();
         let signals = verdicts::Signals::new();
         let miner = Miner::start(&config.mining, params, chain.clone(), signals.conditions())
             .map_err(|error| NodeError::System(error.to_string()))?;
@@ -156,6 +159,8 @@ impl Node {
             ops: ops.clone(),
             metrics,
             health: signals.health(),
+            reload: reload.clone(),
+            forwarder,
             dns_listen: dns_addrs.clone(),
             suffixes: config.dns.suffixes.clone(),
         });
@@ -170,7 +175,18 @@ impl Node {
         if let Some(address) = config.metrics.listen.address() {
             running.monitor = Some(MonitorServer::bind(address, budget.api, state).await?);
         }
-        Ok(move |config, running| Self { config, running, chain, p2p, miner, ops, api_addr, api_token, dns_addrs })
+        Ok(move |config, running| Self {
+            config,
+            running,
+            chain,
+            p2p,
+            miner,
+            ops,
+            reload,
+            api_addr,
+            api_token,
+            dns_addrs,
+        })
     }
 
     fn announce(&self, config: &Config) {
@@ -227,14 +243,21 @@ impl Node {
         self.running.monitor.as_ref().and_then(MonitorServer::local_addr)
     }
 
-    /// Takes over of a new configuration what can be taken over, and says what had changed.
+    /// Wishes of the interface to have the configuration read again, for whoever knows where it is.
+    pub fn reload_requests(&self) -> ReloadRequests {
+        self.reload.requests()
+    }
+
+    /// Takes over of a new configuration what can be taken over, reads again the files that it points to, and says what
+    /// had changed.
     pub async fn reload(&mut self, new: &Config) -> Reloaded {
-        let (config, reloaded) = reload::reloaded(&self.config, new);
+        let (config, mut reloaded) = reload::reloaded(&self.config, new);
         self.config = config;
         self.miner.configure(&self.config.mining).await;
         self.p2p.set_peers(self.config.p2p.peers.clone()).await;
         if let Some(dns) = &self.running.dns {
             dns.set_access(&self.config.dns);
+            reload::add(&mut reloaded, dns.read_again().await);
         }
         reloaded
     }

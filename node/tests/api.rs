@@ -4,6 +4,8 @@
 mod adopt;
 #[path = "api/harness.rs"]
 mod harness;
+#[path = "api/resolver.rs"]
+mod resolver;
 
 use std::time::{Duration, Instant};
 

@@ -187,6 +187,51 @@ fn the_superuser_follows_no_link_in_the_folder_of_the_node() {
     assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (12_345, 12_345, 0o600));
 }
 
+/// A node would follow links in its folder for as long as it runs.
+#[test]
+fn the_superuser_runs_a_node_as_the_owner_of_its_folder() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let (data, socket) = (dir.path().join("data"), dir.path().join("notify"));
+    // The owner must be able to come as far as its folder, and to say that it is ready.
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    open(dir.path(), 0o755);
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(LIMIT)).expect("set");
+    open(&socket, 0o777);
+    std::fs::create_dir(&data).expect("made");
+    if chown(&data, Some(12_345), Some(54_321)).is_err() {
+        // Only the superuser can give the folder away, and nobody else has anything to lose.
+        return;
+    }
+    let log = dir.path().join("log");
+    let stderr = File::create(&log).expect("made");
+    let child = namestead(&["run", "--config", &config]).env("NOTIFY_SOCKET", &socket).stderr(stderr).spawn();
+    let mut node = Guard(child.expect("started"));
+    assert_eq!(told(&manager), "READY=1");
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.0.id())).expect("it runs");
+    for task in tasks.flatten() {
+        let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
+        let ids = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
+        let (users, groups) = (ids("Uid:"), ids("Gid:"));
+        assert!(users.split_whitespace().all(|uid| uid == "12345"), "{users}");
+        assert!(groups.split_whitespace().all(|gid| gid == "54321"), "{groups}");
+        assert_eq!(ids("Groups:").trim(), "");
+    }
+    for name in ["api.sock", "api.token", "dnssec.key"] {
+        let made = std::fs::symlink_metadata(data.join(name)).expect(name);
+        assert_eq!((made.uid(), made.gid()), (12_345, 54_321), "{name}");
+    }
+    let said = std::fs::read_to_string(&log).expect("there");
+    assert!(said.contains("going on as that user") && said.contains("uid=12345"), "{said}");
+    node.signal("TERM");
+    assert_eq!(told(&manager), "STOPPING=1");
+    assert_eq!(node.ended(), Some(0));
+}
+
 #[test]
 fn a_damaged_dnssec_key_is_refused_and_kept() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -272,6 +317,51 @@ fn signals_of_ordinary_life_do_not_end_it_and_sighup_reads_the_configuration_aga
     assert_eq!(told(&manager), "STOPPING=1");
     assert_eq!(node.ended(), Some(0));
     assert!(said().contains("node stopped"), "{}", said());
+}
+
+/// The same as SIGHUP, and whoever asks hears what came of it.
+#[test]
+fn namectl_has_the_configuration_read_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config_in(dir.path());
+    let text = std::fs::read_to_string(&config).expect("written before");
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(LIMIT)).expect("set");
+    let child = namestead(&["run", "--config", &config]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::null()).spawn();
+    let mut node = Guard(child.expect("started"));
+    assert_eq!(told(&manager), "READY=1");
+    let namectl = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_namectl"));
+        command.args(args).env_clear().env("HOME", dir.path()).stdin(Stdio::null());
+        command.env("NAMECTL_NODE", format!("unix:{}/data/api.sock", dir.path().display()));
+        let Output { status, stdout, stderr } = command.output().expect("it runs");
+        (status.code(), String::from_utf8([stdout, stderr].concat()).expect("utf-8"))
+    };
+    let reload = || {
+        let outcome = namectl(&["resolver", "reload"]);
+        assert_eq!((told(&manager), told(&manager)), ("RELOADING=1".to_owned(), "READY=1".to_owned()));
+        outcome
+    };
+    let with = |more: &str| std::fs::write(&config, format!("{text}{more}")).expect("written");
+    with("[dns.guard]\ndeny = ['192.0.2.0/24']\nslip = 7\n");
+    let (code, said) = reload();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("read again: dns.guard.deny\n"), "{said}");
+    assert!(said.contains("needs a restart: dns.guard.slip\n"), "{said}");
+    with("[dns.guard]\ndeny = []\n[minign]\n");
+    let (code, said) = reload();
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("n.toml:") && said.contains("did you mean `mining`?"), "{said}");
+    with("[dns.guard]\ndeny = ['192.0.2.0/24']\n");
+    let (code, said) = reload();
+    // What was taken over before the mistake held all the time.
+    assert_eq!((code, said.contains("nothing has changed")), (Some(0), true), "{said}");
+    let (code, said) = namectl(&["resolver", "flush", "Example.ORG."]);
+    assert_eq!((code, said.as_str()), (Some(0), "dropped 0 answers about example.org. and what is below it\n"));
+    node.signal("TERM");
+    assert_eq!(told(&manager), "STOPPING=1");
+    assert_eq!(node.ended(), Some(0));
 }
 
 #[test]

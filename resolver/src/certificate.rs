@@ -22,7 +22,10 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::time::{MissedTickBehavior, interval_at};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval_at},
+};
 use tracing::{info, warn};
 
 use crate::config::DnsConfig;
@@ -53,6 +56,9 @@ struct Local {
     /// What it signed last.
     leaf: Leaf,
 }
+
+/// Somebody who wants the files read now, and to know what came of it.
+pub(crate) type Wish = oneshot::Sender<Result<(), CertificateError>>;
 
 /// The certificate that handshakes take now.
 #[derive(Debug)]
@@ -97,8 +103,8 @@ impl Certificate {
         Ok(config)
     }
 
-    /// Keeps the certificate fresh, for ever.
-    pub(crate) async fn keep_fresh(mut self) {
+    /// Keeps the certificate fresh, for ever, and at once for whoever wishes so.
+    pub(crate) async fn keep_fresh(mut self, mut wishes: mpsc::Receiver<Wish>) {
         let period = match &self.source {
             Source::Given(_) => LOOK_INTERVAL,
             Source::Local(_) => CLOCK_INTERVAL,
@@ -106,24 +112,38 @@ impl Certificate {
         let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            self.refresh(SystemTime::now());
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if let Err(error) = self.refresh(SystemTime::now()) {
+                        warn!(%error, "dns certificate not renewed, the old one is used");
+                    }
+                }
+                // Whoever asked may have gone.
+                Some(wish) = wishes.recv() => drop(wish.send(self.refresh_anew(SystemTime::now()))),
+            }
         }
     }
 
-    fn refresh(&mut self, now: SystemTime) {
+    fn refresh(&mut self, now: SystemTime) -> Result<(), CertificateError> {
         let fresh = match &mut self.source {
             Source::Given(given) => given.changed(),
             Source::Local(local) => local.renewed(now),
         };
-        match fresh {
-            Ok(None) => {}
-            Ok(Some(fresh)) => {
-                self.current.0.store(Arc::new(fresh));
-                info!("dns certificate renewed");
-            }
-            Err(error) => warn!(%error, "dns certificate not renewed, the old one is used"),
+        if let Some(fresh) = fresh?
+            && fresh.cert != self.current.0.load().cert
+        {
+            self.current.0.store(Arc::new(fresh));
+            info!("dns certificate renewed");
         }
+        Ok(())
+    }
+
+    /// The same, whatever is known of the files.
+    fn refresh_anew(&mut self, now: SystemTime) -> Result<(), CertificateError> {
+        if let Source::Given(given) = &mut self.source {
+            given.forget();
+        }
+        self.refresh(now)
     }
 }
 
@@ -208,7 +228,7 @@ mod tests {
         // It is valid from a day before it was made, and renewed after ten days. Clocks go backwards, too.
         for (days, is_renewed) in [(0, false), (9, false), (11, true), (20, false), (22, true), (21, false), (19, true)]
         {
-            local.refresh(now + days * day);
+            local.refresh(now + days * day).expect("signed");
             let current = local.current.0.load_full();
             assert_eq!(current.cert != last.cert, is_renewed, "after {days} days");
             last = current;
@@ -225,11 +245,14 @@ mod tests {
         let mut given = Certificate::obtain(&config(tls), dir.path()).expect("read").expect("needed");
         let first = given.current.0.load_full();
         std::fs::write(&crt, "nonsense").expect("writes");
-        given.refresh(now);
+        assert!(given.refresh(now).is_err());
+        // Not said again unless somebody asks.
+        assert!(given.refresh(now).is_ok());
+        assert!(given.refresh_anew(now).is_err() && given.refresh_anew(now).is_err());
         assert_eq!(given.current.0.load().cert, first.cert);
         let longer = pair("another.example");
         write(&longer);
-        given.refresh(now);
+        given.refresh(now).expect("they fit together");
         assert_eq!(given.current.0.load().cert[0], *longer.cert.der());
     }
 }

@@ -49,6 +49,7 @@ use crate::{
     answer::{Answer, EdeCode, Origin},
     config::{ConfigError, DnsConfig},
     dname::Dname,
+    dns::message::Message,
     hosts::{Audience, Hosts},
     metrics::{DnsMetrics, ForwardResult, forwarding::Lookup},
     rtype,
@@ -57,6 +58,7 @@ use cache::{Cache, Found, Source};
 use delegated::Delegated;
 use flight::{Asker, Boarding, Client, Flight, Flights, Landing, Waiting};
 use pool::{Answered, Member, Pool, PoolError};
+use response::Response;
 use routes::{NoRoute, Route, Routes};
 use upstream::{Context, SystemServers, Upstream};
 
@@ -237,6 +239,33 @@ impl Forwarder {
         self.inner.withhold(None, answer)
     }
 
+    /// Drops the answers about `name` and what is below it, those of the servers that it is delegated to included, and
+    /// those that an alias led there. Without a name all answers go, and what was learnt of servers: how fast they are,
+    /// which are dead, and what they cannot take. Gives how many answers went.
+    ///
+    /// What is under way then is for those who wait already. It is not kept, and whoever asks from now on asks anew.
+    pub fn flush(&self, name: Option<&Dname>) -> usize {
+        // First: what an earlier question brings must not come into the cache behind this.
+        self.inner.flights.overtake();
+        let gone = self.inner.cache.flush(name);
+        if name.is_none() {
+            self.inner.routes.pools().for_each(|pool| pool.forget());
+            self.inner.delegated.forget();
+        }
+        self.inner.metrics.forwarding.cache_size(self.inner.cache.size());
+        gone
+    }
+
+    /// What is believed of a message that came as the response to `question`, before aliases are followed; `None` if it
+    /// cannot be read. Nobody is asked, and nothing is kept.
+    pub fn judge(&self, question: &Question, message: &[u8]) -> Option<Answer> {
+        let mut response = Response::read(&Message::new(message)?, question).ok()?;
+        let mut answer = self.inner.believed(question, &mut response);
+        cache::limit_absence(&mut answer);
+        self.guard(&question.name, &mut answer);
+        Some(answer)
+    }
+
     fn stale(&self, answer: Answer) -> Answer {
         self.inner.metrics.forwarding.lookup(Lookup::Stale);
         answer
@@ -320,7 +349,7 @@ impl Inner {
         };
         self.metrics.forward(result);
         if result != ForwardResult::Overloaded {
-            self.keep(&question, &answer, source);
+            flight.unless_overtaken(|| self.keep(&question, &answer, source));
         }
         flight.land(answer);
     }
@@ -358,10 +387,23 @@ impl Inner {
         if let Some(authority) = &question.authority {
             return self.ask_authority(question, authority, pool).await;
         }
-        let Answered { response, is_trusted } = pool.ask(question).await?;
-        let mut answer = scrub::scrub(question, &response, |name| self.is_ours(name));
+        let Answered { mut response, is_trusted } = pool.ask(question).await?;
+        let mut answer = self.believed(question, &mut response);
         answer.authentic = is_trusted && response.authentic_data && answer.elsewhere.is_none();
         Ok(answer)
+    }
+
+    /// What a response says about the question, and nothing else.
+    fn believed(&self, question: &Question, response: &mut Response) -> Answer {
+        let cut = question.authority.as_ref().map(|authority| &authority.cut);
+        if let Some(cut) = cut {
+            response.keep_within(cut);
+        }
+        let mut answer = scrub::scrub(question, response, |name| self.is_ours(name));
+        if let Some(cut) = cut {
+            scrub::end_at(cut, question, &mut answer);
+        }
+        answer
     }
 
     /// What the servers of a delegated name say, checked if its zone is signed and the client leaves that to us.
@@ -374,9 +416,7 @@ impl Inner {
         let is_checked = validation::is_signed(&authority.signers) && !question.checking_disabled;
         let asked = &Question { dnssec_ok: question.dnssec_ok || is_checked, ..question.clone() };
         let Answered { mut response, .. } = pool.ask(asked).await?;
-        response.keep_within(&authority.cut);
-        let mut answer = scrub::scrub(asked, &response, |name| self.is_ours(name));
-        scrub::end_at(&authority.cut, asked, &mut answer);
+        let mut answer = self.believed(asked, &mut response);
         if is_checked {
             let proofs = scrub::proofs(asked, &response);
             answer = self.checked(asked, authority, answer, (&proofs, pool)).await;

@@ -9,6 +9,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
+    sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -16,12 +17,14 @@ use tokio_rustls::TlsAcceptor;
 use tracing::info;
 
 use crate::{
-    certificate::Certificate,
+    certificate::{self, Certificate, CertificateError},
     config::{ConfigError, DnsConfig},
     connection::{Connections, open_quic},
     discovery,
+    forward::Forwarder,
     guard::exposure,
     handler::Handler,
+    hosts::HostsError,
     metrics::DnsMetrics,
     notify,
     sign::ZoneKey,
@@ -41,6 +44,7 @@ pub struct Resolver {
     connections: Connections,
     workers: Option<Workers>,
     addrs: Addrs,
+    certificate: Option<mpsc::Sender<certificate::Wish>>,
     tasks: Vec<JoinHandle<()>>,
     // Aborted when the server goes.
     _notifiers: JoinSet<()>,
@@ -68,6 +72,15 @@ pub struct Addrs {
     pub https: Vec<SocketAddr>,
     /// DNS over QUIC.
     pub quic: Vec<SocketAddr>,
+}
+
+/// What came of reading files again; `None` where there are none.
+#[derive(Debug, Default)]
+pub struct Reread {
+    /// HOSTS files: the names that are answered from them now. After an error those from before are.
+    pub hosts: Option<Result<usize, HostsError>>,
+    /// The certificate of encrypted transports. After an error the one from before is used.
+    pub certificate: Option<Result<(), CertificateError>>,
 }
 
 impl Resolver {
@@ -112,6 +125,7 @@ impl Resolver {
             connections: Connections::new(responder.handler().clone(), config.connections.clone()),
             workers: None,
             addrs: Addrs::default(),
+            certificate: None,
             tasks: Vec::new(),
             _notifiers: notify::spawn(responder.handler(), &config.transfer, &sockets.plain_addrs()?)
                 .map_err(ConfigError::from)?,
@@ -147,6 +161,23 @@ impl Resolver {
     pub fn set_access(&self, config: &DnsConfig) {
         self.handler.guard.set_access(&config.guard);
         self.log_exposure(config);
+    }
+
+    /// Who asks upstreams.
+    pub fn forwarder(&self) -> &Forwarder {
+        &self.handler.forwarder
+    }
+
+    /// Reads HOSTS files and certificates now, which would be noticed by themselves a little later.
+    pub async fn read_again(&self) -> Reread {
+        let hosts = async { Some(self.handler.hosts.as_ref()?.look_now().await) };
+        let certificate = async {
+            let (wish, outcome) = oneshot::channel();
+            self.certificate.as_ref()?.send(wish).await.ok()?;
+            outcome.await.ok()
+        };
+        let (hosts, certificate) = tokio::join!(hosts, certificate);
+        Reread { hosts, certificate }
     }
 
     fn log_exposure(&self, config: &DnsConfig) {
@@ -210,7 +241,9 @@ impl Resolver {
             let tls = certificate.server_config(&[b"doq"])?;
             self.connections.serve_quic(open_quic(socket, tls, &config.connections)?);
         }
-        self.tasks.push(tokio::spawn(certificate.keep_fresh()));
+        let (sender, wishes) = mpsc::channel(1);
+        self.certificate = Some(sender);
+        self.tasks.push(tokio::spawn(certificate.keep_fresh(wishes)));
         Ok(())
     }
 

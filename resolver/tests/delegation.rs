@@ -13,7 +13,7 @@ use hickory_proto::{
     rr::{RecordType, rdata::opt::EdnsCode},
 };
 use prometheus::Registry;
-use resolver::{DnsConfig, DnsMetrics, config::guard::Switch, wire::Responder};
+use resolver::{DnsConfig, DnsMetrics, config::guard::Switch, dname::Dname, wire::Responder};
 use support::{
     upstream::{Fake, Over, Script, address, encode, record, reply, silence, target},
     world::{
@@ -260,4 +260,16 @@ async fn servers_in_the_local_network_are_not_asked_where_that_is_forbidden() {
     let setup = Setup::new(|config| config.forward.private_ledger_addresses = false).await;
     assert_eq!(show(&setup.ask("www.deleg.p2p.", RecordType::A).await), "ServFail ra");
     assert!(setup.delegated.messages().is_empty());
+}
+
+#[tokio::test]
+async fn what_its_servers_said_is_flushed_with_a_name() {
+    let setup = Setup::new(|_| {}).await;
+    let flush = |name: &str| setup.responder.forwarder().flush(Some(&name.parse::<Dname>().expect("a name")));
+    for (name, gone, asked) in [("other.p2p", 0, 1), ("www.deleg.p2p", 1, 2), ("deleg.p2p", 1, 3), ("p2p", 1, 4)] {
+        setup.ask("www.deleg.p2p.", RecordType::A).await;
+        assert_eq!(flush(name), gone, "{name}");
+        setup.ask("www.deleg.p2p.", RecordType::A).await;
+        assert_eq!(setup.delegated.asked().len(), asked, "{name}");
+    }
 }

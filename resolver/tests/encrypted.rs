@@ -227,6 +227,32 @@ async fn https_answers_get_and_post() {
     secure.stop().await;
 }
 
+/// RFC 8484 §5.1: an HTTP cache may keep an answer for the TTL that is left, not for that which it had once.
+#[tokio::test]
+async fn https_answers_may_be_cached_for_what_is_left_of_their_ttl() {
+    let upstream = Upstream::start().await;
+    let secure = Secure::start(|config| config.upstreams = vec![upstream.addr()]).await;
+    let query = bytes(&request("aged.example.", RecordType::A));
+    let answering = async { upstream.answer(upstream.asked().await).await };
+    let (mut response, ()) = tokio::join!(http(&secure, post(query.clone())), answering);
+    let mut seen = Vec::new();
+    let aged = async {
+        loop {
+            let message = Message::from_vec(response.body()).expect("a message");
+            let ttl = message.answers[0].ttl;
+            assert_eq!(response.headers()["cache-control"], format!("max-age={ttl}"));
+            seen.push(ttl);
+            if ttl < seen[0] {
+                return;
+            }
+            response = http(&secure, post(query.clone())).await;
+        }
+    };
+    timeout(DEADLINE, aged).await.expect("time goes on");
+    assert_eq!(seen[0], 60);
+    secure.stop().await;
+}
+
 #[tokio::test]
 async fn https_says_what_is_wrong_with_a_request() {
     let secure = Secure::start(|config| config.tls.https_path = "/ask".to_owned()).await;

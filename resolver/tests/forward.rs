@@ -507,6 +507,34 @@ async fn answers_are_kept_for_their_ttl() {
     assert!(metrics.contains("forward_cache_entries 1") && !metrics.contains("forward_cache_bytes 0"), "{metrics}");
 }
 
+/// RFC 8484 §5.1: what an HTTP cache on the way has had for a while is as old here.
+#[tokio::test]
+async fn the_age_of_an_http_response_is_taken_off_its_ttls() {
+    let authority = Authority::new();
+    let fake = Fake::start(Kind::Https, address(PUBLIC, 600), Some(&authority)).await;
+    let forward = ForwardConfig { ca_file: Some(authority.file.clone()), prefetch: false, ..defaults() };
+    let setup = Setup::new(&[format!("https://{}/dns-query#{HOST}", fake.addr)], forward);
+    let mut asked = 0;
+    for (ages, ttl_s) in [(&[][..], 600), (&["500"], 100), (&["500", "9"], 100), (&["0"], 600), (&["-5"], 600)] {
+        fake.say_ages(ages);
+        let name = format!("a{asked}.example");
+        asked += 1;
+        assert_eq!(setup.ask(&name).await.answer[0].ttl_s, ttl_s, "{ages:?}");
+        // As long as it is told, so long it is kept.
+        setup.clock.advance_s(ttl_s.into());
+        assert_eq!(setup.ask(&name).await.answer[0].ttl_s, ttl_s, "{ages:?}");
+        asked += 1;
+        assert_eq!(fake.asked().len(), asked, "{ages:?}");
+    }
+    // Older than it may be: it is passed on, for nobody to keep.
+    fake.say_ages(&["99999999999"]);
+    for _ in 0..2 {
+        let answer = setup.ask("old.example").await;
+        assert_eq!((answer.answer[0].ttl_s, addresses(&answer)), (0, vec![&PUBLIC[..]]));
+    }
+    assert_eq!(fake.asked().len(), asked + 2);
+}
+
 #[tokio::test]
 async fn an_absence_is_passed_on_for_as_long_as_it_is_kept() {
     for (minimum, kept_s) in [(300u32, 300), (900, 900), (86_400, 3_600)] {

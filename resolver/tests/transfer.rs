@@ -790,6 +790,43 @@ mod tsig {
         assert!(primary.counted("namestead_dns_responses_total{rcode=\"NOTAUTH\",source=\"policy\"} 3"));
     }
 
+    /// A question, signed by a key that nobody knows: the names of key and algorithm point to that of the question.
+    fn signed_with_pointers(name: &str) -> Vec<u8> {
+        let question = request(name, RecordType::A).to_vec().expect("it encodes");
+        let fixed = [0, 250, 0, 255, 0, 0, 0, 0, 0, 18];
+        // Time, fudge, no signature, ID, error, nothing else.
+        let data = [&[0xc0, 12][..], &now().to_be_bytes()[2..], &[1, 44, 0, 0, 0, 7, 0, 0, 0, 0]].concat();
+        let mut bytes = [&question[..], &[0xc0, 12], &fixed, &data].concat();
+        bytes[11] = 1;
+        bytes
+    }
+
+    /// Names that came compressed are longer when they are repeated. Over UDP the sender may be forged.
+    #[test]
+    fn a_refusal_of_an_unknown_key_is_no_amplifier() {
+        let primary = primary("hmac-sha256");
+        let src: SocketAddr = "192.0.2.9:4000".parse().expect("an address");
+        let over_udp = |bytes: &[u8]| {
+            let standing = primary.responder.standing(bytes, src.ip());
+            block_on(primary.responder.clone().full(bytes.to_vec(), src, standing)).expect("a response")
+        };
+        let longest = format!("{}{}.", format!("{}.", "x".repeat(63)).repeat(3), "y".repeat(61));
+        // With names that fit, the response has its TSIG record.
+        for (name, records) in [(longest.as_str(), 0), ("other.", 1)] {
+            let bytes = signed_with_pointers(name);
+            let response = over_udp(&bytes);
+            assert_eq!((response[3] & 15, response[11]), (9, records), "NOTAUTH for {name}");
+            assert!(response.len() <= 512, "{} bytes for {}", response.len(), bytes.len());
+            let question = bytes[12..].windows(5).position(|end| *end == [0, 0, 1, 0, 1]).expect("a question");
+            assert_eq!(response[12..12 + question], bytes[12..12 + question]);
+        }
+        // On a connection nobody is forged.
+        let bytes = signed_with_pointers(&longest);
+        let response = ask(&primary, &bytes).remove(0);
+        assert_eq!((response[3] & 15, response[11]), (9, 1));
+        assert!(bytes.len() < 320 && response.len() > 800, "{} bytes for {}", response.len(), bytes.len());
+    }
+
     #[test]
     fn no_byte_of_a_signed_request_can_be_altered() {
         let primary = primary("hmac-sha256");

@@ -19,9 +19,9 @@ pub use error::ClientError;
 pub use events::EventStream;
 
 use super::types::{
-    AdoptFork, AdoptedFork, BlockDetail, BlockList, CommitList, CommitQuery, ErrorEnvelope, MempoolList, NameAnswer,
-    NameHistory, NameList, NameProof, NewOperation, Operation, OperationList, PeerList, ResumeOperation, Status,
-    SubmitTransaction, Submitted, TransactionView,
+    AdoptFork, AdoptedFork, BlockDetail, BlockList, CommitList, CommitQuery, ErrorEnvelope, FlushAnswers,
+    FlushedAnswers, MempoolList, NameAnswer, NameHistory, NameList, NameProof, NewOperation, Operation, OperationList,
+    PeerList, ReloadedConfiguration, ResumeOperation, Status, SubmitTransaction, Submitted, TransactionView,
 };
 
 /// Largest answer accepted, in bytes: a list of 1,000 names with room to spare.
@@ -137,6 +137,16 @@ impl Client {
     /// `POST /v1/chain/adopt`: follows the chain that ends in this block.
     pub async fn adopt_fork(&self, hash: &str) -> Result<AdoptedFork, ClientError> {
         self.post("/v1/chain/adopt", &AdoptFork { hash: hash.to_owned() }).await
+    }
+
+    /// `POST /v1/resolver/reload`: the configuration is read again.
+    pub async fn reload(&self) -> Result<ReloadedConfiguration, ClientError> {
+        self.post("/v1/resolver/reload", &serde_json::json!({})).await
+    }
+
+    /// `POST /v1/resolver/flush`: cached answers about a name and what is below it are dropped, or all.
+    pub async fn flush_answers(&self, name: Option<&str>) -> Result<FlushedAnswers, ClientError> {
+        self.post("/v1/resolver/flush", &FlushAnswers { name: name.map(str::to_owned) }).await
     }
 
     /// `POST /v1/operations`.

@@ -23,6 +23,7 @@ mod operations;
 mod page;
 mod peers;
 mod present;
+mod resolver;
 mod serving;
 mod state;
 mod status;
@@ -143,5 +144,7 @@ fn owners() -> Router<ApiState> {
         .route("/operations/{id}/resume", post(operations::resume))
         .route("/commits", post(commits::commits))
         .route("/chain/adopt", post(adopt::adopt))
+        .route("/resolver/reload", post(resolver::reload))
+        .route("/resolver/flush", post(resolver::flush))
         .route_layer(middleware::from_fn(guard::owner_only))
 }

@@ -10,6 +10,7 @@ mod event;
 mod name;
 mod operation;
 mod peer;
+mod resolver;
 mod status;
 mod transaction;
 
@@ -25,6 +26,7 @@ pub use operation::{
     Progress, ResumeOperation, StandingCommit,
 };
 pub use peer::{ConfiguredPeerView, PeerList, PeerView};
+pub use resolver::{FlushAnswers, FlushedAnswers, ReloadedConfiguration};
 pub use status::{MempoolSummary, MiningMode, MiningStatus, ParamsView, RecentBlock, Status, SyncState};
 pub use transaction::{
     MempoolItem, MempoolList, SubmitTransaction, Submitted, TransactionPlace, TransactionSummary, TransactionView,

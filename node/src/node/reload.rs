@@ -1,23 +1,29 @@
 //! What a running node takes over from a configuration that has changed: what is cheap and safe, and nothing that would
 //! need sockets, threads or the database made anew.
 //!
-//! HOSTS files and the certificate of encrypted DNS need no signal: they are noticed when they change.
+//! HOSTS files and the certificate of encrypted DNS are noticed when they change; whoever asks for a reload does not wait
+//! for that.
 
-use crate::config::Config;
+use resolver::server::Reread;
 
-/// What a new configuration meant for a running node.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Reloaded {
-    /// Keys whose new values hold from now on.
-    pub changed: Vec<String>,
-    /// Keys whose new values will hold after a restart.
-    pub needs_restart: Vec<String>,
-}
+use crate::{config::Config, reload::Reloaded};
 
 /// What `old` becomes with as much of `new` as can be taken over.
 pub(super) fn reloaded(old: &Config, new: &Config) -> (Config, Reloaded) {
     let (changed, needs_restart) = old.differences(new).into_iter().partition(|key: &String| is_reloadable(key));
-    (merged(old, new), Reloaded { changed, needs_restart })
+    (merged(old, new), Reloaded { changed, needs_restart, ..Reloaded::default() })
+}
+
+/// Adds what came of reading files again.
+pub(super) fn add(reloaded: &mut Reloaded, reread: Reread) {
+    match reread.hosts {
+        Some(Ok(names)) => reloaded.hosts_names = Some(names),
+        Some(Err(error)) => reloaded.problems.push(error.to_string()),
+        None => {}
+    }
+    if let Some(Err(error)) = reread.certificate {
+        reloaded.problems.push(error.to_string());
+    }
 }
 
 /// Whether a key can be changed while the node runs.

@@ -19,9 +19,11 @@ use node::{
     miner::{Conditions, Miner, MiningConfig, MiningMode},
     ops::Ops,
     p2p,
+    reload::ReloadHandle,
     store::Store,
     sync::Company,
 };
+use resolver::{DnsConfig, DnsMetrics, forward::Forwarder};
 use tokio::sync::watch;
 
 use crate::harness::{in_time, refused};
@@ -81,14 +83,18 @@ impl World {
         let (_, synced) = watch::channel(true);
         let ops = Ops::start(params, store.operations(), handle.clone(), miner.handle(), synced).expect("starts");
         let (_, health) = watch::channel(Health::default());
+        let metrics = Metrics::new().expect("registers");
+        let dns_metrics = DnsMetrics::new(metrics.registry()).expect("registers");
         let state = ApiState::new(Parts {
             params,
             chain: handle,
             p2p: p2p.clone(),
             miner: miner.handle(),
             ops: ops.handle(),
-            metrics: Arc::new(Metrics::new().expect("registers")),
+            metrics: Arc::new(metrics),
             health,
+            reload: ReloadHandle::default(),
+            forwarder: Forwarder::new(&DnsConfig::default(), Arc::new(dns_metrics)).expect("valid"),
             dns_listen: Vec::new(),
             suffixes: Vec::new(),
         });

@@ -63,6 +63,8 @@ pub struct Inner {
     pub older_reveal: bool,
     /// Commits that stand on the chain, and whether they are spent.
     commits: BTreeMap<String, bool>,
+    /// The node's configuration file has a mistake.
+    pub bad_configuration: bool,
     /// Operations stay where they are.
     pub stuck: bool,
     /// Requests that changed something.
@@ -95,6 +97,8 @@ impl FakeNode {
             .route("/v1/names", get(names))
             .route("/v1/names/{name}", get(name))
             .route("/v1/commits", post(commits))
+            .route("/v1/resolver/flush", post(flush))
+            .route("/v1/resolver/reload", post(reload))
             .route("/v1/operations", get(operations).post(start))
             .route("/v1/operations/{id}", get(operation))
             .route("/v1/operations/{id}/cancel", post(cancel))
@@ -145,6 +149,22 @@ async fn peers() -> Json<Value> {
               "reason": "connection refused: nothing listens there" },
             { "address": "/ip4/192.0.2.9/tcp/9353", "state": "trying" },
         ] }))
+}
+
+async fn flush(State(node): Shared, Json(body): Json<Value>) -> Json<Value> {
+    node.lock().expect("not poisoned").posts += 1;
+    Json(json!({ "v": 1, "name": body.get("name"), "answers": 12 }))
+}
+
+async fn reload(State(node): Shared) -> Answer {
+    let mut node = node.lock().expect("not poisoned");
+    node.posts += 1;
+    match node.bad_configuration {
+        true => Err(refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_configuration", "n.toml:3: unknown key `x`")),
+        false => Ok(Json(json!({
+            "v": 1, "changed": ["dns.guard.deny", "log.level"], "needs_restart": ["dns.listen"], "hosts_names": 2,
+        }))),
+    }
 }
 
 fn state_of(node: &Inner) -> &'static str {

@@ -9,7 +9,7 @@ use node::light::ProofFile;
 
 use crate::world::World;
 
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["status"],
     &["check"],
@@ -25,6 +25,8 @@ const COMMANDS: [&[&str]; 20] = [
     &["names"],
     &["ops"],
     &["search"],
+    &["resolver"],
+    &["resolver", "flush"],
     &["keys"],
     &["keys", "restore"],
     &["export", "hosts"],

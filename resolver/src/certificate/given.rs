@@ -39,6 +39,11 @@ impl Given {
         Ok((given, first))
     }
 
+    /// Takes the files for changed.
+    pub(super) fn forget(&mut self) {
+        self.seen = [None; 2];
+    }
+
     /// Reads both files again if they look different, and fit together.
     pub(super) fn changed(&mut self) -> Result<Option<CertifiedKey>, CertificateError> {
         let look = self.look();

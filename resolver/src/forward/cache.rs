@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
@@ -15,7 +15,8 @@ use quick_cache::{Weighter, sync};
 use super::{Authority, Question};
 use crate::{
     answer::{Answer, Ede, EdeCode, RrSet},
-    rtype,
+    dname::Dname,
+    rdata, rtype,
 };
 
 /// The longest time that an answer is fresh, in seconds, whatever its TTL (RFC 8767 §4 allows such a cap).
@@ -150,6 +151,21 @@ impl Cache {
         }
     }
 
+    /// Drops what is about `name` and what is below it, also where an alias leads there; everything without a name. Gives
+    /// how many answers went.
+    pub(super) fn flush(&self, name: Option<&Dname>) -> usize {
+        let Some(entries) = &self.entries else { return 0 };
+        let gone = AtomicUsize::new(0);
+        entries.retain(|question, kept| {
+            let stays = name.is_some_and(|name| !is_about(name, question, &kept.answer));
+            if !stays {
+                gone.fetch_add(1, Ordering::Relaxed);
+            }
+            stays
+        });
+        gone.into_inner()
+    }
+
     /// Bytes and answers held.
     pub(super) fn size(&self) -> (u64, usize) {
         self.entries.as_ref().map_or((0, 0), |entries| (entries.weight(), entries.len()))
@@ -180,6 +196,15 @@ impl Kept {
         }
         answer
     }
+}
+
+/// Whether an answer to `question` says anything about `name` or what is below it.
+fn is_about(name: &Dname, question: &Question, answer: &Answer) -> bool {
+    let leads_there = |set: &RrSet| {
+        let mut targets = set.data.iter().filter(|_| set.rtype == rtype::CNAME).map(|data| rdata::target(data));
+        targets.any(|target| target.is_ok_and(|target| target.is_within(name)))
+    };
+    question.name.is_within(name) || answer.answer.iter().any(|set| set.owner.is_within(name) || leads_there(set))
 }
 
 /// Whether an answer says only that there is none.
@@ -417,6 +442,47 @@ mod tests {
         ] {
             assert_eq!(cache.find(&other, 0), Found::Nothing);
         }
+    }
+
+    #[test]
+    fn a_name_is_dropped_with_what_is_below_it_and_what_leads_there() {
+        let alias = |owner: &str, to: &str| {
+            let to: Dname = to.parse().expect("a name");
+            let mut answer = positive(&[60]);
+            answer.answer[0] = RrSet::one(owner.parse().expect("a name"), rtype::CNAME, 60, to.as_wire().to_vec());
+            answer
+        };
+        let filled = || {
+            let cache = Cache::new(MIB, 0);
+            for name in ["b.example", "a.b.example", "ab.example", "example", "b.example.org"] {
+                let mut answer = positive(&[60]);
+                answer.answer[0].owner = name.parse().expect("a name");
+                keep(&cache, &question(name), &answer, 0);
+            }
+            // With an address behind it, and with nothing there.
+            keep(&cache, &question("one.test"), &alias("one.test", "www.b.example"), 0);
+            let mut nothing = alias("two.test", "www.b.example");
+            nothing.authority = negative(ResponseCode::NoError, 60, 60).authority;
+            keep(&cache, &question("two.test"), &nothing, 0);
+            keep(&cache, &question("three.test"), &alias("three.test", "other.test"), 0);
+            cache
+        };
+        let left = |name: Option<&str>| {
+            let cache = filled();
+            assert_eq!(cache.size().1, 8);
+            let name = name.map(|name| name.parse::<Dname>().expect("a name"));
+            let gone = cache.flush(name.as_ref());
+            assert_eq!(cache.size().1, 8 - gone, "what is said to have gone is gone");
+            let names = ["b.example", "a.b.example", "ab.example", "example", "b.example.org", "one.test", "two.test"];
+            let is_left = |name: &&str| cache.find(&question(name), 0) != Found::Nothing;
+            names.into_iter().filter(is_left).collect::<Vec<_>>()
+        };
+        assert_eq!(left(Some("B.Example.")), ["ab.example", "example", "b.example.org"]);
+        assert_eq!(left(Some("a.b.example")).len(), 6);
+        assert_eq!(left(Some("www.b.example")).len(), 5);
+        assert_eq!(left(Some("nowhere")).len(), 7);
+        assert!(left(Some(".")).is_empty() && left(None).is_empty());
+        assert_eq!(Cache::new(0, 0).flush(None), 0);
     }
 
     /// The memory that this process has touched, in bytes.

@@ -45,6 +45,11 @@ impl Delegated {
         Self { context: Arc::new(context), pools: Cache::new(MAX_POOLS) }
     }
 
+    /// Forgets all of them, with what was learnt.
+    pub(super) fn forget(&self) {
+        self.pools.clear();
+    }
+
     pub(super) fn pool(&self, servers: &[SocketAddr]) -> Arc<Pool> {
         let key = servers.to_vec();
         if let Some(pool) = self.pools.get(&key) {

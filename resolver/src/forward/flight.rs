@@ -32,6 +32,8 @@ pub(super) struct Flights(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     flights: HashMap<Question, Entry>,
+    // By number: begun before the cache was emptied. Whoever asks now does not wait for what they bring.
+    overtaken: HashMap<u64, Entry>,
     next: u64,
 }
 
@@ -105,9 +107,9 @@ impl Flights {
         if let Some(entry) = state.flights.get(question) {
             return Boarding::Waiter(entry.answer.clone());
         }
-        if state.flights.len() >= MAX_FLIGHTS {
+        if state.all().count() >= MAX_FLIGHTS {
             let Some(victim) = state.victim(asker, now) else { return Boarding::Full };
-            state.flights.remove(&victim);
+            state.remove(victim);
         }
         let (landed, answer) = watch::channel(None);
         let (kept, cut) = oneshot::channel();
@@ -118,20 +120,37 @@ impl Flights {
         let flight = Flight { flights: self.clone(), question: question.clone(), number, landed, cut };
         Boarding::Leader(flight, answer)
     }
+
+    /// Lets all that are under way go on for those who wait for them already, and for nobody else: what they bring is as
+    /// old as their question.
+    pub(super) fn overtake(&self) {
+        let mut state = self.lock();
+        let begun: Vec<Entry> = state.flights.drain().map(|(_, entry)| entry).collect();
+        state.overtaken.extend(begun.into_iter().map(|entry| (entry.number, entry)));
+    }
 }
 
 impl State {
-    /// Who gives way to a question of `asker`.
-    fn victim(&self, asker: Asker, now: Instant) -> Option<Question> {
-        let askers = || self.flights.values().map(|entry| entry.asker);
+    /// All that are under way.
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.flights.values().chain(self.overtaken.values())
+    }
+
+    fn remove(&mut self, number: u64) {
+        if self.overtaken.remove(&number).is_none() {
+            self.flights.retain(|_, entry| entry.number != number);
+        }
+    }
+
+    /// The number of the question that gives way to one of `asker`.
+    fn victim(&self, asker: Asker, now: Instant) -> Option<u64> {
+        let askers = || self.all().map(|entry| entry.asker);
         let pool = busiest(askers().map(|one| one.pool), asker.pool);
         let client = busiest(askers().filter(|one| one.pool == pool).map(|one| one.client), asker.client);
         let theirs = Asker { pool, client };
-        let oldest =
-            self.flights.iter().filter(|(_, entry)| entry.asker == theirs).min_by_key(|(_, entry)| entry.number);
-        let (question, entry) = oldest?;
-        let has_had_time = now.saturating_duration_since(entry.began) >= MIN_AGE;
-        (theirs != asker || has_had_time).then(|| question.clone())
+        let oldest = self.all().filter(|entry| entry.asker == theirs).min_by_key(|entry| entry.number)?;
+        let has_had_time = now.saturating_duration_since(oldest.began) >= MIN_AGE;
+        (theirs != asker || has_had_time).then_some(oldest.number)
     }
 }
 
@@ -156,6 +175,15 @@ impl Flight {
         drop((&mut self.cut).await);
     }
 
+    /// Does what an answer is for besides those who wait, unless the flight was overtaken or has given way. None is
+    /// overtaken meanwhile.
+    pub(super) fn unless_overtaken(&self, act: impl FnOnce()) {
+        let state = self.flights.lock();
+        if state.flights.get(&self.question).is_some_and(|entry| entry.number == self.number) {
+            act();
+        }
+    }
+
     /// Gives the answer to all who wait.
     pub(super) fn land(self, answer: Answer) {
         self.landed.send_replace(Some(Arc::new(answer)));
@@ -165,7 +193,8 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut state = self.flights.lock();
-        // The same question may be on its way again, since this one gave way.
+        state.overtaken.remove(&self.number);
+        // The same question may be on its way again, since this one gave way or was overtaken.
         if state.flights.get(&self.question).is_some_and(|entry| entry.number == self.number) {
             state.flights.remove(&self.question);
         }
@@ -289,6 +318,28 @@ mod tests {
         assert!(matches!(flights.board_at(&question(0), asker(1, 1), later), Boarding::Waiter(_)));
         drop(again);
         assert!(flights.lock().flights.len() < MAX_FLIGHTS);
+    }
+
+    #[test]
+    fn what_is_overtaken_keeps_its_place_and_is_joined_by_nobody() {
+        let now = Instant::now();
+        let (flights, mut all) = full(|_| asker(1, 1), now);
+        flights.overtake();
+        assert!(cut(&mut all).is_empty(), "those who wait get their answers");
+        all[0].unless_overtaken(|| panic!("it is as old as its question"));
+        // They count as before, so the oldest of them gives way to the same question asked anew.
+        assert!(matches!(flights.board_at(&question(1), asker(1, 1), now), Boarding::Full));
+        let Boarding::Leader(again, _) = flights.board_at(&question(1), asker(1, 1), now + MIN_AGE) else {
+            panic!("a place of its own")
+        };
+        assert_eq!(cut(&mut all), [0]);
+        drop(all);
+        let acted = std::cell::Cell::new(false);
+        again.unless_overtaken(|| acted.set(true));
+        assert!(acted.get());
+        drop(again);
+        let state = flights.lock();
+        assert_eq!((state.flights.len(), state.overtaken.len()), (0, 0));
     }
 
     #[test]

@@ -53,6 +53,13 @@ impl Ability {
         self.off_until_ms.store(ms, Ordering::Relaxed);
     }
 
+    fn forget(&self) {
+        // What never ends was not learnt.
+        if self.off_until_ms.load(Ordering::Relaxed) != u64::MAX {
+            self.forget_until(0);
+        }
+    }
+
     fn is_on(&self, now_ms: u64) -> bool {
         self.off_until_ms.load(Ordering::Relaxed) <= now_ms
     }
@@ -66,6 +73,13 @@ impl Habits {
             mixed.forget_until(u64::MAX);
         }
         Self { edns: Ability::default(), mixed, deaf: AtomicU32::new(0) }
+    }
+
+    /// Takes the server for one that was never asked.
+    pub(super) fn forget(&self) {
+        self.edns.forget();
+        self.mixed.forget();
+        self.deaf.store(0, Ordering::Relaxed);
     }
 
     /// How to write a question.

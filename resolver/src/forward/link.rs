@@ -12,6 +12,7 @@
 //! Every response must repeat the question. What it says is not judged here, but for what a server cannot take
 //! ([`habits`](super::habits)).
 
+mod age;
 mod datagram;
 mod https;
 mod quic;
@@ -46,6 +47,7 @@ use crate::{
     dns::message::Message,
     target::{Protocol, Role, Server},
 };
+use age::Arrived;
 use datagram::Received;
 use https::Https;
 use quic::Quic;
@@ -132,6 +134,11 @@ impl Link {
             kept: Mutex::default(),
             last_answer: Default::default(),
         })
+    }
+
+    /// Forgets what was learnt of the server. Connections stay: a dead one is noticed when it is used.
+    pub(super) fn forget(&self) {
+        self.habits.forget();
     }
 
     /// One question, one answer, in [`ATTEMPT`].
@@ -226,7 +233,7 @@ impl Link {
 
     async fn ask_on_connection(self: &Arc<Self>, style: Style, question: &Question) -> Result<Response, LinkError> {
         let request = self.request(question, Style { letters: Letters::Lower, ..style });
-        let message = self.exchange_on_connection(&request).await?;
+        let Arrived { message, age_s } = self.exchange_on_connection(&request).await?;
         let odd = |what: &str| LinkError::Odd(what.to_owned());
         let message = Message::new(&message).filter(Message::is_response);
         let message = message.ok_or_else(|| odd("the response is none"))?;
@@ -234,7 +241,9 @@ impl Link {
             // Letters of another case are a server's whim here: it was not chance that asked.
             Repeats::Exactly | Repeats::OtherCase if message.is_truncated() => Err(odd("truncated on a connection")),
             Repeats::Exactly | Repeats::OtherCase => {
-                let response = Response::read(&message, question).map_err(|error| LinkError::Odd(error.to_string()))?;
+                let read = Response::read(&message, question);
+                let mut response = read.map_err(|error| LinkError::Odd(error.to_string()))?;
+                age::lower_ttls(&mut response, age_s);
                 self.habits.answered(&response, style, style, self.clock.now_ms());
                 Ok(response)
             }
@@ -244,7 +253,7 @@ impl Link {
     }
 
     /// On the kept connection, or on a new one if that is gone or silent.
-    async fn exchange_on_connection(self: &Arc<Self>, request: &Request) -> Result<Vec<u8>, LinkError> {
+    async fn exchange_on_connection(self: &Arc<Self>, request: &Request) -> Result<Arrived, LinkError> {
         let began = Instant::now();
         let first = self.connection(None).await?;
         let (generation, age) = (first.generation, first.age);
@@ -262,18 +271,18 @@ impl Link {
             () = self.silence_since(began) => {
                 let mut second = pin!(again());
                 tokio::select! {
-                    outcome = &mut first => match outcome { Ok(message) => Ok(message), Err(_) => second.await },
-                    outcome = &mut second => match outcome { Ok(message) => Ok(message), Err(_) => first.await },
+                    outcome = &mut first => match outcome { Ok(arrived) => Ok(arrived), Err(_) => second.await },
+                    outcome = &mut second => match outcome { Ok(arrived) => Ok(arrived), Err(_) => first.await },
                 }
             }
         }
     }
 
-    async fn exchange_on(&self, opened: Opened, request: &Request) -> Result<Vec<u8>, LinkError> {
+    async fn exchange_on(&self, opened: Opened, request: &Request) -> Result<Arrived, LinkError> {
         match opened.connection.ask(request).await {
-            Ok(message) => {
+            Ok(arrived) => {
                 *self.last_answer() = Some(Instant::now());
-                Ok(message)
+                Ok(arrived)
             }
             Err(error) => {
                 debug!(upstream = %self.server, %error, "connection failed");
@@ -381,11 +390,12 @@ impl Link {
 }
 
 impl Connection {
-    async fn ask(&self, request: &Request) -> Result<Vec<u8>, LinkError> {
+    async fn ask(&self, request: &Request) -> Result<Arrived, LinkError> {
+        let fresh = |message| Arrived { message, age_s: 0 };
         match self {
-            Self::Stream(stream) => stream.ask(request).await,
+            Self::Stream(stream) => stream.ask(request).await.map(fresh),
             Self::Https(https) => https.ask(request).await,
-            Self::Quic(quic) => quic.ask(request).await,
+            Self::Quic(quic) => quic.ask(request).await.map(fresh),
         }
     }
 }

@@ -107,6 +107,16 @@ impl Pool {
         self.members.iter().all(|member| matches!(member, Member::Fixed(upstream) if inside(upstream)))
     }
 
+    /// Forgets what was learnt of its upstreams.
+    pub(super) fn forget(&self) {
+        for member in &self.members {
+            match member {
+                Member::Fixed(upstream) => upstream.forget(),
+                Member::System(servers) => servers.forget(),
+            }
+        }
+    }
+
     /// The first good response; failing that, the last bad one (SERVFAIL, REFUSED, …). The caller bounds the time, and
     /// holds the place of one attempt.
     pub(super) async fn ask(&self, question: &Question) -> Result<Answered, PoolError> {

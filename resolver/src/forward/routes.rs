@@ -46,6 +46,11 @@ pub(super) enum NoRoute {
 }
 
 impl Routes {
+    /// Everybody who may be asked.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.rules.values().flatten().chain(&self.default)
+    }
+
     /// Where to ask about `name`.
     pub(super) fn route(&self, name: &Dname) -> Result<Route, NoRoute> {
         if self.ours.iter().any(|zone| name.is_within(zone)) {

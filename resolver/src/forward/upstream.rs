@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
-use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
+use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle, time::sleep};
 use tracing::{debug, info};
 
 use super::{
@@ -52,6 +52,8 @@ pub(super) struct Upstream {
     server: Server,
     link: Arc<Link>,
     health: Mutex<Health>,
+    // Only while it is dead.
+    probe: Mutex<Option<AbortHandle>>,
     metrics: UpstreamMetrics,
 }
 
@@ -67,7 +69,7 @@ impl Upstream {
         let Context { tls, resends, clock, .. } = context;
         let link = Link::new(server.clone(), letters, tls.clone(), resends.clone(), clock.clone());
         let metrics = context.metrics.forwarding.upstream(label);
-        Arc::new(Self { server, link, health: Mutex::default(), metrics })
+        Arc::new(Self { server, link, health: Mutex::default(), probe: Mutex::default(), metrics })
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -77,6 +79,25 @@ impl Upstream {
     pub(super) fn health(&self) -> MutexGuard<'_, Health> {
         // Its state is plain numbers: nothing can be half done.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was learnt of it: how fast it is, whether it is dead, what it cannot take.
+    pub(super) fn forget(&self) {
+        self.link.forget();
+        let mut health = self.health();
+        *health = Health::default();
+        if self.server.role() == Role::Recursive {
+            self.metrics.up.set(1);
+        }
+        drop(health);
+        // If it is still dead, another one begins.
+        if let Some(probe) = self.probe().take() {
+            probe.abort();
+        }
+    }
+
+    fn probe(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.probe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks, and learns from how it went.
@@ -99,14 +120,18 @@ impl Upstream {
     /// Notes that nothing came from the upstream in the time of an attempt. What it says, however odd, is no reason to
     /// think it dead.
     pub(super) fn was_silent(self: &Arc<Self>) {
-        let is_dead = self.health().failed();
+        let mut health = self.health();
         // Who is an authority for a name is its owner's choice: nobody is to be probed, or the log filled, by that.
-        if is_dead && self.server.role() == Role::Recursive {
-            info!(upstream = %self.server, "upstream is dead");
+        let is_news = health.failed() && self.server.role() == Role::Recursive;
+        if is_news {
             self.metrics.up.set(0);
+        }
+        drop(health);
+        if is_news {
+            info!(upstream = %self.server, "upstream is dead");
             // Attempts also end when the whole runtime does.
             if let Ok(runtime) = Handle::try_current() {
-                runtime.spawn(probe(Arc::downgrade(self)));
+                *self.probe() = Some(runtime.spawn(probe(Arc::downgrade(self))).abort_handle());
             }
         }
     }
@@ -172,6 +197,12 @@ impl SystemServers {
             self.look();
         }
         self.current.load_full()
+    }
+
+    /// Looks them up now, and forgets what was learnt of them.
+    pub(super) fn forget(&self) {
+        self.look();
+        self.current.load().iter().for_each(|upstream| upstream.forget());
     }
 
     fn look(&self) {

@@ -1,6 +1,6 @@
 //! The HOSTS files on disk: read at the start, and again when one of them changes.
 //!
-//! A thread looks at the files once in [`LOOK_INTERVAL`]; answering goes on from the snapshot before until the new one
+//! A thread looks at the files once in [`LOOK_INTERVAL`], and when it is asked to; answering goes on from the snapshot before until the new one
 //! is complete. At the start a file that cannot be read is an error; later it is a warning, given once, and what was
 //! read before holds until reading succeeds, so that an editor that replaces a file in two steps does no harm.
 
@@ -15,6 +15,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{Hosts, LineError, Reading, read::Skipped};
@@ -47,18 +48,21 @@ pub enum HostsError {
         /// Its length.
         bytes: u64,
     },
-    /// No thread.
-    #[error("dns.hosts: the thread that looks for changes could not be started: {0}")]
+    /// No thread, or one that does something else.
+    #[error("dns.hosts: the thread that looks for changes is not there: {0}")]
     Thread(String),
 }
 
 /// Told after each reading: how many names there are, and how many lines and names were left out.
 pub(crate) type Report = Box<dyn Fn(usize, usize) + Send>;
 
+/// Somebody who wants to know how many names there are now.
+type Wish = oneshot::Sender<Result<usize, HostsError>>;
+
 /// The newest snapshot of the files. Dropping this ends the thread that looks at them.
 pub(crate) struct HostsFiles {
     current: Arc<ArcSwap<Hosts>>,
-    _ends_the_thread: mpsc::SyncSender<()>,
+    wishes: mpsc::SyncSender<Wish>,
 }
 
 impl HostsFiles {
@@ -66,16 +70,28 @@ impl HostsFiles {
     pub(crate) fn open(paths: Vec<PathBuf>, site: Site, report: Report) -> Result<Self, HostsError> {
         let mut watched = Watched::open(paths, site, report)?;
         let current = watched.current.clone();
-        // Nothing is ever sent: the thread waits for the other end to go.
-        let (sender, end) = mpsc::sync_channel(0);
+        let (wishes, wished) = mpsc::sync_channel::<Wish>(1);
         let look = move || {
-            while end.recv_timeout(LOOK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                watched.look();
+            loop {
+                match wished.recv_timeout(LOOK_INTERVAL) {
+                    Err(mpsc::RecvTimeoutError::Timeout) => watched.look(),
+                    // Whoever asked may have gone.
+                    Ok(wish) => drop(wish.send(watched.look_again())),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
             }
         };
         let started = thread::Builder::new().name("dns-hosts".to_owned()).spawn(look);
         started.map_err(|error| HostsError::Thread(error.to_string()))?;
-        Ok(Self { current, _ends_the_thread: sender })
+        Ok(Self { current, wishes })
+    }
+
+    /// Has the files read now if one of them has changed, and gives the number of names.
+    pub(crate) async fn look_now(&self) -> Result<usize, HostsError> {
+        let (wish, outcome) = oneshot::channel();
+        let busy = || HostsError::Thread("it is still reading the files".to_owned());
+        self.wishes.try_send(wish).map_err(|_| busy())?;
+        outcome.await.map_err(|_| busy())?
     }
 
     /// Where the newest snapshot always is.
@@ -123,6 +139,18 @@ impl Watched {
     /// Reads the files again if one has changed.
     fn look(&mut self) {
         self.look_with(content);
+    }
+
+    /// The same, however often that has failed, and what came of it.
+    fn look_again(&mut self) -> Result<usize, HostsError> {
+        if let Some(failure) = &mut self.failure {
+            failure.left = 0;
+        }
+        self.look();
+        match &self.failure {
+            Some(failure) => Err(failure.error.clone()),
+            None => Ok(self.current.load().len()),
+        }
     }
 
     fn look_with(&mut self, content: impl Fn(&Path) -> Result<Vec<u8>, HostsError>) {
@@ -263,8 +291,17 @@ mod tests {
         // Less and less often.
         assert_eq!(tried_at, [0, 1, 3, 7, 15, 31, 63, 127, 191]);
         assert!(has(&files, b"\x01a"), "what was read before holds");
-        (0..=MAX_REST).for_each(|_| files.look());
+        // Whoever asks for it does not wait for the next attempt.
+        assert_eq!(files.look_again(), Ok(1));
         assert!(has(&files, b"\x07changed") && !has(&files, b"\x01a"));
+        fs::remove_file(&path).expect("removed");
+        for _ in 0..3 {
+            assert!(matches!(files.look_again(), Err(HostsError::Unreadable { .. })), "said each time");
+        }
+        fs::write(&path, "192.0.2.1 later").expect("written");
+        files.look_with(fail);
+        (0..=MAX_REST).for_each(|_| files.look());
+        assert!(has(&files, b"\x05later"));
         // A change is read at once.
         fs::write(&path, "192.0.2.1 again").expect("written");
         files.look_with(fail);

@@ -90,6 +90,11 @@ impl Responder {
         })
     }
 
+    /// Who asks upstreams.
+    pub fn forwarder(&self) -> &Forwarder {
+        &self.handler.forwarder
+    }
+
     /// What is known of who sent `datagram` from `src`: whether it has proved its address, and the cookie for it. Both
     /// paths need this. Limits on the rate are not looked at.
     pub fn standing(&self, datagram: &[u8], src: IpAddr) -> Standing {

@@ -50,6 +50,7 @@ pub struct Fake {
 
 pub struct State {
     script: Mutex<Script>,
+    ages: Mutex<Vec<String>>,
     asked: Mutex<Vec<Message>>,
     connections: AtomicUsize,
 }
@@ -73,8 +74,12 @@ impl Fake {
     }
 
     pub async fn start_at(at: SocketAddr, kind: Kind, script: Script, authority: Option<&Authority>) -> Self {
-        let state =
-            Arc::new(State { script: Mutex::new(script), asked: Mutex::default(), connections: AtomicUsize::new(0) });
+        let state = Arc::new(State {
+            script: Mutex::new(script),
+            ages: Mutex::default(),
+            asked: Mutex::default(),
+            connections: AtomicUsize::new(0),
+        });
         let mut tasks = JoinSet::new();
         let tls = |alpn: &[u8]| authority.expect("an authority").server(alpn);
         let addr = match kind {
@@ -126,6 +131,11 @@ impl Fake {
 
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// From now on HTTP responses say that they are so old.
+    pub fn say_ages(&self, ages: &[&str]) {
+        *self.state.ages.lock().expect("not poisoned") = ages.iter().map(|age| (*age).to_owned()).collect();
     }
 
     pub fn behave(&self, script: Script) {
@@ -280,7 +290,10 @@ async fn serve_https(listener: TcpListener, state: Arc<State>, tls: TlsAcceptor)
                     assert_eq!(request.uri().path(), "/dns-query");
                     let body = request.into_body().collect().await?.to_bytes();
                     let bytes = state.replies(&body, Over::Connection).into_iter().next().unwrap_or_default();
-                    let response = Response::builder().header("content-type", "application/dns-message");
+                    let mut response = Response::builder().header("content-type", "application/dns-message");
+                    for age in state.ages.lock().expect("not poisoned").iter() {
+                        response = response.header("age", age);
+                    }
                     Ok::<_, hyper::Error>(response.body(Full::<Bytes>::new(bytes.into())).expect("a response"))
                 }
             });

@@ -2,12 +2,12 @@
 //! that does nothing makes room for a new one, and some descriptors are kept back for new connections.
 
 mod place;
+mod room;
 
 use std::{
     fs::{self, File},
     io,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -38,35 +38,7 @@ pub(super) fn unix(path: &Path) -> io::Result<UnixListener> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)?;
     }
-    bind_private(path)
-}
-
-/// A new socket may be opened by everybody until its mode is set, so it is made where nobody else can reach it, and
-/// moved to its place with its mode set.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    // A short name: the system takes some hundred bytes of path for a socket.
-    let room = path.with_file_name(format!(".{}", std::process::id()));
-    let fresh = room.join("s");
-    clear(&room, &fresh)?;
-    fs::DirBuilder::new().mode(0o700).create(&room)?;
-    let bound = UnixListener::bind(&fresh).and_then(|listener| {
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
-        fs::rename(&fresh, path)?;
-        Ok(listener)
-    });
-    clear(&room, &fresh)?;
-    bound
-}
-
-/// Removes the room and the socket in it, as far as they are there: a process that was killed may have left them.
-fn clear(room: &Path, socket: &Path) -> io::Result<()> {
-    for removed in [fs::remove_file(socket), fs::remove_dir(room)] {
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
+    room::bind(path)
 }
 
 /// Listens on a TCP address.
@@ -255,7 +227,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 #[cfg(test)]
 mod tests {
     use std::{
-        os::unix::net::UnixStream,
+        os::unix::{fs::PermissionsExt as _, net::UnixStream},
         sync::atomic::{AtomicBool, Ordering},
     };
 

@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 
-use super::{adopt, blocks, commits, events, mempool, names, operations, peers, status, transactions};
+use super::{adopt, blocks, commits, events, mempool, names, operations, peers, resolver, status, transactions};
 use crate::api::types::{ErrorEnvelope, Event};
 
 /// The document.
@@ -35,6 +35,8 @@ use crate::api::types::{ErrorEnvelope, Event};
         operations::resume,
         commits::commits,
         adopt::adopt,
+        resolver::reload,
+        resolver::flush,
         events::events,
     ),
     components(schemas(ErrorEnvelope, Event)),

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use ledger::{hash::Hash, params::Params};
+use resolver::forward::Forwarder;
 use tokio::sync::{Semaphore, watch};
 
 use super::error::Refusal;
@@ -13,6 +14,7 @@ use crate::{
     miner::MinerHandle,
     ops::OpsHandle,
     p2p::P2pHandle,
+    reload::ReloadHandle,
     store::StoreError,
 };
 
@@ -36,6 +38,10 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What the node's knowledge is worth.
     pub health: watch::Receiver<Health>,
+    /// Who has the configuration read again.
+    pub reload: ReloadHandle,
+    /// Who asks upstreams, and keeps what they say.
+    pub forwarder: Forwarder,
     /// Where DNS is answered.
     pub dns_listen: Vec<SocketAddr>,
     /// Suffixes under which names are answered.

@@ -12,7 +12,7 @@ use crate::{
     failure::{Exit, Failure},
     hosts, keys, lookup, names, node, ops,
     output::Output,
-    records, register, renew, revoke, search, shell, status, transfer, verify,
+    records, register, renew, resolver, revoke, search, shell, status, transfer, verify,
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 refused by the rules, 5 node unreachable, \
@@ -126,6 +126,9 @@ pub enum Command {
     /// Look at the node's surroundings
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Have the node's resolver read its files again, or drop what it keeps
+    #[command(subcommand)]
+    Resolver(resolver::ResolverCommand),
     /// Write names in other formats
     #[command(subcommand)]
     Export(hosts::ExportCommand),
@@ -183,6 +186,7 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Search(args) => search::run(context, &args),
         Command::Keys(command) => keys::run(context, command),
         Command::Node(command) => node::run(context, &command),
+        Command::Resolver(command) => resolver::run(context, &command),
         Command::Export(command) => hosts::export(context, &command),
         Command::Import(command) => hosts::import(context, &command),
         Command::Config(command) => config::run(context, &command),

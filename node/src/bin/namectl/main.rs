@@ -25,6 +25,7 @@ mod progress;
 mod records;
 mod register;
 mod renew;
+mod resolver;
 mod revoke;
 mod search;
 mod shell;

@@ -7,6 +7,7 @@ use node::{
     config::{self, Config, ConfigError},
     node::{Node, NodeError},
     owner::become_owner_of,
+    reload::{ReloadError, Reloaded},
     shutdown::{DEADLINE, Signals, Wish, notify},
     stdio,
     store::Store,
@@ -82,6 +83,14 @@ fn load(options: &Options) -> Result<Config, Failure> {
 
 fn run_node(config: Config, options: &Options) -> Result<(), Failure> {
     let level = telemetry::init(&config.log).map_err(Failure::Other)?;
+    if let Some(uid) = go_on_as_owner(&config)? {
+        warn!(
+            uid,
+            data_dir = %config.data_dir.display(),
+            "started by the superuser on another user's data directory: going on as that user, who may not listen on \
+             ports below 1024, nor read files that are the superuser's only"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -99,16 +108,22 @@ async fn serve(config: Config, options: &Options, level: &Level) -> Result<(), F
         started = Node::start(config) => started.map_err(Failure::Start)?,
         signal = signals.next_stop() => return Err(Failure::Other(format!("{signal} while starting"))),
     };
+    let mut reloads = node.reload_requests();
     notify("READY=1");
     let result = loop {
         tokio::select! {
             wish = signals.next() => match wish {
-                Wish::Reload => reload(&mut node, options, level).await,
+                // What came of it is in the log.
+                Wish::Reload => drop(reload(&mut node, options, level).await),
                 Wish::Stop(signal) => {
                     info!(signal, "stopping");
                     break Ok(());
                 }
             },
+            request = reloads.next() => {
+                let outcome = reload(&mut node, options, level).await;
+                request.answer(outcome);
+            }
             reason = node.failed() => {
                 error!(reason, "stopping");
                 break Err(Failure::Other(reason));
@@ -126,27 +141,35 @@ async fn serve(config: Config, options: &Options, level: &Level) -> Result<(), F
 }
 
 /// Takes over what can be taken over from the configuration as it is now. A wrong one changes nothing.
-async fn reload(node: &mut Node, options: &Options, level: &Level) {
+async fn reload(node: &mut Node, options: &Options, level: &Level) -> Result<Reloaded, ReloadError> {
     notify("RELOADING=1");
-    match Config::load(options.config.as_deref(), options.overrides()) {
-        Err(error) => error!(%error, "configuration not read again; the one before holds"),
+    let outcome = match Config::load(options.config.as_deref(), options.overrides()) {
+        Err(error) => {
+            error!(%error, "configuration not read again; the one before holds");
+            Err(ReloadError::Configuration(error.to_string()))
+        }
         Ok(config) => {
             let log_level = config.log.level.clone();
-            let reloaded = node.reload(&config).await;
+            let mut reloaded = node.reload(&config).await;
             if let Err(error) = level.set(&log_level) {
-                error!(error, "the log level stays as it was");
+                reloaded.problems.push(format!("the log level stays as it was: {error}"));
+            }
+            for problem in &reloaded.problems {
+                error!(problem, "not reloaded; what was there before holds");
             }
             info!(changed = reloaded.changed.join(" "), "configuration read again");
             if !reloaded.needs_restart.is_empty() {
                 warn!(keys = reloaded.needs_restart.join(" "), "changed in the configuration, but needs a restart");
             }
+            Ok(reloaded)
         }
-    }
+    };
     notify("READY=1");
+    outcome
 }
 
-/// The superuser's rights are not for what is in a folder of another user.
-pub fn go_on_as_owner(config: &Config) -> Result<(), Failure> {
+/// The superuser's rights are not for what is in a folder of another user. Gives the number of that user.
+pub fn go_on_as_owner(config: &Config) -> Result<Option<u32>, Failure> {
     become_owner_of(&config.data_dir)
         .map_err(|error| Failure::Other(format!("cannot go on as the owner of {}: {error}", config.data_dir.display())))
 }

@@ -10,7 +10,10 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::LinkError;
+use super::{
+    LinkError,
+    age::{self, Arrived},
+};
 use crate::forward::request::Request;
 
 /// The media type of messages (RFC 8484 §6).
@@ -46,8 +49,8 @@ impl Https {
         Ok(Self { sender, uri, _task: Arc::new(Task(task)) })
     }
 
-    /// The body of the response to a request.
-    pub(super) async fn ask(&self, request: &Request) -> Result<Vec<u8>, LinkError> {
+    /// The body of the response to a request, and its age.
+    pub(super) async fn ask(&self, request: &Request) -> Result<Arrived, LinkError> {
         // The id is 0, for caches on the way (RFC 8484 §4.1).
         let body = Bytes::from(request.with_id(0));
         let post = HttpRequest::post(self.uri.clone())
@@ -67,6 +70,7 @@ impl Https {
         if !media_type.is_some_and(is_message) {
             return Err(LinkError::Odd("an HTTP response of another media type".into()));
         }
+        let age_s = age::of(response.headers());
         let (mut body, mut message) = (response.into_body(), Vec::new());
         while let Some(chunk) = body.data().await {
             let chunk = chunk?;
@@ -76,7 +80,7 @@ impl Https {
             }
             message.extend_from_slice(&chunk);
         }
-        Ok(message)
+        Ok(Arrived { message, age_s })
     }
 }
 
