@@ -21,7 +21,7 @@ use node::{
     node::fill_table,
     store::{Durability, Store, Table},
 };
-use resolver::{NameSource as _, SharedTable, rtype};
+use resolver::{NameSource as _, SharedTable, dns::rtype};
 
 /// Names in one write.
 const BATCH: u64 = 1_000;

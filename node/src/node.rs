@@ -23,9 +23,11 @@ use std::{
 use ledger::params::{Network, Params};
 use resolver::{
     DnsMetrics, Dnssec, Resolver, SharedTable,
-    certificate::Certificate,
-    server::{Equipment, GivenSockets},
-    sign::file::load_or_create,
+    serve::{
+        certificate::Certificate,
+        server::{Equipment, GivenSockets},
+    },
+    zones::sign::file::load_or_create,
 };
 use tracing::{info, warn};
 
@@ -66,16 +68,16 @@ pub enum NodeError {
     P2p(#[from] p2p::P2pError),
     /// DNS.
     #[error(transparent)]
-    Dns(#[from] resolver::server::BindError),
+    Dns(#[from] resolver::serve::server::BindError),
     /// The key that signs DNS answers.
     #[error("cannot use the DNSSEC key {0}")]
-    DnsKey(#[from] resolver::sign::file::KeyFileError),
+    DnsKey(#[from] resolver::zones::sign::file::KeyFileError),
     /// Socket activation.
     #[error(transparent)]
-    Given(#[from] resolver::server::GivenError),
+    Given(#[from] resolver::serve::server::GivenError),
     /// The certificate of encrypted DNS.
     #[error("cannot use a certificate for encrypted DNS: {0}")]
-    DnsCertificate(#[from] resolver::certificate::CertificateError),
+    DnsCertificate(#[from] resolver::serve::certificate::CertificateError),
     /// The HTTP interface or the metrics.
     #[error(transparent)]
     Api(#[from] ApiError),

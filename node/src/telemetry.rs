@@ -113,7 +113,7 @@ mod tests {
         let log = || {
             tracing::warn!(target: "hickory_net", "forged");
             tracing::warn!(target: "hickory_proto", "damaged");
-            tracing::warn!(target: "resolver::hosts", "ours");
+            tracing::warn!(target: "resolver::zones::hosts", "ours");
         };
         for level in ["info", "debug"] {
             let text = lines(level, log);

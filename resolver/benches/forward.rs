@@ -16,7 +16,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use prometheus::Registry;
-use resolver::{DnsConfig, DnsMetrics, SharedTable, config::ForwardConfig, wire::Responder};
+use resolver::{DnsConfig, DnsMetrics, SharedTable, policy::config::ForwardConfig, serve::udp::Responder};
 use tokio::{net::UdpSocket, runtime::Runtime, task::JoinSet};
 
 const CLIENT: &str = "127.0.0.1:4711";

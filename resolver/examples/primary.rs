@@ -24,7 +24,7 @@ use ledger::{
 };
 use prometheus::{Registry, TextEncoder};
 use resolver::{
-    Block, DnsConfig, DnsMetrics, Entry, Filling, Life, NameView as _, Readiness, Resolver, SharedTable, rtype,
+    Block, DnsConfig, DnsMetrics, Entry, Filling, Life, NameView as _, Readiness, Resolver, SharedTable, dns::rtype,
 };
 
 const HEIGHT: u32 = 10_000;

@@ -1,13 +1,17 @@
-//! DNS messages as bytes: the one reader and the one writer of this package.
+//! DNS as such: names, record types and data, answers, and the one reader and the one writer of messages.
 //!
-//! [`message`] reads headers, questions, records and EDNS options of any message, whoever sent it; [`compressed`] reads
-//! names with pointers; [`writer`] writes messages up to a size. What messages mean is up to those who ask.
+//! `message` reads headers, questions, records and EDNS options of any message, whoever sent it; `compressed` reads
+//! names with pointers; `writer` writes messages up to a size. What messages mean is up to those who ask. Imports nothing
+//! of the other rooms.
 
 pub(crate) mod answer;
 pub(crate) mod compressed;
 pub(crate) mod ede;
 pub(crate) mod message;
+pub mod name;
+pub mod rdata;
 pub(crate) mod rrset;
+pub mod rtype;
 pub(crate) mod tsig_error;
 pub(crate) mod writer;
 

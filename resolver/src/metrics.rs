@@ -16,10 +16,12 @@ use prometheus::{
 };
 
 use crate::{
-    answer::Origin,
-    exchange::{Composed, Via},
-    rtype,
-    source::{Facts, Readiness},
+    dns::rtype,
+    names::source::{Facts, Readiness},
+    zones::{
+        answer::Origin,
+        exchange::{Composed, Via},
+    },
 };
 
 pub(crate) use connections::{ConnectionMetrics, End};

@@ -5,11 +5,12 @@ mod support;
 
 use resolver::{
     Life, NameSource, Readiness, SharedTable,
-    answer::{Answer, Verdict, answer},
-    dname::Dname,
-    query::{ClientEdns, Query, Transport},
-    rtype,
-    site::Site,
+    dns::{name::Dname, rtype},
+    zones::{
+        answer::{Answer, Verdict, answer},
+        query::{ClientEdns, Query, Transport},
+        site::Site,
+    },
 };
 use support::{ACTIVE, HEIGHT, query, show, site, table};
 

@@ -12,7 +12,7 @@ use hickory_proto::{
     op::{Message, MessageType, ResponseCode},
     rr::RecordType,
 };
-use resolver::{DnsConfig, SharedTable, config::ConnectionsConfig};
+use resolver::{DnsConfig, SharedTable, policy::config::ConnectionsConfig};
 use support::{
     ACTIVE,
     server::{DEADLINE, Running, Upstream, config, counted, is_closed, read_frame, request, tcp, write_frame},

@@ -13,7 +13,7 @@ use hickory_proto::{
     rr::{RecordType, rdata::opt::EdnsCode},
 };
 use prometheus::Registry;
-use resolver::{DnsConfig, DnsMetrics, config::guard::Switch, dname::Dname, wire::Responder};
+use resolver::{DnsConfig, DnsMetrics, dns::name::Dname, policy::config::guard::Switch, serve::udp::Responder};
 use support::{
     upstream::{Fake, Over, Script, address, encode, record, reply, silence, target},
     world::{

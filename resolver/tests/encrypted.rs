@@ -34,7 +34,7 @@ use hickory_proto::{
 use http_body_util::{Either, Full};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use resolver::config::ConnectionsConfig;
+use resolver::policy::config::ConnectionsConfig;
 use rustls::pki_types::ServerName;
 use secure::{LOOPBACK, Never, Secure, any_port, bytes, doq_frame, exchange, get, http, post, world};
 use support::server::{

@@ -10,11 +10,10 @@ use hickory_proto::op::{Message, ResponseCode};
 use prometheus::{Registry, TextEncoder};
 use resolver::{
     DnsConfig, DnsMetrics,
-    answer::Answer,
-    config::ForwardConfig,
-    dname::Dname,
-    forward::{Clock, Forwarder, Question},
-    rtype,
+    dns::{name::Dname, rtype},
+    out::forward::{Clock, Forwarder, Question},
+    policy::config::ForwardConfig,
+    zones::answer::Answer,
 };
 use support::upstream::{Fake, Script, address, encode, record, reply, silence};
 use tokio::{

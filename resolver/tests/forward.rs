@@ -25,12 +25,11 @@ use prometheus::{Registry, TextEncoder};
 use proptest::prelude::*;
 use resolver::{
     DnsConfig, DnsMetrics, HostsPaths,
-    answer::{Answer, EdeCode, Origin},
-    config::{CaseRandomization, ForwardConfig, Rule},
-    dname::Dname,
-    forward::{Clock, Forwarder, MAX_RESENDS, Question},
-    rtype,
-    wire::Responder,
+    dns::{name::Dname, rtype},
+    out::forward::{Clock, Forwarder, MAX_RESENDS, Question},
+    policy::config::{CaseRandomization, ForwardConfig, Rule},
+    serve::udp::Responder,
+    zones::answer::{Answer, EdeCode, Origin},
 };
 use support::{
     upstream::{Authority, Fake, HOST, Kind, Over, Script, address, answers, encode, record, reply, silence, target},

@@ -12,7 +12,7 @@ use hickory_proto::{
         rdata::opt::{EdnsCode, EdnsOption},
     },
 };
-use resolver::{DnsConfig, GuardConfig, SharedTable, sign::ZoneKey};
+use resolver::{DnsConfig, GuardConfig, SharedTable, zones::sign::ZoneKey};
 use support::{
     ACTIVE,
     server::{DEADLINE, Running, config, request, send_udp, tcp, udp, with_edns, write_frame},

@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use prometheus::Registry;
-use resolver::{DnsConfig, DnsMetrics, HostsPaths, Readiness, SharedTable, rtype, sign::ZoneKey, wire::Responder};
+use resolver::{
+    DnsConfig, DnsMetrics, HostsPaths, Readiness, SharedTable, dns::rtype, serve::udp::Responder, zones::sign::ZoneKey,
+};
 use support::{
     upstream::{Fake, Script, encode, record, reply},
     world::{ACTIVE, dname, server::DEADLINE, table},

@@ -18,12 +18,14 @@ use prometheus::{Registry, TextEncoder};
 use proptest::{collection::vec, prelude::*, sample::select};
 use resolver::{
     DnsConfig, DnsMetrics, HostsPaths, NameSource, Readiness, Resolver, SharedTable,
-    answer::{Answer, Origin, Verdict, answer_with_hosts},
-    hosts::{Hosts, MAX_ADDRESSES, Reading, TTL_S},
-    query::{Query, Transport},
-    rtype,
-    sign::ZoneKey,
-    wire::{Composer, FallThrough, Responder, SendBuffer},
+    dns::rtype,
+    serve::udp::{Composer, FallThrough, Responder, SendBuffer},
+    zones::{
+        answer::{Answer, Origin, Verdict, answer_with_hosts},
+        hosts::{Hosts, MAX_ADDRESSES, Reading, TTL_S},
+        query::{Query, Transport},
+        sign::ZoneKey,
+    },
 };
 use support::{ACTIVE, dname, query, show, site, table};
 use tokio::{

@@ -11,7 +11,7 @@ use std::{
 use hickory_proto::op::Message;
 use prometheus::Registry;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::TestRunner};
-use resolver::{DnsConfig, DnsMetrics, SharedTable, rtype, wire::Responder};
+use resolver::{DnsConfig, DnsMetrics, SharedTable, dns::rtype, serve::udp::Responder};
 use support::{ACTIVE, dname, table};
 use tokio::runtime::Runtime;
 

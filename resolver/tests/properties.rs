@@ -20,11 +20,12 @@ use ledger::{
 use proptest::{collection::vec, prelude::*, sample::select};
 use resolver::{
     Entry, Life, NameSource, Readiness, SharedTable,
-    answer::{Answer, MAX_CHAIN, Origin, RrSet, Verdict, answer},
-    dname::Dname,
-    query::{ClientEdns, Query, Recursion, Transport},
-    rtype,
-    sign::{Signer, ZoneKey},
+    dns::{name::Dname, rtype},
+    zones::{
+        answer::{Answer, MAX_CHAIN, Origin, RrSet, Verdict, answer},
+        query::{ClientEdns, Query, Recursion, Transport},
+        sign::{Signer, ZoneKey},
+    },
 };
 use support::{ACTIVE, HEIGHT, site};
 
@@ -217,7 +218,7 @@ proptest! {
     #[test]
     fn any_data_is_judged(rtype in any::<u16>(), data in vec(any::<u8>(), 0..600)) {
         for rtype in [rtype].into_iter().chain(TYPES) {
-            resolver::rdata::is_well_formed(rtype, &data);
+            resolver::dns::rdata::is_well_formed(rtype, &data);
         }
         if let Ok(name) = Dname::from_wire(&data) {
             prop_assert_eq!(name.as_wire().to_ascii_lowercase(), data.to_ascii_lowercase());

@@ -14,8 +14,8 @@ use hickory_proto::{
 use prometheus::Registry;
 use resolver::{
     DnsConfig, DnsMetrics, Readiness, Resolver, SharedTable,
-    server::{Equipment, GivenSockets},
-    sign::ZoneKey,
+    serve::server::{Equipment, GivenSockets},
+    zones::sign::ZoneKey,
 };
 use support::{
     ACTIVE,

@@ -5,12 +5,13 @@ mod support;
 
 use resolver::{
     Life, NameSource, SharedTable,
-    answer::{Answer, MAX_CHAIN, Verdict, answer},
-    dname::Dname,
-    query::{ClientEdns, Query, Transport},
-    rtype,
-    sign::{Signer, ZoneKey},
-    site::{Authority, Site, Zone},
+    dns::{name::Dname, rtype},
+    zones::{
+        answer::{Answer, MAX_CHAIN, Verdict, answer},
+        query::{ClientEdns, Query, Transport},
+        sign::{Signer, ZoneKey},
+        site::{Authority, Site, Zone},
+    },
 };
 use support::{ACTIVE, HEIGHT, dname, query, show, site, table};
 

@@ -22,7 +22,7 @@ use prometheus::{Registry, TextEncoder};
 use proptest::prelude::*;
 use resolver::{
     Block, DnsConfig, DnsMetrics, Entry, Filling, HistoryLimits, Life, NameSource as _, NameView as _, Readiness,
-    SharedTable, rtype, table::PastBlock, wire::Responder,
+    SharedTable, dns::rtype, names::table::PastBlock, serve::udp::Responder,
 };
 use support::{ACTIVE, table};
 
@@ -655,7 +655,7 @@ fn a_version_that_lags_is_not_on_offer() {
         fn view(&self) -> Arc<dyn resolver::NameView> {
             self.0.view()
         }
-        fn published(&self) -> Option<Arc<resolver::table::Published>> {
+        fn published(&self) -> Option<Arc<resolver::names::table::Published>> {
             self.1.published()
         }
     }

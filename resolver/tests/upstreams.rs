@@ -22,11 +22,11 @@ use hickory_proto::{
 use prometheus::{Registry, TextEncoder};
 use resolver::{
     DnsConfig, DnsMetrics, HostsPaths,
-    answer::{Answer, EdeCode},
-    config::{ForwardConfig, Rule},
-    forward::{Clock, Forwarder, MAX_FLIGHTS, Question},
-    rtype,
-    wire::Responder,
+    dns::rtype,
+    out::forward::{Clock, Forwarder, MAX_FLIGHTS, Question},
+    policy::config::{ForwardConfig, Rule},
+    serve::udp::Responder,
+    zones::answer::{Answer, EdeCode},
 };
 use support::{
     upstream::{Fake, Over, Script, address, answers, encode, record, reply, silence, target},

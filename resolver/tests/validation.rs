@@ -14,7 +14,11 @@ use hickory_proto::{
     rr::{RecordType, rdata::opt::EdnsCode},
 };
 use prometheus::Registry;
-use resolver::{DnsConfig, DnsMetrics, dname::Dname, rtype, wire::Responder};
+use resolver::{
+    DnsConfig, DnsMetrics,
+    dns::{name::Dname, rtype},
+    serve::udp::Responder,
+};
 use support::{
     signed::{Denial, Draft, NSEC3, Zone, name, serve},
     upstream::{Fake, encode, target},

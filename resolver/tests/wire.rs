@@ -20,11 +20,10 @@ use prometheus::Registry;
 use proptest::{collection::vec, prelude::*, sample::select};
 use resolver::{
     DnsConfig, DnsMetrics, Entry, Filling, GuardConfig, HostsPaths, Life, NameSource, Readiness, Resolver, SharedTable,
-    answer::NotPlain,
-    config::guard::Switch,
-    rtype,
-    sign::ZoneKey,
-    wire::{Composer, FallThrough, Responder, SendBuffer, Standing, Unusual},
+    dns::rtype,
+    policy::config::guard::Switch,
+    serve::udp::{Composer, FallThrough, Responder, SendBuffer, Standing, Unusual},
+    zones::{answer::NotPlain, sign::ZoneKey},
 };
 use support::{ACTIVE, HEIGHT, TIME, table};
 use tokio::{net::UdpSocket, runtime::Runtime, time::timeout};

@@ -3,7 +3,7 @@
 use std::{future, ops::ControlFlow, sync::Arc, thread, time::Duration};
 
 use ledger::{name::Name, params::Params, state::NameState};
-use resolver::{Block, Entry, Filling, Life, SharedTable, table::PastBlock};
+use resolver::{Block, Entry, Filling, Life, SharedTable, names::table::PastBlock};
 use tokio::{
     sync::{broadcast, watch},
     time::{Instant, interval, sleep, sleep_until},

@@ -4,7 +4,7 @@
 //! HOSTS files and the certificate of encrypted DNS are noticed when they change; whoever asks for a reload does not wait
 //! for that.
 
-use resolver::server::Reread;
+use resolver::serve::server::Reread;
 
 use crate::{config::Config, reload::Reloaded};
 

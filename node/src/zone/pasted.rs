@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use resolver::dname::{Dname, DnameError};
+use resolver::dns::name::{Dname, DnameError};
 
 /// Dots of other scripts that stand between labels (UTS 46 §2.3).
 const OTHER_DOTS: [char; 3] = ['\u{3002}', '\u{ff0e}', '\u{ff61}'];

@@ -23,7 +23,7 @@ use node::{
     store::Store,
     sync::Company,
 };
-use resolver::{DnsConfig, DnsMetrics, forward::Forwarder};
+use resolver::{DnsConfig, DnsMetrics, out::forward::Forwarder};
 use tokio::sync::watch;
 
 use crate::harness::{in_time, refused};

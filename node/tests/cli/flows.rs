@@ -1,6 +1,6 @@
 //! Whole errands: registering, changing, handing over, restoring.
 
-use resolver::{
+use resolver::zones::{
     hosts::Reading,
     site::{Site, Zone},
 };

@@ -47,6 +47,11 @@ impl Package {
         circles.into_iter().collect()
     }
 
+    /// Who imports whom: pairs of paths.
+    pub fn arrows(&self) -> impl Iterator<Item = (String, String)> {
+        self.modules.keys().flat_map(|from| self.imported_by(from).into_iter().map(|to| (show(from), show(to))))
+    }
+
     fn imported_by(&self, from: &ModulePath) -> BTreeSet<&ModulePath> {
         let paths = self.modules[from].paths.iter();
         paths.filter_map(|path| self.home_of(path, 0)).filter(|home| *home != from).collect()

@@ -74,11 +74,17 @@ fn prometheus_stays_in_the_metrics() {
     check_home("prometheus", &["node/src/metrics", "resolver/src/metrics"]);
 }
 
-/// Modules of a package that import each other, but for its programs.
-fn circles_of(package: &str) -> Vec<Vec<String>> {
+/// The modules of a package, but for its programs and tests.
+fn modules_of(package: &str) -> imports::Package {
     let (files, src) = (sources(), format!("{package}/src/"));
     let files = files.iter().filter_map(|(name, text)| Some((name.strip_prefix(&src)?, text.as_str())));
-    imports::Package::read(files.filter(|(name, _)| !name.starts_with("bin/"))).circles()
+    let is_test = |name: &str| name.ends_with("tests.rs") || name.contains("tests/");
+    imports::Package::read(files.filter(|(name, _)| !name.starts_with("bin/") && !is_test(name)))
+}
+
+/// Modules of a package that import each other.
+fn circles_of(package: &str) -> Vec<Vec<String>> {
+    modules_of(package).circles()
 }
 
 /// Words that are needed everywhere live on the lower floors, and what acts on them above (docs/architecture.md).
@@ -92,6 +98,32 @@ fn no_module_of_the_ledger_imports_in_a_circle() {
 fn no_module_of_the_node_imports_in_a_circle() {
     let circles = circles_of("node");
     assert!(circles.is_empty(), "modules of node that import each other: {circles:#?}");
+}
+
+#[test]
+fn no_module_of_the_resolver_imports_in_a_circle() {
+    let circles = circles_of("resolver");
+    assert!(circles.is_empty(), "modules of resolver that import each other: {circles:#?}");
+}
+
+/// The rooms of the resolver, each of which imports only those before it.
+#[test]
+fn rooms_of_the_resolver_import_downward() {
+    const ROOMS: [&str; 7] = ["dns", "names", "zones", "policy", "metrics", "out", "serve"];
+    let floor = |module: &str| {
+        let room = module.split("::").next().unwrap_or_default();
+        ROOMS.iter().position(|known| *known == room)
+    };
+    let (mut upward, mut seen) = (Vec::new(), [false; ROOMS.len()]);
+    for (from, to) in modules_of("resolver").arrows() {
+        let (Some(from_floor), Some(to_floor)) = (floor(&from), floor(&to)) else { continue };
+        (seen[from_floor], seen[to_floor]) = (true, true);
+        if to_floor > from_floor {
+            upward.push(format!("{from} -> {to}"));
+        }
+    }
+    assert!(upward.is_empty(), "imports of a later room: {upward:#?}");
+    assert_eq!(seen, [true; ROOMS.len()], "every room is there");
 }
 
 #[test]

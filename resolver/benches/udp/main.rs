@@ -25,8 +25,9 @@ use ledger::{
 };
 use prometheus::Registry;
 use resolver::{
-    DnsConfig, DnsMetrics, Entry, Filling, Life, NameSource, Readiness, Resolver, SharedTable, rtype,
-    wire::{Composer, Responder, SendBuffer},
+    DnsConfig, DnsMetrics, Entry, Filling, Life, NameSource, Readiness, Resolver, SharedTable,
+    dns::rtype,
+    serve::udp::{Composer, Responder, SendBuffer},
 };
 
 const NAMES: u64 = 1_000_000;

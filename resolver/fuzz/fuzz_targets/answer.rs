@@ -4,14 +4,7 @@
 
 use ledger::{name::Name, record::Records};
 use libfuzzer_sys::fuzz_target;
-use resolver::{
-    Entry, Life, NameSource, Readiness, SharedTable,
-    answer::answer,
-    dname::Dname,
-    query::{Query, Recursion, Transport},
-    rtype,
-    site::{Site, Zone},
-};
+use resolver::{zones::{answer::answer, query::{Query, Recursion, Transport}, site::{Site, Zone}}, dns::{name::Dname, rtype}, Entry, Life, NameSource, Readiness, SharedTable};
 
 fuzz_target!(|input: (&[u8], &[u8], u16)| {
     let (records, question, qtype) = input;

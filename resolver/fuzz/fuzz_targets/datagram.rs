@@ -13,10 +13,7 @@ use ledger::{
 };
 use libfuzzer_sys::fuzz_target;
 use prometheus::Registry;
-use resolver::{
-    DnsConfig, DnsMetrics, Entry, Life, NameSource, Readiness, SharedTable, rtype,
-    wire::{Composer, Responder, SendBuffer},
-};
+use resolver::{dns::rtype, serve::udp::{Composer, Responder, SendBuffer}, DnsConfig, DnsMetrics, Entry, Life, NameSource, Readiness, SharedTable};
 
 struct World {
     table: Arc<SharedTable>,

@@ -3,15 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resolver::{
-    NameSource, SharedTable,
-    answer::answer_with_hosts,
-    dname::Dname,
-    hosts::Reading,
-    query::{Query, Recursion, Transport},
-    rtype,
-    site::{Site, Zone},
-};
+use resolver::{zones::{answer::answer_with_hosts, hosts::Reading, query::{Query, Recursion, Transport}, site::{Site, Zone}}, dns::{name::Dname, rtype}, NameSource, SharedTable};
 
 fuzz_target!(|input: (&[u8], &[u8], u16)| {
     let (text, question, qtype) = input;

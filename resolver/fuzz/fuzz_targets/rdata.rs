@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resolver::{dname::Dname, rdata};
+use resolver::{dns::{name::Dname, rdata}};
 
 fuzz_target!(|input: (u16, &[u8])| {
     let (rtype, data) = input;

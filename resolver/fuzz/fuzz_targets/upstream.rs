@@ -7,13 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use prometheus::Registry;
-use resolver::{
-    DnsConfig, DnsMetrics,
-    answer::Answer,
-    dname::Dname,
-    forward::{Authority, Forwarder, Question},
-    rdata, rtype,
-};
+use resolver::{zones::answer::Answer, dns::{name::Dname, rdata, rtype}, out::forward::{Authority, Forwarder, Question}, DnsConfig, DnsMetrics};
 
 /// A message has no more bytes, so whatever is written out of it has few.
 const MAX_MESSAGE_BYTES: usize = 65_535;

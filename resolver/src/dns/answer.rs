@@ -8,7 +8,7 @@ use super::{
     ede::{Ede, EdeCode},
     rrset::RrSet,
 };
-use crate::dname::Dname;
+use crate::dns::name::Dname;
 
 /// What to say.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@
 //! name is read in circles; there are at most [`MAX_POINTERS`].
 
 use super::HEADER_BYTES;
-use crate::dname::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
+use crate::dns::name::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
 
 /// Pointers in one name: as many as there can be labels. More is a way to make others work.
 pub(crate) const MAX_POINTERS: usize = 127;

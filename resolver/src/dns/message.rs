@@ -10,7 +10,7 @@ use super::{
     compressed::{self, NameRead, NoName},
     flags,
 };
-use crate::{dname::Dname, rtype};
+use crate::dns::{name::Dname, rtype};
 
 /// Bytes of type and class behind the name of a question.
 pub(crate) const QUESTION_TAIL_BYTES: usize = 4;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{dname::Dname, rtype};
+use crate::dns::{name::Dname, rtype};
 
 /// Records with one owner, class and type.
 #[derive(Clone, PartialEq, Eq, Debug)]

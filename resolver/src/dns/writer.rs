@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::message::Section;
-use crate::{dname::ancestors, rtype};
+use crate::dns::{name::ancestors, rtype};
 
 /// Bytes of code and length before the data of an option.
 pub(crate) const OPTION_HEAD_BYTES: usize = 4;

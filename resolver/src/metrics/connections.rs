@@ -3,7 +3,7 @@
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::registering::{add, counters, proto};
-use crate::exchange::Via;
+use crate::zones::exchange::Via;
 
 /// Metrics of connections of all kinds.
 pub(crate) struct ConnectionMetrics {

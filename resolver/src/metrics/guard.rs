@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, Registry};
 
 use super::registering::counters;
-use crate::{guard::cookie::Cookie, query::Transport};
+use crate::{policy::guard::cookie::Cookie, zones::query::Transport};
 
 /// All counters of the guard. They are there from the start, at 0.
 pub(crate) struct GuardMetrics {

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry, core::Collector};
 
-use crate::exchange::Via;
+use crate::zones::exchange::Via;
 
 pub(super) fn proto(via: Via) -> &'static str {
     match via {

@@ -12,11 +12,12 @@ use ledger::{
 };
 use resolver::{
     Entry, Life, Readiness, SharedTable,
-    answer::{Answer, RrSet},
-    dname::Dname,
-    query::{Query, Recursion, Transport},
-    rtype,
-    site::{Site, Zone},
+    dns::{name::Dname, rtype},
+    zones::{
+        answer::{Answer, RrSet},
+        query::{Query, Recursion, Transport},
+        site::{Site, Zone},
+    },
 };
 
 /// Height of the snapshot in all tests: names registered at 100 are settled.

@@ -19,7 +19,11 @@ use hyper::{
     client::conn::http2,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use resolver::{DnsConfig, SharedTable, certificate::Certificate, config::TlsConfig, server::Equipment};
+use resolver::{
+    DnsConfig, SharedTable,
+    policy::config::TlsConfig,
+    serve::{certificate::Certificate, server::Equipment},
+};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},

@@ -11,7 +11,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use prometheus::{Registry, TextEncoder};
-use resolver::{DnsConfig, DnsMetrics, Resolver, SharedTable, server::Equipment, sign::ZoneKey};
+use resolver::{DnsConfig, DnsMetrics, Resolver, SharedTable, serve::server::Equipment, zones::sign::ZoneKey};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UdpSocket},

@@ -14,7 +14,7 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::Record,
 };
-use resolver::{dname::Dname, rtype};
+use resolver::dns::{name::Dname, rtype};
 use ring::{
     digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, digest},
     rand::SystemRandom,

@@ -226,7 +226,7 @@ pub fn record(owner: &str, rtype: u16, ttl: u32, data: &[u8]) -> Record {
 
 /// A name as record data.
 pub fn target(name: &str) -> Vec<u8> {
-    name.parse::<resolver::dname::Dname>().expect("a name").as_wire().to_vec()
+    name.parse::<resolver::dns::name::Dname>().expect("a name").as_wire().to_vec()
 }
 
 async fn pair(at: SocketAddr) -> (TcpListener, UdpSocket) {

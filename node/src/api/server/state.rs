@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use ledger::{hash::Hash, params::Params};
-use resolver::forward::Forwarder;
+use resolver::out::forward::Forwarder;
 use tokio::sync::{Semaphore, watch};
 
 use super::error::Refusal;

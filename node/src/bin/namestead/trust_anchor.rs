@@ -5,7 +5,7 @@
 use node::config::Config;
 use resolver::{
     Dnssec,
-    sign::{
+    zones::sign::{
         anchor::{self, Format},
         file::load_or_create,
     },

@@ -1,3 +1,5 @@
+//! What the reader finds in whole and damaged messages, and that another reader finds the same.
+
 use domain::base::{Message as Other, ToName, UnknownRecordData};
 use proptest::{collection::vec, prelude::*, sample::select};
 
