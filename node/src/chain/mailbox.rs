@@ -92,7 +92,7 @@ pub(super) struct BlockChecked {
 pub(super) enum Waiter {
     /// A caller, with its permit.
     Caller(TransactionReply, #[allow(dead_code)] Permit),
-    /// Nobody: the node itself puts it back.
+    /// No caller: the node puts back a transaction of its own.
     Own,
 }
 
@@ -140,7 +140,7 @@ impl Permits {
 /// Hands a result to the chain thread. The queue has a place for everything under way, so this does not wait.
 pub(super) fn send_back(back: &mpsc::WeakSender<Message>, message: Message) {
     if let Some(queue) = back.upgrade() {
-        // A closed queue means that the chain has stopped; whoever waits sees that.
+        // A closed queue means that the chain has stopped; callers see that.
         let _ = queue.blocking_send(message);
     }
 }

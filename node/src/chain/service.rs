@@ -180,7 +180,7 @@ impl Chain {
             Request::AdoptFork(hash, reply) => {
                 let adopted = self.core.adopt_fork(&hash);
                 let adopted = self.checked(adopted);
-                // Whoever is told that the chain was adopted must find it so.
+                // A caller that is told "adopted" must find it so.
                 self.publish();
                 drop(reply.send(adopted));
             }
@@ -238,7 +238,7 @@ impl Chain {
             Err(fault) => self.core.refuse_body(&hash, fault).map(|outcome| BlockReport { hash, outcome }),
         };
         let report = self.checked(report);
-        // Whoever is told that the block is connected must find it so.
+        // A caller that is told "connected" must find it so.
         self.publish();
         drop(reply.send(report));
     }

@@ -1,7 +1,7 @@
 //! What the chain thread owns, and what errors of the database mean for it.
 //!
-//! A full disk is answered to whoever asked, and tried again every few seconds while readers go on; anything else stops
-//! the thread, because after a failed write nothing more may be written.
+//! After a full disk the caller gets an error, and writing is tried again every few seconds while readers go on; any
+//! other error stops the thread, because after a failed write nothing more may be written.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -110,7 +110,7 @@ impl Chain {
     }
 
     pub(super) fn send_event(&self, event: ChainEvent) {
-        // Nobody listening is not an error.
+        // No subscriber is not an error.
         let _ = self.events.send(Arc::new(event));
     }
 }

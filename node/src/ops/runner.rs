@@ -448,7 +448,7 @@ impl Runner {
         let Some(active) = self.active.get(&id) else { return };
         let view = Arc::new(active.view(self.chain.tip().height));
         self.published.views.write().insert(id, view.clone());
-        // Nobody listening is fine.
+        // No subscriber is fine.
         let _ = self.published.events.send(view);
     }
 

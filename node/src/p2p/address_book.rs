@@ -269,7 +269,7 @@ impl AddressBook {
         }
     }
 
-    /// The holder of a place did not answer: whoever waits for the place gets it.
+    /// The holder of a place did not answer: the address that waits for the place gets it.
     fn decide_challenge(&mut self, holder: &PeerId) {
         let Some(at) = self.challenges.iter().position(|(other, _)| other == holder) else { return };
         let (holder, peer) = self.challenges.swap_remove(at);

@@ -24,8 +24,8 @@ const TRIES: u32 = 3;
 const REBUILD_MS: u64 = 10_000;
 /// A branch whose lowest block arrived longer ago than this is none whose bodies come.
 const COMING_MS: u64 = 60_000;
-/// So many blocks in a row, given for the same end by peers that claim more of it, show that a branch's bodies come. What
-/// comes from others are the honest blocks that somebody builds withheld ones on.
+/// So many blocks in a row, given for the same end by peers that claim more of it, show that a branch's bodies come. Blocks
+/// from other peers may be honest ones that an attacker builds withheld ones on.
 const COMING_RUN: u32 = 2;
 
 #[derive(Debug)]

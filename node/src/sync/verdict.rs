@@ -53,7 +53,7 @@ impl<P: PeerKey> Sync<P> {
     pub fn verdict(&self) -> Verdict {
         let tip = self.view.tip;
         let coming = self.bodies.coming(self.now).filter(|branch| branch.end.work > tip.work);
-        // Bodies that came a moment ago are none that come, if everybody was asked for the next one in vain since.
+        // Bodies that came a moment ago are none that come, if every claimant was asked for the next one in vain since.
         let coming = coming.filter(|branch| !self.is_withheld(branch.lane));
         // A branch that does not go on from the tip replaces some of it, whether or not it ends higher.
         let goal_of = |Coming { end, base, .. }| {

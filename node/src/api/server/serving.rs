@@ -51,7 +51,7 @@ impl Serving {
         Self { connections, cut: watch::Sender::new(false), tasks: JoinSet::new() }
     }
 
-    /// Serves `listener` until `stopped`; from then on nobody new is let in.
+    /// Serves `listener` until `stopped`; from then on no connection is accepted.
     pub(super) fn add(
         &mut self,
         listener: impl listen::Accept,

@@ -205,7 +205,7 @@ impl Service {
         self.header_shown(peer, header, Judged::Accepted);
     }
 
-    /// A block was judged, however it came: whoever waits for it is answered.
+    /// A block was judged, however it came: peers that wait for it get their answer.
     pub(super) fn no_longer_under_way(&mut self, hash: &BlockHash) {
         self.rebuilding.under_way.remove(hash);
         let (waited, others) = self.rebuilding.parked.drain(..).partition(|parked| parked.block == *hash);

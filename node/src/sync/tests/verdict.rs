@@ -51,7 +51,7 @@ fn a_heavier_branch_need_not_be_higher() {
     assert!(!bench.is_synced(), "{:?}", bench.sync.verdict());
 }
 
-/// Whoever builds withheld blocks on a branch of others does not make the others' blocks part of it.
+/// Withheld blocks on top of an honest branch do not make the honest blocks part of theirs.
 #[test]
 fn blocks_of_others_below_withheld_ones_are_no_branch_that_comes() {
     let mut bench = Bench::among(30, 1..=2);
