@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, identify, ping};
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, identify, ping, relay::HOP_PROTOCOL_NAME};
 
 use crate::{
     p2p::{
         dial_failure::DialFailure,
+        handle::Route,
         netgroup::{Netgroup, is_dialable},
         places::{self, Inbound},
         standing::{Home, Standing},
@@ -35,10 +36,13 @@ impl Service {
     pub(super) fn connection_opened(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint) {
         count(&self.stats.connections_opened_total);
         let address = endpoint.get_remote_address().clone();
+        let route = if self.relayed.was_met(&peer) { Route::Punched } else { Route::Direct };
         let (direction, purpose) = match endpoint {
             ConnectedPoint::Dialer { .. } => {
+                let is_wanted = route == Route::Punched && self.dialing.configured.names(&peer);
+                let other = if is_wanted { Purpose::Chosen } else { Purpose::Shared };
                 let target = self.dial_succeeded(id, peer);
-                (Direction::Outbound, target.map_or(Purpose::Shared, Target::purpose))
+                (Direction::Outbound, target.map_or(other, Target::purpose))
             }
             // A configured peer keeps its place, whoever dialled.
             ConnectedPoint::Listener { .. } if self.dialing.configured.names(&peer) => {
@@ -67,7 +71,7 @@ impl Service {
                 }
             }
             None if is_refused => drop(self.swarm.close_connection(id)),
-            None => self.peer_came(peer, Line::new(id, direction), purpose, address),
+            None => self.peer_came(peer, Line::new(id, direction), purpose, (address, route)),
         }
     }
 
@@ -79,7 +83,7 @@ impl Service {
         }
     }
 
-    fn peer_came(&mut self, peer: PeerId, line: Line, purpose: Purpose, address: Multiaddr) {
+    fn peer_came(&mut self, peer: PeerId, line: Line, purpose: Purpose, (address, route): (Multiaddr, Route)) {
         self.arrivals += 1;
         let direction = line.direction;
         let entry = Connected {
@@ -87,11 +91,13 @@ impl Service {
             direction,
             purpose,
             standing: Standing::New,
+            route,
             since: Instant::now(),
             serial: self.arrivals,
             agent: String::new(),
             ping: None,
             last_block: None,
+            offers_relay: false,
             pool_seen: false,
             let_go: None,
             address,
@@ -172,6 +178,8 @@ impl Service {
         count(&self.stats.connections_closed_total);
         let now = self.now();
         self.limits.remove(now, &peer);
+        self.relayed.serving.gone(&peer);
+        self.swarm.behaviour_mut().punch.gone(&peer);
         let Some(entry) = self.connected.remove(&peer) else { return };
         let lasted = entry.since.elapsed();
         let why = entry.let_go.unwrap_or(match entry.standing {
@@ -195,8 +203,11 @@ impl Service {
         }
         entry.standing = Standing::Node;
         let (purpose, direction, group) = (entry.purpose, entry.direction, Netgroup::of(&entry.address));
+        // Who was asked over a relay to come did not find the way by itself.
+        let by_itself = direction == Direction::Inbound && entry.route == Route::Direct;
         let now = self.now();
-        if direction == Direction::Inbound {
+        self.relayed.serving.is_node(peer);
+        if by_itself {
             self.reachability.reached(now, group);
         }
         self.dial_was_worth_it(peer);
@@ -221,13 +232,20 @@ impl Service {
     }
 
     pub(super) fn identified(&mut self, event: identify::Event) {
-        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        let identify::Event::Received { peer_id, connection_id, info } = event else { return };
+        if self.relayed.is_line(connection_id) {
+            return self.relayed_identified(peer_id, connection_id, &info);
+        }
         let Some(entry) = self.connected.get_mut(&peer_id) else { return };
         entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
         let home = self.homes.home_of(&info.protocol_version, &info.protocols);
         if home != Home::Here && entry.standing != Standing::Node {
             count(&self.stats.foreign_peers_total);
             return self.let_go(peer_id, DialFailure::NotHere { home, ours: self.params.network });
+        }
+        entry.offers_relay = info.protocols.contains(&HOP_PROTOCOL_NAME);
+        if entry.direction == Direction::Outbound {
+            self.swarm.behaviour_mut().punch.seen_at(peer_id, &info.observed_addr);
         }
         let speaks_kad = info.protocols.contains(&self.kad_protocol);
         let source = self.group_of(&peer_id);
