@@ -22,6 +22,7 @@ pub mod netgroup;
 pub mod stats;
 pub mod transport;
 
+mod ask_back;
 mod bans;
 mod behaviour;
 mod chain_port;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ledger::params::{Network, Params};
 use libp2p::{
-    PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport, allow_block_list, autonat, connection_limits,
+    PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport, allow_block_list, connection_limits,
     core::{
         muxing::StreamMuxerBox,
         transport::{Boxed, OptionalTransport},
@@ -22,6 +22,7 @@ use libp2p::{
 };
 
 use super::{
+    ask_back::AskBack,
     config::{Config, When},
     dial_back::DialBack,
     error::P2pError,
@@ -65,7 +66,7 @@ pub struct Behaviour {
     pub ping: ping::Behaviour,
     pub kad: DirectOnly<kad::Behaviour<kad::store::MemoryStore>>,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
-    pub autonat: DirectOnly<Toggle<autonat::v2::client::Behaviour>>,
+    pub autonat: DirectOnly<Toggle<AskBack>>,
     pub upnp: Toggle<upnp::tokio::Behaviour>,
     pub gossip: DirectOnly<gossipsub::Behaviour>,
     pub requests: DirectOnly<request_response::Behaviour<transport::Codec>>,
@@ -170,7 +171,7 @@ fn behaviour(
     let topics = gossip::Topics::of(&params.chain_id());
     // One machine or one LAN has nothing to find out, and nobody outside to ask.
     let is_public = params.network != Network::Local;
-    let autonat = (config.autonat && is_public).then(autonat_client);
+    let autonat = (config.autonat && is_public).then(AskBack::default);
     Ok(Behaviour {
         half_open: HalfOpen::default(),
         limits: connection_limits::Behaviour::new(connection_limits(config)),
@@ -189,10 +190,6 @@ fn behaviour(
         gossip: DirectOnly::new(gossip::behaviour(&topics)),
         requests: DirectOnly::new(requests(params, request_response::ProtocolSupport::Full)),
     })
-}
-
-fn autonat_client() -> autonat::v2::client::Behaviour {
-    autonat::v2::client::Behaviour::default()
 }
 
 /// It offers nothing before it is told to.

@@ -262,6 +262,8 @@ impl Service {
         if self.ticks.is_multiple_of(5) {
             self.lift_bans();
             self.let_go_of_silent_peers();
+            self.let_go_of_feelers();
+            self.check_reachability();
             self.dial_more();
             self.look_around();
             self.look_after_relays();

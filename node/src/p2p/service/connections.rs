@@ -31,6 +31,8 @@ const MAX_IDENTIFY_ADDRESSES: usize = 8;
 const MAX_AGENT: usize = 64;
 /// How long an outbound peer may take to tell its status before its place goes to another one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a feeler stays that is asked whether it reaches this node: libp2p asks every five seconds.
+const FEELER_STAY: Duration = Duration::from_secs(25);
 
 impl Service {
     pub(super) fn connection_opened(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint) {
@@ -213,6 +215,8 @@ impl Service {
         self.dial_was_worth_it(peer);
         match purpose {
             Purpose::Chosen => self.ask_for_addresses(peer),
+            // It stays for a moment to be asked whether it reaches this node (`let_go_of_feelers`).
+            Purpose::Feeler if self.reachability.is_checking(now) => {}
             Purpose::Feeler => self.let_go(peer, DialFailure::FullHere),
             Purpose::Shared => {}
         }
@@ -255,6 +259,14 @@ impl Service {
                 self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
             }
         }
+    }
+
+    /// Feelers that were kept to be asked something.
+    pub(super) fn let_go_of_feelers(&mut self) {
+        let is_over = |entry: &Connected| entry.purpose == Purpose::Feeler && entry.since.elapsed() > FEELER_STAY;
+        let over = self.connected.iter().filter(|(_, entry)| is_over(entry) && entry.let_go.is_none());
+        let over: Vec<_> = over.map(|(peer, _)| *peer).collect();
+        over.into_iter().for_each(|peer| self.let_go(peer, DialFailure::FullHere));
     }
 
     /// Outbound peers that do not answer give up their places.

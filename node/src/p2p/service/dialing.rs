@@ -7,6 +7,7 @@ use libp2p::{
     Multiaddr, PeerId,
     swarm::{DialError, dial_opts::DialOpts},
 };
+use rand::seq::IndexedRandom;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -37,6 +38,8 @@ const MAX_DIALS: usize = 4;
 const SAVE_EVERY: u64 = 600;
 /// Time between feelers, in half seconds: a full book is tried through in three days.
 const FEELER_EVERY: u64 = 240;
+/// Least time between two peers that are dialled again, and for which each has been here.
+const AGAIN_MS: u64 = 900_000;
 /// When the first one goes out: the outbound places come first.
 const FIRST_FEELER: u64 = 20;
 
@@ -104,9 +107,45 @@ impl Service {
 
     fn dial_feeler(&mut self) {
         let (now, busy) = (self.now(), self.busy());
-        if let Some((peer, addresses)) = self.dialing.book.next_feeler(now, &mut self.rng, &busy) {
+        let book = &self.dialing.book;
+        let feeler = book.next_feeler(now, &mut self.rng, &busy);
+        // Whom to ask whether he reaches this node need not be unknown.
+        let is_checking = self.reachability.is_checking(now);
+        let feeler =
+            feeler.or_else(|| book.next_to_dial(now, &mut self.rng, &busy, &BTreeSet::new()).filter(|_| is_checking));
+        if let Some((peer, addresses)) = feeler {
             count(&self.stats.feelers_total);
             self.dial(DialOpts::peer_id(peer).addresses(addresses).build(), Target::Feeler(peer));
+        } else if is_checking {
+            self.dial_again();
+        }
+    }
+
+    /// Nobody else is there to be asked: one of the peers that this node dialled is dialled again, because libp2p asks
+    /// new connections. In a small network this is the only way to learn whether others still reach this node.
+    fn dial_again(&mut self) {
+        let now = self.now();
+        if self.dialing.last_again.is_some_and(|at| now.since(at) < AGAIN_MS) {
+            return;
+        }
+        let is_settled = |entry: &Connected| {
+            let is_own = entry.direction == Direction::Outbound && entry.route == Route::Direct;
+            is_own && entry.standing == Standing::Node && entry.since.elapsed().as_millis() as u64 >= AGAIN_MS
+        };
+        let settled: Vec<_> = self.chosen().filter(|(_, entry)| is_settled(entry)).map(|(peer, _)| *peer).collect();
+        if let Some(peer) = settled.choose(&mut self.rng).copied() {
+            self.dialing.last_again = Some(now);
+            self.let_go(peer, DialFailure::Lost);
+        }
+    }
+
+    /// Has others asked anew whether they reach this node, when that is about to be forgotten.
+    pub(super) fn check_reachability(&mut self) {
+        let now = self.now();
+        let Some(asking) = self.swarm.behaviour_mut().autonat.as_mut() else { return };
+        if asking.has_addresses() && self.reachability.begins_check(now) {
+            asking.renew();
+            tracing::debug!("others are asked anew whether they reach this node");
         }
     }
 

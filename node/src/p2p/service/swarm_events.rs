@@ -120,7 +120,7 @@ impl Service {
         let (now, group) = (self.now(), self.group_of(&event.server));
         match &event.result {
             Ok(()) => self.reachability.reached(now, group),
-            Err(_) => self.reachability.not_reached(group),
+            Err(_) => self.reachability.not_reached(now, group),
         }
         let (server, address, reached) = (&event.server, &event.tested_addr, event.result.is_ok());
         tracing::debug!(%server, %address, reached, "a peer was asked to dial back");
