@@ -19,7 +19,7 @@ use libp2p::{
     },
 };
 
-use super::netgroup::{Netgroup, is_dialable};
+use super::netgroup::Scope;
 
 /// Own addresses remembered, those named last. libp2p asks about ten at a time.
 const MAX_ADDRESSES: usize = 10;
@@ -28,6 +28,7 @@ const MAX_ADDRESSES: usize = 10;
 #[derive(Default)]
 pub struct AskBack {
     inner: client::Behaviour,
+    scope: Scope,
     /// Connections since the check began: the others belong to checks that are over, and what they say is not heard.
     asked: HashSet<ConnectionId>,
     /// Oldest first.
@@ -50,7 +51,7 @@ impl AskBack {
 
     /// Returns whether it is an address to ask about.
     fn note(&mut self, address: &Multiaddr) -> bool {
-        if !is_dialable(address) || Netgroup::of(address).is_exempt() {
+        if !self.scope.includes(address) {
             return false;
         }
         self.addresses.retain(|other| other != address);
@@ -112,7 +113,72 @@ impl NetworkBehaviour for AskBack {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures::StreamExt;
+    use libp2p::{
+        Swarm,
+        autonat::v2::server,
+        identify,
+        identity::Keypair,
+        swarm::{SwarmEvent, behaviour::toggle::Toggle},
+    };
+
     use super::*;
+    use crate::p2p::behaviour::build;
+
+    /// One that asks, or one that is asked.
+    #[derive(NetworkBehaviour)]
+    struct Speaker {
+        identify: identify::Behaviour,
+        asking: Toggle<AskBack>,
+        asked: Toggle<server::Behaviour>,
+    }
+
+    async fn speaker(asking: Option<AskBack>) -> (Swarm<Speaker>, Multiaddr) {
+        let key = Keypair::generate_ed25519();
+        let identify = identify::Behaviour::new(identify::Config::new("/test/1".to_owned(), key.public()));
+        let asked = asking.is_none().then(server::Behaviour::default);
+        let behaviour = Speaker { identify, asking: asking.into(), asked: asked.into() };
+        let mut swarm = build(key, behaviour, Duration::from_secs(60)).expect("a swarm");
+        swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("an address")).expect("it listens");
+        loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                return (swarm, address);
+            }
+        }
+    }
+
+    /// Runs both until the one that asks has an answer.
+    async fn answer(asking: &mut Swarm<Speaker>, asked: &mut Swarm<Speaker>) -> bool {
+        let search = async {
+            loop {
+                tokio::select! {
+                    event = asking.select_next_some() => match event {
+                        SwarmEvent::Behaviour(SpeakerEvent::Asking(event)) => return event.result.is_ok(),
+                        _ => {}
+                    },
+                    _ = asked.select_next_some() => {}
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(40), search).await.expect("an answer in time")
+    }
+
+    /// The same address is asked about again, with a new connection, after a check has begun afresh.
+    #[tokio::test]
+    async fn a_new_check_asks_again() {
+        let (mut asked, address) = speaker(None).await;
+        let (mut asking, own) = speaker(Some(AskBack { scope: Scope::Anywhere, ..AskBack::default() })).await;
+        let peer = *asked.local_peer_id();
+        for round in 0..2 {
+            asking.dial(address.clone()).expect("it is dialled");
+            assert!(answer(&mut asking, &mut asked).await, "round {round}");
+            assert!(asking.external_addresses().any(|address| *address == own));
+            asking.behaviour_mut().asking.as_mut().expect("it asks").renew();
+            asking.disconnect_peer_id(peer).expect("it was connected");
+        }
+    }
 
     #[test]
     fn only_public_addresses_are_asked_about_and_few() {

@@ -28,10 +28,11 @@ use super::{
     error::P2pError,
     gossip,
     half_open::HalfOpen,
+    netgroup::Scope,
     relay::{
         direct_only::DirectOnly,
         gate::{Allowed, Gate},
-        punch::{Punch, Scope},
+        punch::Punch,
         serving,
     },
     transport,

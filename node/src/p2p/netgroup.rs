@@ -136,6 +136,23 @@ fn is_home_v6(ip: Ipv6Addr) -> bool {
     ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
 }
 
+/// Which addresses a node may be asked about, or to dial, by strangers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scope {
+    /// Public ones.
+    #[default]
+    Public,
+    /// Any: the network is one machine or one LAN.
+    Anywhere,
+}
+
+impl Scope {
+    /// Whether the address is one that others could dial, and of this kind.
+    pub fn includes(self, address: &Multiaddr) -> bool {
+        is_dialable(address) && (self == Self::Anywhere || !Netgroup::of(address).is_exempt())
+    }
+}
+
 /// Whether others could dial this: an IP that is a unicast address, and a transport that we speak.
 pub fn is_dialable(address: &Multiaddr) -> bool {
     let Some(ip) = ip_of(address) else { return false };

@@ -22,7 +22,7 @@ use libp2p::{
     },
 };
 
-use crate::p2p::netgroup::{Netgroup, Site, is_dialable, is_relayed};
+use crate::p2p::netgroup::{Scope, Site, is_relayed};
 
 use super::rate::{Buckets, Rate};
 
@@ -36,15 +36,6 @@ const DIALS: Rate = Rate { burst: 8, interval: Duration::from_secs(5) };
 const MAX_CANDIDATES: usize = 16;
 /// Dials that were asked for and not made yet. They are made at once, so there are hardly ever two.
 const MAX_ASKED: usize = 64;
-
-/// Where peers are that this node may dial for others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Scope {
-    /// At public addresses.
-    Public,
-    /// Anywhere: the network is one machine or one LAN.
-    Anywhere,
-}
 
 /// Why an address is not dialled.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +88,7 @@ impl Punch {
 
     /// Whether an address is of the kind that may be dialled for others.
     pub fn is_in_scope(&self, address: &Multiaddr) -> bool {
-        is_dialable(address) && (self.scope == Scope::Anywhere || !Netgroup::of(address).is_exempt())
+        self.scope.includes(address)
     }
 
     fn note_candidate(&mut self, address: &Multiaddr) {
