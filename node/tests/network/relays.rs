@@ -6,13 +6,22 @@ use std::{
 };
 
 use futures::StreamExt;
+use ledger::params::Network;
 use libp2p::{
-    Swarm, SwarmBuilder, identity::Keypair, multiaddr::Protocol, noise, ping, relay, swarm::NetworkBehaviour,
-    swarm::SwarmEvent, swarm::dial_opts::DialOpts, swarm::dial_opts::PeerCondition, tcp, yamux,
+    Swarm, SwarmBuilder, identify,
+    identity::Keypair,
+    multiaddr::Protocol,
+    noise, ping, relay,
+    swarm::{
+        NetworkBehaviour, SwarmEvent,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+    tcp, yamux,
 };
 use node::p2p::{
     ConfiguredState, DialFailure, Multiaddr, PeerId, Reachable, Route,
     config::{Config, When},
+    gossip::chain_prefix,
 };
 use tokio::{net::TcpListener, time::timeout};
 
@@ -144,24 +153,26 @@ async fn a_relayed_connection_is_no_peer_and_ends() {
     }
 }
 
-/// A program that speaks relay, and ping without end if `restless`.
+/// A program that belongs to the network, asks nothing, and pings as often as it is told to.
 #[derive(NetworkBehaviour)]
 struct Guest {
     client: relay::client::Behaviour,
+    identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
 
 fn guest(pause: Duration) -> Swarm<Guest> {
-    SwarmBuilder::with_existing_identity(Keypair::generate_ed25519())
+    let key = Keypair::generate_ed25519();
+    let version = format!("/namestead/{}/1", chain_prefix(&Network::Local.params().chain_id()));
+    let identify = identify::Behaviour::new(identify::Config::new(version, key.public()));
+    let ping = ping::Behaviour::new(ping::Config::new().with_interval(pause));
+    SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .expect("a transport")
         .with_relay_client(noise::Config::new, yamux::Config::default)
         .expect("a transport")
-        .with_behaviour(|_, client| Guest {
-            client,
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(pause)),
-        })
+        .with_behaviour(|_, client| Guest { client, identify, ping })
         .expect("a behaviour")
         .with_swarm_config(|config| config.with_idle_connection_timeout(2 * DEADLINE))
         .build()
@@ -221,6 +232,35 @@ async fn a_relay_gives_a_stranger_two_circuits_and_no_reservation() {
         (relay.p2p.stats().relay_reservations, relay.p2p.stats().relay_refused_total) == (1, 2)
     })
     .await;
+    for peer in [relay, hidden] {
+        peer.stop().await;
+    }
+}
+
+/// What a node speaks over a relay: what leads to a direct connection, and nothing of the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_the_ledger_is_spoken_over_a_relay() {
+    let relay = relay().await;
+    let hidden = node(&[relay.address().await], listens_nowhere).await;
+    let (target, through) = (hidden.p2p.local_peer(), relayed_address(&hidden).await);
+    let mut stranger = guest(DEADLINE);
+    stranger.dial(through).expect("it is dialled");
+    let spoken = until(&mut stranger, |event| match event {
+        SwarmEvent::Behaviour(GuestEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+            (peer_id == target).then_some(info.protocols)
+        }
+        _ => None,
+    })
+    .await;
+    let mut spoken: Vec<_> = spoken.iter().map(ToString::to_string).collect();
+    spoken.sort();
+    spoken.retain(|name| !name.starts_with("/ipfs/id/"));
+    assert!(
+        ["/ipfs/ping/1.0.0", "/libp2p/dcutr"].iter().any(|name| spoken.contains(&(*name).to_owned())),
+        "{spoken:?}"
+    );
+    let is_way = |name: &String| ["/ipfs/ping/1.0.0", "/libp2p/dcutr"].contains(&name.as_str());
+    assert!(spoken.iter().all(is_way), "{spoken:?}");
     for peer in [relay, hidden] {
         peer.stop().await;
     }
