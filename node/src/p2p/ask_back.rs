@@ -154,10 +154,11 @@ mod tests {
         let search = async {
             loop {
                 tokio::select! {
-                    event = asking.select_next_some() => match event {
-                        SwarmEvent::Behaviour(SpeakerEvent::Asking(event)) => return event.result.is_ok(),
-                        _ => {}
-                    },
+                    event = asking.select_next_some() => {
+                        if let SwarmEvent::Behaviour(SpeakerEvent::Asking(event)) = event {
+                            return event.result.is_ok();
+                        }
+                    }
                     _ = asked.select_next_some() => {}
                 }
             }

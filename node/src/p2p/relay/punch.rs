@@ -228,7 +228,7 @@ mod tests {
     fn only_what_was_asked_for_is_refused() {
         let (mut punch, id) = (public(), ConnectionId::new_unchecked(7));
         let home = [address("/ip4/127.0.0.1/tcp/8353")];
-        let mut dial =
+        let dial =
             |punch: &mut Punch| punch.handle_pending_outbound_connection(id, None, &home, Endpoint::Dialer).is_ok();
         assert!(dial(&mut punch));
         punch.asked.insert(id);

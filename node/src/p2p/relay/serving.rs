@@ -212,7 +212,7 @@ mod tests {
             }
         }
         let all: u32 = by_group.iter().sum();
-        assert!(all <= 16 + 720 && all >= 700, "{all}");
+        assert!((700..=16 + 720).contains(&all), "{all}");
         assert!(by_group.iter().all(|circuits| *circuits <= 6 + 60), "{by_group:?}");
         let rate = u64::from(all) * (CIRCUIT_BYTES + 2 * 8_192) / 3_600;
         assert!(rate < 10_240, "{rate} bytes a second");
