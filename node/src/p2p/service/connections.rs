@@ -121,6 +121,10 @@ impl Service {
     }
 
     pub(super) fn ping_answered(&mut self, peer: &PeerId, id: DialId, time: Duration) {
+        if let Some(line) = self.relayed.lines.get_mut(&id) {
+            line.ping = Some(time);
+            return;
+        }
         let Some(entry) = self.connected.get_mut(peer) else { return };
         entry.ping = Some(time);
         entry.lines.iter_mut().filter(|line| line.id == id).for_each(|line| line.heard = Instant::now());

@@ -238,8 +238,9 @@ impl Service {
         match event {
             relay::Event::ReservationReqAccepted { .. } => count(&self.stats.relay_reservations_total),
             relay::Event::ReservationReqAcceptFailed { src_peer_id, .. }
-            | relay::Event::ReservationClosed { src_peer_id }
             | relay::Event::ReservationTimedOut { src_peer_id } => self.relayed.serving.ended(&src_peer_id),
+            // Told of each connection that ends, with a reservation or without; what counts is that its peer has gone.
+            relay::Event::ReservationClosed { .. } => {}
             relay::Event::ReservationReqDenied { .. } | relay::Event::CircuitReqDenied { .. } => {
                 count(&self.stats.relay_refused_total);
             }
