@@ -9,7 +9,7 @@
 //! `build`, `requests`, [`compact`], [`gossip`] and [`transport`] are public for peers that are no nodes: `testnet/adversary`, which has
 //! to speak exactly what nodes speak.
 //!
-//! Reading order: [`config`], [`message`], `behaviour`, `service`, [`handle`].
+//! Reading order: [`config`], [`message`], `behaviour`, `service`, [`handle`]; `relay` for what helps nodes behind routers.
 
 pub mod address_book;
 pub mod client;
@@ -22,6 +22,7 @@ pub mod netgroup;
 pub mod stats;
 pub mod transport;
 
+mod ask_back;
 mod bans;
 mod behaviour;
 mod chain_port;
@@ -36,6 +37,7 @@ mod limits;
 mod listeners;
 mod places;
 mod reachability;
+mod relay;
 mod serve;
 mod service;
 mod standing;
@@ -46,7 +48,7 @@ pub use config::Config;
 pub use configured::{ConfiguredPeer, ConfiguredState};
 pub use dial_failure::DialFailure;
 pub use error::P2pError;
-pub use handle::{P2pHandle, PeerInfo, Surroundings};
+pub use handle::{P2pHandle, PeerInfo, Route, Surroundings};
 pub use libp2p::{Multiaddr, PeerId};
 pub use reachability::Reachable;
 pub use service::{Deps, spawn};

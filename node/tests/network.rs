@@ -10,6 +10,8 @@ mod peer;
 #[path = "../../testnet/adversary/peer.rs"]
 #[allow(dead_code)] // The adversary uses all of it.
 mod puppet;
+#[path = "network/relays.rs"]
+mod relays;
 
 use std::time::Duration;
 

@@ -151,6 +151,18 @@ metrics! {
     p2p_identity_copied: IntGauge,
     /// Whether others can reach this node: 1 for the state that holds.
     p2p_reachable: IntGaugeVec ["state"],
+    /// Reservations of others at this node, which is their relay.
+    p2p_relay_reservations: IntGauge,
+    /// Circuits of others through this node.
+    p2p_relay_circuits: IntGauge,
+    /// What others ask of this node as a relay, by result.
+    p2p_relay_requests_total: IntCounterVec ["result"],
+    /// Relays that lead others to this node.
+    p2p_relays: IntGauge,
+    /// Connections through relays.
+    p2p_relayed_connections: IntGauge,
+    /// Connections through relays that ended, by whether a direct one came of them.
+    p2p_relayed_ended_total: IntCounterVec ["result"],
     /// Peers in the address book.
     p2p_known_addresses: IntGauge,
     /// Peers banned now.

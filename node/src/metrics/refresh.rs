@@ -95,6 +95,20 @@ impl Metrics {
         count!(offer("rejected"), stats.transactions_rejected);
     }
 
+    fn refresh_relays(&self, stats: &p2p::StatsSnapshot) {
+        self.p2p_relay_reservations.set(gauge(stats.relay_reservations));
+        self.p2p_relay_circuits.set(gauge(stats.relay_circuits));
+        let request = |result| self.p2p_relay_requests_total.with_label_values(&[result]);
+        count!(request("reserved"), stats.relay_reservations_total);
+        count!(request("connected"), stats.relay_circuits_total);
+        count!(request("refused"), stats.relay_refused_total);
+        self.p2p_relays.set(gauge(stats.relays));
+        self.p2p_relayed_connections.set(gauge(stats.relayed_connections));
+        let ended = |result| self.p2p_relayed_ended_total.with_label_values(&[result]);
+        count!(ended("upgraded"), stats.relayed_upgraded_total);
+        count!(ended("failed"), stats.relayed_failed_total);
+    }
+
     fn refresh_p2p(&self, stats: &p2p::StatsSnapshot) {
         self.p2p_peers.with_label_values(&["inbound"]).set(gauge(stats.peers_inbound));
         self.p2p_peers.with_label_values(&["outbound"]).set(gauge(stats.peers_outbound));
@@ -105,6 +119,7 @@ impl Metrics {
         reachable("unknown").set(gauge(stats.reachable_unknown));
         reachable("yes").set(gauge(stats.reachable_yes));
         reachable("no").set(gauge(stats.reachable_no));
+        self.refresh_relays(stats);
         self.p2p_known_addresses.set(gauge(stats.known_peers));
         self.p2p_banned_peers.set(gauge(stats.banned_peers));
         let connection = |event| self.p2p_connections_total.with_label_values(&[event]);

@@ -6,14 +6,37 @@ use std::time::Duration;
 
 use ledger::params::{Network, Params};
 use libp2p::{
-    StreamProtocol, Swarm, SwarmBuilder, allow_block_list, autonat, connection_limits, gossipsub, identify,
+    PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport, allow_block_list, connection_limits,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, OptionalTransport},
+        upgrade::Version,
+    },
+    gossipsub, identify,
     identity::Keypair,
-    kad, mdns, memory_connection_limits, noise, ping, request_response,
+    kad, mdns, memory_connection_limits, noise, ping,
+    relay::{self, client},
+    request_response,
     swarm::{self, NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, upnp, yamux,
 };
 
-use super::{config::Config, dial_back::DialBack, error::P2pError, gossip, half_open::HalfOpen, transport};
+use super::{
+    ask_back::AskBack,
+    config::{Config, When},
+    dial_back::DialBack,
+    error::P2pError,
+    gossip,
+    half_open::HalfOpen,
+    netgroup::Scope,
+    relay::{
+        direct_only::DirectOnly,
+        gate::{Allowed, Gate},
+        punch::Punch,
+        serving,
+    },
+    transport,
+};
 
 /// One question and its whole answer: 2 MiB at 512 kbit/s.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(35);
@@ -25,9 +48,9 @@ const IDLE: Duration = Duration::from_secs(60);
 const PENDING: u32 = 32;
 /// Connections beyond the places: who gives way takes a moment to go, and the newcomer must not be refused meanwhile.
 const HEADROOM: u32 = 32;
-/// Two, because both sides may dial at once and closing either could close both. A second one of the same side is closed
-/// once it is there (`service::connections`).
-const PER_PEER: u32 = 2;
+/// Two, because both sides may dial at once and closing either could close both; and the relayed one that those replace. A
+/// second one of the same side is closed once it is there (`service::connections`).
+const PER_PEER: u32 = 3;
 
 /// Everything a full node does on the network.
 #[derive(NetworkBehaviour)]
@@ -36,15 +59,27 @@ pub struct Behaviour {
     pub limits: connection_limits::Behaviour,
     pub memory: memory_connection_limits::Behaviour,
     pub blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
-    pub dial_back: Toggle<DialBack>,
+    pub dial_back: DirectOnly<Toggle<DialBack>>,
+    pub relay: Toggle<relay::Behaviour>,
+    pub relay_client: client::Behaviour,
+    pub punch: Punch,
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
-    pub kad: kad::Behaviour<kad::store::MemoryStore>,
+    pub kad: DirectOnly<kad::Behaviour<kad::store::MemoryStore>>,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
-    pub autonat: Toggle<autonat::v2::client::Behaviour>,
+    pub autonat: DirectOnly<Toggle<AskBack>>,
     pub upnp: Toggle<upnp::tokio::Behaviour>,
-    pub gossip: gossipsub::Behaviour,
-    pub requests: request_response::Behaviour<transport::Codec>,
+    pub gossip: DirectOnly<gossipsub::Behaviour>,
+    pub requests: DirectOnly<request_response::Behaviour<transport::Codec>>,
+}
+
+/// The swarm of a node, and the handles of what decides within it.
+pub struct NodeSwarm {
+    pub swarm: Swarm<Behaviour>,
+    /// Which relayed addresses may be dialled: none yet.
+    pub allowed: Allowed,
+    /// What this node does as a relay.
+    pub serving: serving::Limits,
 }
 
 /// The name of a protocol of this network.
@@ -70,58 +105,99 @@ pub fn requests(
 }
 
 /// Builds the swarm of a node.
-pub fn swarm(keypair: Keypair, params: &Params, config: &Config) -> Result<Swarm<Behaviour>, P2pError> {
-    let behaviour = behaviour(&keypair, params, config)?;
-    build(keypair, behaviour, IDLE).map_err(P2pError::Transport)
+pub fn swarm(keypair: Keypair, params: &Params, config: &Config) -> Result<NodeSwarm, P2pError> {
+    let (allowed, serving) = (Allowed::default(), serving::Limits::default());
+    let (circuits, client) = client::new(keypair.public().to_peer_id());
+    let circuits = relayed(&keypair, Gate::new(circuits, allowed.clone())).map_err(P2pError::Transport)?;
+    let behaviour = behaviour(&keypair, params, config, client, &serving)?;
+    let swarm = build_with(keypair, behaviour, IDLE, OptionalTransport::some(circuits)).map_err(P2pError::Transport)?;
+    Ok(NodeSwarm { swarm, allowed, serving })
+}
+
+/// Connections of any kind, secured and multiplexed.
+type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// The transport for connections through relays.
+fn relayed(keypair: &Keypair, circuits: Gate<client::Transport>) -> Result<Connections, String> {
+    let noise = noise::Config::new(keypair).map_err(|error| error.to_string())?;
+    let secured = circuits.upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux::Config::default());
+    Ok(secured.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
 }
 
 /// Builds a swarm: TCP with Noise and yamux, and QUIC; host names too, where the system can resolve any.
 pub fn build<B: NetworkBehaviour>(keypair: Keypair, behaviour: B, idle: Duration) -> Result<Swarm<B>, String> {
-    let base = || {
-        SwarmBuilder::with_existing_identity(keypair.clone())
-            .with_tokio()
-            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-            .map(|builder| builder.with_quic())
-            .map_err(|error| error.to_string())
+    build_with(keypair, behaviour, idle, OptionalTransport::none())
+}
+
+fn build_with<B: NetworkBehaviour>(
+    keypair: Keypair,
+    behaviour: B,
+    idle: Duration,
+    circuits: OptionalTransport<Connections>,
+) -> Result<Swarm<B>, String> {
+    let base = |circuits: OptionalTransport<Connections>| {
+        let tcp = SwarmBuilder::with_existing_identity(keypair.clone()).with_tokio().with_tcp(
+            tcp::Config::default().nodelay(true),
+            noise::Config::new,
+            yamux::Config::default,
+        );
+        let direct = tcp.map_err(|error| error.to_string())?.with_quic();
+        direct.with_other_transport(|_| circuits).map_err(|never| never.to_string())
     };
     let tune = |config: swarm::Config| {
         config.with_idle_connection_timeout(idle).with_max_negotiating_inbound_streams(32).with_smart_dial()
     };
     let built = "the behaviour is built already";
-    Ok(match base()?.with_dns() {
-        Ok(named) => named.with_behaviour(|_| behaviour).expect(built).with_swarm_config(tune).build(),
+    // Tried beforehand, because there is one transport for relays and a failure would take it along.
+    Ok(match base(OptionalTransport::none())?.with_dns() {
+        Ok(_) => {
+            let named = base(circuits)?.with_dns().map_err(|error| error.to_string())?;
+            named.with_behaviour(|_| behaviour).expect(built).with_swarm_config(tune).build()
+        }
         Err(error) => {
             tracing::warn!(%error, "the system resolves no host names, so peers can only be dialled by address");
-            base()?.with_behaviour(|_| behaviour).expect(built).with_swarm_config(tune).build()
+            base(circuits)?.with_behaviour(|_| behaviour).expect(built).with_swarm_config(tune).build()
         }
     })
 }
 
-fn behaviour(keypair: &Keypair, params: &Params, config: &Config) -> Result<Behaviour, P2pError> {
+fn behaviour(
+    keypair: &Keypair,
+    params: &Params,
+    config: &Config,
+    relay_client: client::Behaviour,
+    serving: &serving::Limits,
+) -> Result<Behaviour, P2pError> {
     let peer = keypair.public().to_peer_id();
     let topics = gossip::Topics::of(&params.chain_id());
     // One machine or one LAN has nothing to find out, and nobody outside to ask.
     let is_public = params.network != Network::Local;
-    let autonat = (config.autonat && is_public).then(autonat_client);
+    let autonat = (config.autonat && is_public).then(AskBack::default);
     Ok(Behaviour {
         half_open: HalfOpen::default(),
         limits: connection_limits::Behaviour::new(connection_limits(config)),
         memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_limit_mib << 20),
         blocked: allow_block_list::Behaviour::default(),
-        dial_back: autonat.as_ref().map(|_| DialBack::default()).into(),
+        dial_back: DirectOnly::new(autonat.as_ref().map(|_| DialBack::default()).into()),
+        relay: relay_server(peer, config, serving).into(),
+        relay_client,
+        punch: Punch::new(peer, if is_public { Scope::Public } else { Scope::Anywhere }),
         identify: identify::Behaviour::new(identify_config(keypair, params)),
         ping: ping::Behaviour::default(),
-        kad: kad_behaviour(keypair, params),
+        kad: DirectOnly::new(kad_behaviour(keypair, params)),
         mdns: mdns_behaviour(params, config, peer)?,
-        autonat: autonat.into(),
+        autonat: DirectOnly::new(autonat.into()),
         upnp: (config.upnp && is_public).then(upnp::tokio::Behaviour::default).into(),
-        gossip: gossip::behaviour(&topics),
-        requests: requests(params, request_response::ProtocolSupport::Full),
+        gossip: DirectOnly::new(gossip::behaviour(&topics)),
+        requests: DirectOnly::new(requests(params, request_response::ProtocolSupport::Full)),
     })
 }
 
-fn autonat_client() -> autonat::v2::client::Behaviour {
-    autonat::v2::client::Behaviour::default()
+/// It offers nothing before it is told to.
+fn relay_server(peer: PeerId, config: &Config, serving: &serving::Limits) -> Option<relay::Behaviour> {
+    let mut relay = (config.relay != When::Off).then(|| relay::Behaviour::new(peer, serving.config()))?;
+    relay.set_status(Some(relay::Status::Disable));
+    Some(relay)
 }
 
 fn connection_limits(config: &Config) -> connection_limits::ConnectionLimits {

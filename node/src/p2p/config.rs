@@ -8,6 +8,19 @@ use serde::{Deserialize, Serialize};
 /// The port of all networks, TCP and UDP.
 pub const DEFAULT_PORT: u16 = 9353;
 
+/// When this node does something that it can also find out by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// While it is of use.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 /// The `[p2p]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +41,10 @@ pub struct Config {
     pub autonat: bool,
     /// Whether to ask the router to forward the port. Never on the `local` network.
     pub upnp: bool,
+    /// Whether to be a relay for nodes that nobody can reach, within narrow limits. Auto: while others can reach this node.
+    pub relay: When,
+    /// Whether to have others led here by relays. Auto: while others cannot reach this node.
+    pub relay_client: When,
     /// Whether to find peers on the local network by multicast. Default: on the `local` network only.
     pub mdns: Option<bool>,
     /// Resident memory in MiB above which no new connection is accepted.
@@ -44,6 +61,8 @@ impl Default for Config {
             outbound: 10,
             autonat: true,
             upnp: false,
+            relay: When::Auto,
+            relay_client: When::Auto,
             mdns: None,
             memory_limit_mib: 2_048,
         }
@@ -76,6 +95,8 @@ mod tests {
         assert_eq!(config.peers.len(), 1);
         assert_eq!(config.listen.len(), 4);
         assert!(toml::from_str::<Config>("prees = []").is_err());
+        let config: Config = toml::from_str("relay = 'off'\nrelay_client = 'on'").expect("valid");
+        assert_eq!((config.relay, config.relay_client), (When::Off, When::On));
         assert!(toml::from_str::<Config>("peers = ['192.0.2.1']").is_err());
     }
 }

@@ -44,6 +44,10 @@ pub enum DialFailure {
     FullHere,
     /// It lacks old blocks that this node needs, and its place goes to another peer.
     Lacking,
+    /// The relay that should lead to it does not.
+    RelayRefused,
+    /// It was met through a relay, and no direct connection came of it.
+    NotDirect,
     /// It closed the connection before it had said anything.
     ClosedAtOnce,
     /// It is connected, but does not tell its status.
@@ -93,10 +97,16 @@ impl DialFailure {
         if let Some(kind) = os_error_kind(&cause.to_string()) {
             return Self::of_kind(kind);
         }
-        // The types of these two name all transports below or beside them, so only their words are at hand.
+        // The types of these name all transports below or beside them, so only their words are at hand.
         let words = cause.to_string();
-        let is_late = words == "Timeout has been reached" || words == "Handshake with the remote timed out.";
-        is_late.then_some(Self::NoAnswer)
+        match words.as_str() {
+            "Timeout has been reached" | "Handshake with the remote timed out." => Some(Self::NoAnswer),
+            "Relay has no reservation for destination."
+            | "Remote reported resource limit exceeded."
+            | "Relay failed to connect to destination."
+            | "Remote denied permission." => Some(Self::RelayRefused),
+            _ => None,
+        }
     }
 
     fn of_kind(kind: io::ErrorKind) -> Option<Self> {
@@ -129,6 +139,8 @@ impl DialFailure {
             Self::BannedHere => "banned_here",
             Self::FullHere => "full_here",
             Self::Lacking => "lacking",
+            Self::RelayRefused => "relay_refused",
+            Self::NotDirect => "not_direct",
             Self::ClosedAtOnce => "closed_at_once",
             Self::Silent => "silent",
             Self::Lost => "lost",
@@ -139,7 +151,13 @@ impl DialFailure {
     /// Whether it will stay like this until somebody changes a configuration. Such peers are tried rarely.
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::OwnAddress | Self::OwnIdentity | Self::OtherPeer(_) | Self::NotHere { .. } | Self::BadAddress => true,
+            Self::OwnAddress
+            | Self::OwnIdentity
+            | Self::OtherPeer(_)
+            | Self::NotHere { .. }
+            | Self::BadAddress
+            // Routers do not change from one minute to the next, and each attempt costs a relay.
+            | Self::NotDirect => true,
             Self::Refused
             | Self::NoAnswer
             | Self::NoRoute
@@ -148,6 +166,7 @@ impl DialFailure {
             | Self::BannedHere
             | Self::FullHere
             | Self::Lacking
+            | Self::RelayRefused
             | Self::ClosedAtOnce
             | Self::Silent
             | Self::Lost
@@ -175,6 +194,12 @@ impl fmt::Display for DialFailure {
             Self::BannedHere => "this node has banned it for a while",
             Self::FullHere => "this node has too many connections already",
             Self::Lacking => "it lacks old blocks that this node needs",
+            Self::RelayRefused => {
+                "the relay does not lead there now: it does not know the peer, or has done enough for a while"
+            }
+            Self::NotDirect => {
+                "a relay leads to it, but no direct connection came of it: one of the two routers does not let it through"
+            }
             Self::ClosedAtOnce => {
                 "it closed the connection at once: it is full, has banned this node, or is connected to another node \
                  with the same identity"
@@ -234,6 +259,7 @@ mod tests {
         check_io(io::ErrorKind::ConnectionReset.into(), DialFailure::NotLibp2p);
         check_io(io::Error::other(ResolveError::from("no such name")), DialFailure::Unresolvable);
         check_io(io::ErrorKind::InvalidData.into(), DialFailure::NotLibp2p);
+        check_io(io::Error::other("Relay has no reservation for destination."), DialFailure::RelayRefused);
         check_io(io::Error::other("Left(Connection refused (os error 111))"), DialFailure::Refused);
     }
 

@@ -28,6 +28,8 @@ use super::netgroup::Netgroup;
 
 /// Half-open connections at a time, over TCP and as many over QUIC.
 pub const MAX_HALF_OPEN: usize = 64;
+/// And through relays.
+const MAX_RELAYED: usize = 8;
 
 /// Why a connection is refused before anything is known of it.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +51,27 @@ struct Opening {
 enum Carrier {
     Tcp,
     Quic,
+    /// Who comes through a relay shows no address at all.
+    Relay,
+}
+
+impl Carrier {
+    fn places(self) -> usize {
+        match self {
+            Self::Tcp | Self::Quic => MAX_HALF_OPEN,
+            Self::Relay => MAX_RELAYED,
+        }
+    }
 }
 
 impl Opening {
     fn of(remote: &Multiaddr) -> Self {
-        let is_quic = remote.iter().any(|part| part == Protocol::QuicV1);
-        Self { group: Netgroup::of(remote), carrier: if is_quic { Carrier::Quic } else { Carrier::Tcp } }
+        let carrier = match Netgroup::of(remote) {
+            Netgroup::Relayed => Carrier::Relay,
+            _ if remote.iter().any(|part| part == Protocol::QuicV1) => Carrier::Quic,
+            _ => Carrier::Tcp,
+        };
+        Self { group: Netgroup::of(remote), carrier }
     }
 }
 
@@ -62,8 +79,13 @@ impl HalfOpen {
     fn admits(&self, opening: Opening) -> bool {
         let beside = || self.0.values().filter(|other| other.carrier == opening.carrier);
         let (all, of_group) = (beside().count(), beside().filter(|other| other.group == opening.group).count());
-        let share = ((MAX_HALF_OPEN - (all - of_group)) / 2).max(1);
-        all < MAX_HALF_OPEN && of_group < share
+        let places = opening.carrier.places();
+        let share = match opening.carrier {
+            Carrier::Tcp | Carrier::Quic => ((places - (all - of_group)) / 2).max(1),
+            // They are one group.
+            Carrier::Relay => places,
+        };
+        all < places && of_group < share
     }
 }
 
@@ -152,5 +174,13 @@ mod tests {
         let quic = "/ip4/20.9.0.1/udp/1/quic-v1".parse().expect("an address");
         let id = ConnectionId::new_unchecked(0);
         assert!(half_open.handle_pending_inbound_connection(id, &quic, &quic).is_ok(), "QUIC has places of its own");
+        let mut through_relays = (0..20).map(|number| {
+            let remote = format!("/p2p/{}", PeerId::random()).parse().expect("an address");
+            half_open
+                .handle_pending_inbound_connection(ConnectionId::new_unchecked(9_000 + number), &quic, &remote)
+                .is_ok()
+        });
+        assert!(through_relays.by_ref().take(MAX_RELAYED).all(|is_let_in| is_let_in), "and so have relays");
+        assert!(through_relays.all(|is_let_in| !is_let_in));
     }
 }

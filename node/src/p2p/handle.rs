@@ -20,6 +20,17 @@ use super::{
 /// Commands waiting; they come from people and are answered at once.
 pub(super) const COMMANDS: usize = 32;
 
+/// How the connection to a peer goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// Directly.
+    Direct,
+    /// Directly, after the two had met through a relay: it proves nothing of who can be reached.
+    Punched,
+    /// Through a relay, until a direct one comes of it. Nothing of the chain goes over it.
+    Relayed,
+}
+
 /// A connected peer.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
@@ -29,6 +40,8 @@ pub struct PeerInfo {
     pub address: Multiaddr,
     /// Who opened the connection.
     pub direction: Direction,
+    /// How it goes.
+    pub route: Route,
     /// What it runs, as it says.
     pub agent: String,
     /// Height that it claims, if it told.
@@ -86,7 +99,8 @@ impl P2pHandle {
         self.local_peer
     }
 
-    /// The connected nodes of this network, light clients not counted; empty once the network has stopped.
+    /// The connected nodes of this network, light clients not counted, and whoever is met through a relay; empty once the
+    /// network has stopped.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         self.ask(Command::Peers).await.unwrap_or_default()
     }

@@ -13,6 +13,8 @@ pub enum Netgroup {
     V6([u8; 4]),
     /// Loopback and private addresses: one machine or one LAN, exempt from limits per group.
     Home,
+    /// Whoever is at the other end of a relay: the address names the relay, and says nothing of the peer behind it.
+    Relayed,
     /// A host name or anything else that shows no address.
     Unknown,
 }
@@ -20,6 +22,9 @@ pub enum Netgroup {
 impl Netgroup {
     /// The group of an address.
     pub fn of(address: &Multiaddr) -> Self {
+        if is_relayed(address) {
+            return Self::Relayed;
+        }
         match ip_of(address) {
             Some(ip) if is_home(ip) => Self::Home,
             Some(IpAddr::V4(ip)) => Self::V4([ip.octets()[0], ip.octets()[1]]),
@@ -37,6 +42,7 @@ impl Netgroup {
             Self::V4([a, b]) => [4, a, b, 0, 0],
             Self::V6([a, b, c, d]) => [6, a, b, c, d],
             Self::Home => [1, 0, 0, 0, 0],
+            Self::Relayed => [2, 0, 0, 0, 0],
             Self::Unknown => [0; 5],
         }
     }
@@ -47,6 +53,7 @@ impl Netgroup {
             [4, a, b, 0, 0] => Some(Self::V4([a, b])),
             [6, a, b, c, d] => Some(Self::V6([a, b, c, d])),
             [1, 0, 0, 0, 0] => Some(Self::Home),
+            [2, 0, 0, 0, 0] => Some(Self::Relayed),
             [0, 0, 0, 0, 0] => Some(Self::Unknown),
             _ => None,
         }
@@ -56,7 +63,7 @@ impl Netgroup {
     pub fn is_exempt(self) -> bool {
         match self {
             Self::Home => true,
-            Self::V4(_) | Self::V6(_) | Self::Unknown => false,
+            Self::V4(_) | Self::V6(_) | Self::Relayed | Self::Unknown => false,
         }
     }
 }
@@ -76,8 +83,17 @@ impl Site {
     }
 }
 
-/// The address's IP, if it begins with one. IPv4 mapped into IPv6 counts as IPv4.
+/// Whether the address leads through a relay (`/p2p-circuit`), or is what a relay tells of who comes: a peer id alone.
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    let is_bare_peer = matches!(address.iter().next(), Some(Protocol::P2p(_)));
+    is_bare_peer || address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// The address's IP, if it begins with one. IPv4 mapped into IPv6 counts as IPv4. A relay's IP is not that of the peer.
 fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    if is_relayed(address) {
+        return None;
+    }
     match address.iter().next()? {
         Protocol::Ip4(ip) => Some(ip.into()),
         Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(ip.into(), IpAddr::from)),
@@ -95,7 +111,11 @@ pub fn peer_of(address: &Multiaddr) -> Option<PeerId> {
 
 /// The address without a final peer id.
 pub fn without_peer(address: &Multiaddr) -> Multiaddr {
-    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+    let mut address = address.clone();
+    while matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
 }
 
 /// Whether the address is on this machine or a private network.
@@ -116,10 +136,28 @@ fn is_home_v6(ip: Ipv6Addr) -> bool {
     ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
 }
 
+/// Which addresses a node may be asked about, or to dial, by strangers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scope {
+    /// Public ones.
+    #[default]
+    Public,
+    /// Any: the network is one machine or one LAN.
+    Anywhere,
+}
+
+impl Scope {
+    /// Whether the address is one that others could dial, and of this kind.
+    pub fn includes(self, address: &Multiaddr) -> bool {
+        is_dialable(address) && (self == Self::Anywhere || !Netgroup::of(address).is_exempt())
+    }
+}
+
 /// Whether others could dial this: an IP that is a unicast address, and a transport that we speak.
 pub fn is_dialable(address: &Multiaddr) -> bool {
     let Some(ip) = ip_of(address) else { return false };
-    let parts: Vec<_> = address.iter().skip(1).filter(|part| !matches!(part, Protocol::P2p(_))).collect();
+    let bare = without_peer(address);
+    let parts: Vec<_> = bare.iter().skip(1).collect();
     let known = match parts.as_slice() {
         [Protocol::Tcp(port)] => *port != 0,
         [Protocol::Udp(port), Protocol::QuicV1] => *port != 0,
@@ -147,9 +185,26 @@ mod tests {
         check("/dns/example.org/tcp/1", Netgroup::Unknown);
     }
 
+    /// A relay's address says nothing of the peer behind it.
+    #[test]
+    fn whoever_is_behind_a_relay_has_no_address() {
+        let (relay, peer) = (PeerId::random(), PeerId::random());
+        for ip in ["198.51.100.7", "127.0.0.1"] {
+            let through = format!("/ip4/{ip}/tcp/1/p2p/{relay}/p2p-circuit/p2p/{peer}");
+            check(&through, Netgroup::Relayed);
+            let through: Multiaddr = through.parse().expect("an address");
+            assert!(Site::of(&through).is_none() && !is_dialable(&through));
+            assert_eq!(peer_of(&through), Some(peer));
+            assert_eq!(without_peer(&through).to_string(), format!("/ip4/{ip}/tcp/1/p2p/{relay}/p2p-circuit"));
+        }
+        check(&format!("/p2p/{peer}"), Netgroup::Relayed);
+        assert!(!Netgroup::Relayed.is_exempt());
+    }
+
     #[test]
     fn bytes_tell_groups_apart_and_read_back() {
-        let groups = [Netgroup::V4([4, 0]), Netgroup::V6([4, 0, 0, 0]), Netgroup::Home, Netgroup::Unknown];
+        let groups =
+            [Netgroup::V4([4, 0]), Netgroup::V6([4, 0, 0, 0]), Netgroup::Home, Netgroup::Relayed, Netgroup::Unknown];
         let bytes: std::collections::BTreeSet<_> = groups.iter().map(|group| group.to_bytes()).collect();
         assert_eq!(bytes.len(), groups.len());
         assert!(groups.iter().all(|group| Netgroup::from_bytes(group.to_bytes()) == Some(*group)));

@@ -1,13 +1,15 @@
 //! The network task: one loop over swarm events, commands, finished jobs, chain events and time.
 //!
 //! Nothing in the loop waits or computes for long. `swarm_events` handles what libp2p reports, `connections` who is there,
-//! `jobs` what runs beside, `rebuilding` blocks on their way, `dialing` whom to connect to, `publishing` what to tell everybody.
+//! `jobs` what runs beside, `rebuilding` blocks on their way, `dialing` whom to connect to, `relaying` relays and what comes
+//! through them, `publishing` what to tell everybody.
 
 mod announced;
 mod dials;
 mod entry;
 mod job;
 mod outbox;
+mod relayed;
 
 mod state;
 
@@ -16,6 +18,7 @@ mod dialing;
 mod jobs;
 mod publishing;
 mod rebuilding;
+mod relaying;
 mod swarm_events;
 mod witnesses;
 
@@ -59,13 +62,13 @@ const LISTEN_DEADLINE: Duration = Duration::from_secs(5);
 /// Starts the network. On return it listens.
 pub async fn spawn(config: Config, deps: Deps) -> Result<P2pHandle, P2pError> {
     let keypair = identity::load_or_create(&deps.data_dir).map_err(P2pError::Identity)?;
-    let mut swarm = behaviour::swarm(keypair, deps.params, &config)?;
-    let opened = listen(&mut swarm, &config.listen).await?;
-    let local_peer = *swarm.local_peer_id();
+    let mut built = behaviour::swarm(keypair, deps.params, &config)?;
+    let opened = listen(&mut built.swarm, &config.listen).await?;
+    let local_peer = *built.swarm.local_peer_id();
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let (verdict_out, verdict) = watch::channel(Verdict::default());
     let stats = Arc::new(Stats::default());
-    let mut service = Service::new(config, deps, swarm, inbox, verdict_out, stats.clone())?;
+    let mut service = Service::new(config, deps, built, inbox, verdict_out, stats.clone())?;
     service.listeners = opened.listeners;
     service.config.external.clone().into_iter().for_each(|address| service.offer_address(address));
     let task = tokio::spawn(service.run(opened.early));
@@ -235,12 +238,15 @@ impl Service {
             peer: *peer,
             address: entry.address.clone(),
             direction: entry.direction,
+            route: entry.route,
             agent: entry.agent.clone(),
             height: self.sync.claim_of(peer).map(|claim| claim.height),
             ping: entry.ping,
             connected_for: entry.since.elapsed(),
         };
-        self.connected.iter().filter(|(_, entry)| entry.standing == Standing::Node).map(info).collect()
+        let nodes = self.connected.iter().filter(|(_, entry)| entry.standing == Standing::Node).map(info);
+        let is_connected = |peer: &PeerId| self.is_node(peer);
+        nodes.chain(self.relayed.peers().filter(|met| !is_connected(&met.peer))).collect()
     }
 
     fn listen_addresses(&self) -> Vec<Multiaddr> {
@@ -256,8 +262,11 @@ impl Service {
         if self.ticks.is_multiple_of(5) {
             self.lift_bans();
             self.let_go_of_silent_peers();
+            self.let_go_of_feelers();
+            self.check_reachability();
             self.dial_more();
             self.look_around();
+            self.look_after_relays();
             self.update_levels();
         }
         if self.ticks.is_multiple_of(POOL_EVERY) {

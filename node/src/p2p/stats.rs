@@ -38,6 +38,24 @@ counters! {
     reachable_yes,
     /// Whether others cannot reach this node: 0 or 1.
     reachable_no,
+    /// Reservations of others at this node, which is their relay, now.
+    relay_reservations,
+    /// Circuits through this node now.
+    relay_circuits,
+    /// Reservations given to others, renewals included.
+    relay_reservations_total,
+    /// Circuits of others through this node.
+    relay_circuits_total,
+    /// Reservations and circuits of others that were refused.
+    relay_refused_total,
+    /// Relays that lead others to this node now.
+    relays,
+    /// Relayed connections now.
+    relayed_connections,
+    /// Relayed connections that a direct one has replaced.
+    relayed_upgraded_total,
+    /// Relayed connections of which no direct one came.
+    relayed_failed_total,
     /// Peers in the address book now.
     known_peers,
     /// Peers banned now.

@@ -89,11 +89,12 @@ impl Peer {
         let chain = service.handle();
         let deps = Deps { params, chain: chain.clone(), data_dir: dir.path().to_owned(), company: Company::Needed };
         let p2p = p2p::spawn(config, deps).await.expect("the network starts");
-        let address = p2p.listen_addresses().await.remove(0);
+        let listens = p2p.listen_addresses().await;
+        let address = listens.into_iter().next().unwrap_or_else(Multiaddr::empty);
         Self { params, chain, p2p, service, dir, address, wire }
     }
 
-    /// Where to dial it.
+    /// Where to dial it; empty if it listens nowhere.
     pub async fn address(&self) -> Multiaddr {
         self.address.clone()
     }

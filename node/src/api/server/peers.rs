@@ -5,7 +5,7 @@ use axum::{Json, extract::State};
 use super::state::ApiState;
 use crate::{
     api::types::{ConfiguredPeerView, PeerList, PeerView, VERSION},
-    p2p::{ConfiguredPeer, ConfiguredState, PeerInfo, Surroundings},
+    p2p::{ConfiguredPeer, ConfiguredState, PeerInfo, Route, Surroundings},
     sync::Direction,
 };
 
@@ -59,6 +59,12 @@ fn view(peer: &PeerInfo) -> PeerView {
         direction: match peer.direction {
             Direction::Inbound => "inbound",
             Direction::Outbound => "outbound",
+        }
+        .to_owned(),
+        route: match peer.route {
+            Route::Direct => "direct",
+            Route::Punched => "punched",
+            Route::Relayed => "relayed",
         }
         .to_owned(),
         agent: Some(peer.agent.clone()).filter(|agent| !agent.is_empty()),

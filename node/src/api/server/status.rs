@@ -9,6 +9,7 @@ use crate::{
     chain::Tip,
     health::unix_s,
     miner,
+    p2p::Route,
 };
 
 /// The node at a glance.
@@ -32,7 +33,8 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Json<Status>
         synced: health.is_synced(),
         sync_reason: health.unsynced_because(now),
         target_height: health.target_height.max(tip.height),
-        peers: parts.p2p.peers().await.len() as u32,
+        // Who is only met through a relay is none.
+        peers: parts.p2p.peers().await.iter().filter(|peer| peer.route != Route::Relayed).count() as u32,
         network_problems: problems(&surroundings),
         reachable: Some(surroundings.reachable.as_str().to_owned()),
         names: tip.name_count,

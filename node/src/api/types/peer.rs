@@ -47,6 +47,10 @@ pub struct PeerView {
     pub address: String,
     /// `inbound` or `outbound`.
     pub direction: String,
+    /// `direct`; `punched`: directly, after the two had met through a relay; or `relayed`: through a relay, until a direct
+    /// connection comes of it or none.
+    #[serde(default)]
+    pub route: String,
     /// Program and version that it names.
     #[serde(default)]
     pub agent: Option<String>,

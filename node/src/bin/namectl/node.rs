@@ -75,7 +75,10 @@ fn unreached(peer: &ConfiguredPeerView) -> String {
 
 fn row(peer: &PeerView) -> Vec<String> {
     vec![
-        peer.direction.clone(),
+        match peer.route.as_str() {
+            "" | "direct" => peer.direction.clone(),
+            route => format!("{}, {route}", peer.direction),
+        },
         peer.address.clone(),
         peer.height.map_or_else(|| "-".into(), |height| group(u64::from(height))),
         peer.rtt_ms.map_or_else(|| "-".into(), |rtt| format!("{rtt:.0} ms")),

@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, identify, ping};
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, identify, ping, relay::HOP_PROTOCOL_NAME};
 
 use crate::{
     p2p::{
         dial_failure::DialFailure,
+        handle::Route,
         netgroup::{Netgroup, is_dialable},
         places::{self, Inbound},
         standing::{Home, Standing},
@@ -30,15 +31,20 @@ const MAX_IDENTIFY_ADDRESSES: usize = 8;
 const MAX_AGENT: usize = 64;
 /// How long an outbound peer may take to tell its status before its place goes to another one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a feeler stays that is asked whether it reaches this node: libp2p asks every five seconds.
+const FEELER_STAY: Duration = Duration::from_secs(25);
 
 impl Service {
     pub(super) fn connection_opened(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint) {
         count(&self.stats.connections_opened_total);
         let address = endpoint.get_remote_address().clone();
+        let route = if self.relayed.was_met(&peer) { Route::Punched } else { Route::Direct };
         let (direction, purpose) = match endpoint {
             ConnectedPoint::Dialer { .. } => {
+                let is_wanted = route == Route::Punched && self.dialing.configured.names(&peer);
+                let other = if is_wanted { Purpose::Chosen } else { Purpose::Shared };
                 let target = self.dial_succeeded(id, peer);
-                (Direction::Outbound, target.map_or(Purpose::Shared, Target::purpose))
+                (Direction::Outbound, target.map_or(other, Target::purpose))
             }
             // A configured peer keeps its place, whoever dialled.
             ConnectedPoint::Listener { .. } if self.dialing.configured.names(&peer) => {
@@ -67,7 +73,7 @@ impl Service {
                 }
             }
             None if is_refused => drop(self.swarm.close_connection(id)),
-            None => self.peer_came(peer, Line::new(id, direction), purpose, address),
+            None => self.peer_came(peer, Line::new(id, direction), purpose, (address, route)),
         }
     }
 
@@ -79,7 +85,7 @@ impl Service {
         }
     }
 
-    fn peer_came(&mut self, peer: PeerId, line: Line, purpose: Purpose, address: Multiaddr) {
+    fn peer_came(&mut self, peer: PeerId, line: Line, purpose: Purpose, (address, route): (Multiaddr, Route)) {
         self.arrivals += 1;
         let direction = line.direction;
         let entry = Connected {
@@ -87,11 +93,13 @@ impl Service {
             direction,
             purpose,
             standing: Standing::New,
+            route,
             since: Instant::now(),
             serial: self.arrivals,
             agent: String::new(),
             ping: None,
             last_block: None,
+            offers_relay: false,
             pool_seen: false,
             let_go: None,
             address,
@@ -113,6 +121,10 @@ impl Service {
     }
 
     pub(super) fn ping_answered(&mut self, peer: &PeerId, id: DialId, time: Duration) {
+        if let Some(line) = self.relayed.lines.get_mut(&id) {
+            line.ping = Some(time);
+            return;
+        }
         let Some(entry) = self.connected.get_mut(peer) else { return };
         entry.ping = Some(time);
         entry.lines.iter_mut().filter(|line| line.id == id).for_each(|line| line.heard = Instant::now());
@@ -172,6 +184,8 @@ impl Service {
         count(&self.stats.connections_closed_total);
         let now = self.now();
         self.limits.remove(now, &peer);
+        self.relayed.serving.gone(&peer);
+        self.swarm.behaviour_mut().punch.gone(&peer);
         let Some(entry) = self.connected.remove(&peer) else { return };
         let lasted = entry.since.elapsed();
         let why = entry.let_go.unwrap_or(match entry.standing {
@@ -195,13 +209,18 @@ impl Service {
         }
         entry.standing = Standing::Node;
         let (purpose, direction, group) = (entry.purpose, entry.direction, Netgroup::of(&entry.address));
+        // Who was asked over a relay to come did not find the way by itself.
+        let by_itself = direction == Direction::Inbound && entry.route == Route::Direct;
         let now = self.now();
-        if direction == Direction::Inbound {
+        self.relayed.serving.is_node(peer);
+        if by_itself {
             self.reachability.reached(now, group);
         }
         self.dial_was_worth_it(peer);
         match purpose {
             Purpose::Chosen => self.ask_for_addresses(peer),
+            // It stays for a moment to be asked whether it reaches this node (`let_go_of_feelers`).
+            Purpose::Feeler if self.reachability.is_checking(now) => {}
             Purpose::Feeler => self.let_go(peer, DialFailure::FullHere),
             Purpose::Shared => {}
         }
@@ -221,13 +240,20 @@ impl Service {
     }
 
     pub(super) fn identified(&mut self, event: identify::Event) {
-        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        let identify::Event::Received { peer_id, connection_id, info } = event else { return };
+        if self.relayed.is_line(connection_id) {
+            return self.relayed_identified(peer_id, connection_id, &info);
+        }
         let Some(entry) = self.connected.get_mut(&peer_id) else { return };
         entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
         let home = self.homes.home_of(&info.protocol_version, &info.protocols);
         if home != Home::Here && entry.standing != Standing::Node {
             count(&self.stats.foreign_peers_total);
             return self.let_go(peer_id, DialFailure::NotHere { home, ours: self.params.network });
+        }
+        entry.offers_relay = info.protocols.contains(&HOP_PROTOCOL_NAME);
+        if entry.direction == Direction::Outbound {
+            self.swarm.behaviour_mut().punch.seen_at(peer_id, &info.observed_addr);
         }
         let speaks_kad = info.protocols.contains(&self.kad_protocol);
         let source = self.group_of(&peer_id);
@@ -237,6 +263,14 @@ impl Service {
                 self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
             }
         }
+    }
+
+    /// Feelers that were kept to be asked something.
+    pub(super) fn let_go_of_feelers(&mut self) {
+        let is_over = |entry: &Connected| entry.purpose == Purpose::Feeler && entry.since.elapsed() > FEELER_STAY;
+        let over = self.connected.iter().filter(|(_, entry)| is_over(entry) && entry.let_go.is_none());
+        let over: Vec<_> = over.map(|(peer, _)| *peer).collect();
+        over.into_iter().for_each(|peer| self.let_go(peer, DialFailure::FullHere));
     }
 
     /// Outbound peers that do not answer give up their places.

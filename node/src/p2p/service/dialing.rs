@@ -7,6 +7,7 @@ use libp2p::{
     Multiaddr, PeerId,
     swarm::{DialError, dial_opts::DialOpts},
 };
+use rand::seq::IndexedRandom;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -14,9 +15,9 @@ use crate::{
         clone_watch::met_identity,
         configured::{Attempt, ConfiguredState, Notice},
         dial_failure::DialFailure,
-        handle::Surroundings,
+        handle::{Route, Surroundings},
         message::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, Request, Response},
-        netgroup::{Netgroup, peer_of, without_peer},
+        netgroup::{Netgroup, is_relayed, peer_of, without_peer},
         reachability::Reachable,
         standing::Standing,
         stats::{count, set},
@@ -26,7 +27,7 @@ use crate::{
 
 use super::{
     dials::{Target, write_atomically},
-    entry::{DialId, Ended, Purpose},
+    entry::{Connected, DialId, Ended, Purpose},
     job::{Done, Pending},
     state::{Asked, Service, unix_now},
 };
@@ -37,6 +38,8 @@ const MAX_DIALS: usize = 4;
 const SAVE_EVERY: u64 = 600;
 /// Time between feelers, in half seconds: a full book is tried through in three days.
 const FEELER_EVERY: u64 = 240;
+/// Least time between two peers that are dialled again, and for which each has been here.
+const AGAIN_MS: u64 = 900_000;
 /// When the first one goes out: the outbound places come first.
 const FIRST_FEELER: u64 = 20;
 
@@ -65,8 +68,13 @@ impl Service {
 
     fn dial_attempt(&mut self, attempt: Attempt) {
         let target = Target::Configured(attempt.index);
-        if self.is_own(&attempt.address) {
+        let is_relayed = is_relayed(&attempt.address);
+        let leads_back = is_relayed && attempt.expected.as_ref() == Some(self.swarm.local_peer_id());
+        if leads_back || self.is_own(&attempt.address) {
             return self.configured_failed(attempt.index, DialFailure::OwnAddress);
+        }
+        if is_relayed && !attempt.expected.is_some_and(|peer| self.relayed.may_dial(&attempt.address, peer)) {
+            return self.configured_failed(attempt.index, DialFailure::BadAddress);
         }
         // Who expects himself is told what answers there.
         let expected = attempt.expected.filter(|peer| peer != self.swarm.local_peer_id());
@@ -99,9 +107,45 @@ impl Service {
 
     fn dial_feeler(&mut self) {
         let (now, busy) = (self.now(), self.busy());
-        if let Some((peer, addresses)) = self.dialing.book.next_feeler(now, &mut self.rng, &busy) {
+        let book = &self.dialing.book;
+        let feeler = book.next_feeler(now, &mut self.rng, &busy);
+        // Whom to ask whether he reaches this node need not be unknown.
+        let is_checking = self.reachability.is_checking(now);
+        let feeler =
+            feeler.or_else(|| book.next_to_dial(now, &mut self.rng, &busy, &BTreeSet::new()).filter(|_| is_checking));
+        if let Some((peer, addresses)) = feeler {
             count(&self.stats.feelers_total);
             self.dial(DialOpts::peer_id(peer).addresses(addresses).build(), Target::Feeler(peer));
+        } else if is_checking {
+            self.dial_again();
+        }
+    }
+
+    /// Nobody else is there to be asked: one of the peers that this node dialled is dialled again, because libp2p asks
+    /// new connections. In a small network this is the only way to learn whether others still reach this node.
+    fn dial_again(&mut self) {
+        let now = self.now();
+        if self.dialing.last_again.is_some_and(|at| now.since(at) < AGAIN_MS) {
+            return;
+        }
+        let is_settled = |entry: &Connected| {
+            let is_own = entry.direction == Direction::Outbound && entry.route == Route::Direct;
+            is_own && entry.standing == Standing::Node && entry.since.elapsed().as_millis() as u64 >= AGAIN_MS
+        };
+        let settled: Vec<_> = self.chosen().filter(|(_, entry)| is_settled(entry)).map(|(peer, _)| *peer).collect();
+        if let Some(peer) = settled.choose(&mut self.rng).copied() {
+            self.dialing.last_again = Some(now);
+            self.let_go(peer, DialFailure::Lost);
+        }
+    }
+
+    /// Has others asked anew whether they reach this node, when that is about to be forgotten.
+    pub(super) fn check_reachability(&mut self) {
+        let now = self.now();
+        let Some(asking) = self.swarm.behaviour_mut().autonat.as_mut() else { return };
+        if asking.has_addresses() && self.reachability.begins_check(now) {
+            asking.renew();
+            tracing::debug!("others are asked anew whether they reach this node");
         }
     }
 
@@ -122,6 +166,7 @@ impl Service {
     /// The configuration lists these peers now.
     pub(super) fn set_peers(&mut self, addresses: &[Multiaddr]) {
         self.dialing.configured.set(addresses);
+        self.relayed.configure(addresses);
         let named = |peer: &PeerId| self.dialing.configured.names(peer);
         let here: Vec<_> = self.connected.keys().filter(|peer| named(peer)).copied().collect();
         for peer in here {
@@ -136,6 +181,10 @@ impl Service {
 
     /// Whether this node listens at the address, or others reach it there.
     pub(super) fn is_own(&self, address: &Multiaddr) -> bool {
+        // What follows the relay's address decides, and that is a peer's id.
+        if is_relayed(address) {
+            return false;
+        }
         let address = without_peer(address);
         let mut own = self.swarm.listeners().chain(self.swarm.external_addresses());
         own.any(|other| without_peer(other) == address)
@@ -193,11 +242,17 @@ impl Service {
         notice.into_iter().for_each(tell);
     }
 
+    /// A configured peer that was connected or met through a relay for `lasted_ms` has gone.
+    pub(super) fn configured_ended(&mut self, peer: &PeerId, why: &DialFailure, lasted_ms: u64) {
+        let now = self.now();
+        let notices = self.dialing.configured.ended(now, &mut self.rng, peer, why, lasted_ms);
+        notices.into_iter().for_each(tell);
+    }
+
     /// A peer that this node was connected to for `lasted_ms` has gone.
     pub(super) fn connection_ended(&mut self, peer: &PeerId, ended: &Ended, lasted_ms: u64) {
         let now = self.now();
-        let notices = self.dialing.configured.ended(now, &mut self.rng, peer, &ended.why, lasted_ms);
-        notices.into_iter().for_each(tell);
+        self.configured_ended(peer, &ended.why, lasted_ms);
         if ended.standing != Standing::Node || lasted_ms < STAYED_MS {
             // Else it would be dialled for each question that kad has, whoever turned whom away, and without a pause.
             self.swarm.behaviour_mut().kad.remove_peer(peer);
@@ -224,7 +279,8 @@ impl Service {
     pub(super) fn dial_was_worth_it(&mut self, peer: PeerId) {
         let notices = self.dialing.configured.accepted(&peer);
         notices.into_iter().for_each(tell);
-        if let Some(entry) = self.connected.get(&peer).filter(|entry| entry.direction == Direction::Outbound) {
+        let is_known_way = |entry: &&Connected| entry.direction == Direction::Outbound && entry.route == Route::Direct;
+        if let Some(entry) = self.connected.get(&peer).filter(is_known_way) {
             self.dialing.book.reached(unix_now(), peer, &entry.address);
         }
     }
@@ -233,8 +289,17 @@ impl Service {
         Surroundings {
             configured: self.dialing.configured.report(),
             identity_copy: self.clones.copy().cloned(),
-            reachable: self.reachability.state(self.now()),
+            reachable: self.reachable(),
         }
+    }
+
+    /// Whether others can reach this node. Where it listens nowhere and others are sent nowhere, nobody needs to try.
+    pub(super) fn reachable(&self) -> Reachable {
+        let mut own = self.swarm.listeners().filter(|address| !is_relayed(address));
+        if own.next().is_none() && self.config.listen.is_empty() && self.config.external.is_empty() {
+            return Reachable::No;
+        }
+        self.reachability.state(self.now())
     }
 }
 
@@ -281,7 +346,8 @@ impl Service {
     fn save_book(&mut self) {
         let now = unix_now();
         // Who is connected is there now, however long ago the connection began.
-        let here: Vec<_> = self.chosen().filter(|(_, entry)| entry.standing == Standing::Node).collect();
+        let is_known_way = |entry: &Connected| entry.standing == Standing::Node && entry.route == Route::Direct;
+        let here: Vec<_> = self.chosen().filter(|(_, entry)| is_known_way(entry)).collect();
         let here: Vec<_> = here.into_iter().map(|(peer, entry)| (*peer, entry.address.clone())).collect();
         here.into_iter().for_each(|(peer, address)| self.dialing.book.reached(now, peer, &address));
         let anchors = self.anchors();
@@ -308,7 +374,7 @@ impl Service {
         let failing = report.iter().filter(|peer| peer.state == ConfiguredState::Failing).count();
         set(&self.stats.configured_failing, failing);
         set(&self.stats.identity_copied, usize::from(self.clones.copy().is_some()));
-        let reachable = self.reachability.state(self.now());
+        let reachable = self.reachable();
         set(&self.stats.reachable_unknown, usize::from(reachable == Reachable::Unknown));
         set(&self.stats.reachable_yes, usize::from(reachable == Reachable::Yes));
         set(&self.stats.reachable_no, usize::from(reachable == Reachable::No));

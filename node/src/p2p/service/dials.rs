@@ -10,8 +10,9 @@ use std::{
 use libp2p::PeerId;
 use tokio::task::spawn_blocking;
 
-use crate::p2p::{
-    address_book::AddressBook, config::Config, configured::Configured, netgroup::Netgroup, places::Secret,
+use crate::{
+    p2p::{address_book::AddressBook, config::Config, configured::Configured, netgroup::Netgroup, places::Secret},
+    sync::Millis,
 };
 
 use super::entry::{DialId, Purpose};
@@ -25,6 +26,8 @@ pub struct Dialing {
     pub(super) file: PathBuf,
     pub(super) dials: HashMap<DialId, Target>,
     pub(super) rounds: u64,
+    /// When a connected peer was last dialled again, to ask it something.
+    pub(super) last_again: Option<Millis>,
 }
 
 /// What a dial is for.
@@ -65,7 +68,7 @@ impl Dialing {
             tracing::info!(skipped, file = %file.display(), "lines of the address book are of no form known here, and are left out");
         }
         let configured = Configured::new(&config.peers);
-        Self { book, configured, file, dials: HashMap::new(), rounds: 0 }
+        Self { book, configured, file, dials: HashMap::new(), rounds: 0, last_again: None }
     }
 
     /// Writes the book, remembering whom to dial first after a restart.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, swarm::ConnectionId};
 
 use crate::{
-    p2p::{dial_failure::DialFailure, standing::Standing},
+    p2p::{dial_failure::DialFailure, handle::Route, standing::Standing},
     sync::Direction,
 };
 
@@ -52,6 +52,8 @@ pub struct Connected {
     pub direction: Direction,
     pub purpose: Purpose,
     pub standing: Standing,
+    /// Never relayed: who is met through a relay is no connected peer.
+    pub route: Route,
     pub address: Multiaddr,
     pub since: Instant,
     /// Its number in the order of arrival.
@@ -60,6 +62,8 @@ pub struct Connected {
     pub ping: Option<Duration>,
     /// Number of the last new block that it brought.
     pub last_block: Option<u64>,
+    /// Whether it is a relay for others.
+    pub offers_relay: bool,
     /// Whether its mempool was looked into since it came.
     pub pool_seen: bool,
     /// Why this node lets it go, once it does.
@@ -100,12 +104,14 @@ mod tests {
             direction,
             purpose: Purpose::Shared,
             standing: Standing::New,
+            route: Route::Direct,
             address: Multiaddr::empty(),
             since: Instant::now(),
             serial: 1,
             agent: String::new(),
             ping: None,
             last_block: None,
+            offers_relay: false,
             pool_seen: false,
             let_go: None,
         }

@@ -22,7 +22,7 @@ use crate::{
     chain::{ChainEvent, ChainHandle},
     p2p::{
         bans::Bans,
-        behaviour::{self, Behaviour, BehaviourEvent},
+        behaviour::{self, Behaviour, BehaviourEvent, NodeSwarm},
         clone_watch::CloneWatch,
         config::Config,
         error::P2pError,
@@ -45,6 +45,7 @@ use super::{
     entry::Connected,
     job::{Done, Pending},
     outbox::Outbox,
+    relayed::Relayed,
 };
 
 /// What the swarm reports.
@@ -101,6 +102,7 @@ pub(super) struct Service {
     pub(super) listeners: Listeners,
     pub(super) clones: CloneWatch,
     pub(super) reachability: Reachability,
+    pub(super) relayed: Relayed,
     /// At most as many as [`crate::sync`] and `dialing` have open questions.
     pub(super) asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
     pub(super) bans: Bans,
@@ -113,7 +115,7 @@ impl Service {
     pub(super) fn new(
         config: Config,
         deps: Deps,
-        swarm: Swarm<Behaviour>,
+        built: NodeSwarm,
         inbox: mpsc::Receiver<Command>,
         verdict: watch::Sender<Verdict>,
         stats: Arc<Stats>,
@@ -130,7 +132,8 @@ impl Service {
             chain_id,
             events: deps.chain.events(),
             chain: deps.chain,
-            swarm,
+            relayed: Relayed::new(*built.swarm.local_peer_id(), built.allowed, built.serving, &config.peers),
+            swarm: built.swarm,
             sync: Sync::new(sync_config),
             rng,
             started: Instant::now(),

@@ -1,7 +1,9 @@
 //! What libp2p reports, turned into what the rest understands.
 
 use libp2p::{
-    Multiaddr, PeerId, autonat, gossipsub, kad, mdns, ping,
+    Multiaddr, PeerId, autonat,
+    core::ConnectedPoint,
+    gossipsub, kad, mdns, ping,
     request_response::{self, OutboundFailure, OutboundRequestId, ResponseChannel},
     swarm::{ListenError, SwarmEvent},
     upnp,
@@ -12,7 +14,7 @@ use crate::{
         behaviour::BehaviourEvent,
         limits::Admission,
         message::{Refusal, Request, Response, Status},
-        netgroup::{Netgroup, is_dialable},
+        netgroup::{Netgroup, is_dialable, is_relayed},
         stats::count,
     },
     sync::{Claim, Failure, Input, Offence, Question, Relay},
@@ -20,6 +22,7 @@ use crate::{
 use ledger::params::Network;
 
 use super::{
+    entry::DialId,
     job::Ticket,
     state::{Asked, Event, Service, unix_now},
 };
@@ -28,20 +31,30 @@ impl Service {
     pub(super) fn swarm_event(&mut self, event: Event) {
         match event {
             SwarmEvent::Behaviour(event) => self.behaviour_event(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } if endpoint.is_relayed() => {
+                self.relayed_opened(peer_id, connection_id, &endpoint);
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.connection_opened(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.peer_left(peer_id),
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.line_closed(&peer_id, connection_id),
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, endpoint, num_established, .. } => {
+                self.connection_closed(peer_id, connection_id, &endpoint, num_established);
+            }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.dial_failed(connection_id, &error);
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
                 self.inbound_failed(&error, &send_back_addr);
             }
+            SwarmEvent::NewListenAddr { listener_id, address } if is_relayed(&address) => {
+                self.relay_named_address(listener_id, &address);
+            }
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 self.listeners.settled(listener_id);
                 self.listening(address);
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } if self.relay_ended(listener_id) => {
+                tracing::debug!(?reason, "a relay leads others here no more");
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                 self.listeners.settled(listener_id);
@@ -53,6 +66,18 @@ impl Service {
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has a problem"),
             // libp2p may add events in any release; the others carry nothing that we act upon.
             _ => {}
+        }
+    }
+
+    /// Relayed connections are counted apart, and libp2p counts them all.
+    fn connection_closed(&mut self, peer: PeerId, id: DialId, endpoint: &ConnectedPoint, left: u32) {
+        if endpoint.is_relayed() {
+            return self.relayed_closed(peer, id);
+        }
+        if self.relayed.lines_of(&peer) >= left as usize {
+            self.peer_left(peer);
+        } else {
+            self.line_closed(&peer, id);
         }
     }
 
@@ -75,6 +100,12 @@ impl Service {
                 tracing::debug!(client = %event.client, address = %event.tested_addr, "dialled back on request");
             }
             BehaviourEvent::Upnp(event) => router_answered(&event),
+            BehaviourEvent::Relay(event) => self.served_as_relay(event),
+            BehaviourEvent::RelayClient(event) => self.relay_answered(&event),
+            BehaviourEvent::Punch(event) => {
+                let (peer, is_direct) = (event.remote_peer_id, event.result.is_ok());
+                tracing::debug!(%peer, is_direct, "a direct connection was tried after a relayed one");
+            }
             BehaviourEvent::Gossip(event) => self.gossip_event(event),
             BehaviourEvent::Requests(event) => self.request_event(event),
             BehaviourEvent::HalfOpen(never)
@@ -89,7 +120,7 @@ impl Service {
         let (now, group) = (self.now(), self.group_of(&event.server));
         match &event.result {
             Ok(()) => self.reachability.reached(now, group),
-            Err(_) => self.reachability.not_reached(group),
+            Err(_) => self.reachability.not_reached(now, group),
         }
         let (server, address, reached) = (&event.server, &event.tested_addr, event.result.is_ok());
         tracing::debug!(%server, %address, reached, "a peer was asked to dial back");
@@ -126,6 +157,9 @@ impl Service {
     /// through to it is another question.
     fn own_candidate(&mut self, address: Multiaddr) {
         let is_configured = self.config.external.contains(&address);
+        if is_relayed(&address) {
+            return;
+        }
         if is_configured || self.swarm.listeners().any(|own| *own == address) && !Netgroup::of(&address).is_exempt() {
             self.swarm.add_external_address(address);
         }
