@@ -11,7 +11,7 @@
 //! - [`names`]: what the resolver needs from the ledger ([`names::source`]); [`names::table`] is a ready-made implementation.
 //! - [`zones`]: DNS semantics without sockets, clock or randomness ([`zones::answer`]); HOSTS files in front of them; signatures.
 //! - [`policy`]: the `[dns]` section, and who is served.
-//! - [`metrics`]: Prometheus.
+//! - `metrics`: Prometheus.
 //! - [`out`]: upstreams, delegated servers, secondaries.
 //! - [`serve`]: the sockets, and one query from bytes to bytes.
 //!
