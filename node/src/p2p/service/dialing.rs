@@ -39,7 +39,7 @@ const SAVE_EVERY: u64 = 600;
 /// Time between feelers, in half seconds: a full book is tried through in three days.
 const FEELER_EVERY: u64 = 240;
 /// Least time between two peers that are dialled again, and for which each has been here.
-const AGAIN_MS: u64 = 900_000;
+const AGAIN_MS: u64 = 300_000;
 /// When the first one goes out: the outbound places come first.
 const FIRST_FEELER: u64 = 20;
 
