@@ -160,7 +160,11 @@ impl Reply {
         if let Some(edns) = &mut edns {
             edns.options.retain(|(code, _)| *code != option::NSID);
         }
-        self.drop_sets(limit, asked, edns.as_deref())
+        self.drop_sets(limit, asked, edns.as_deref()).or_else(|| {
+            // The longest question beside the room for a signature can be more than a datagram holds; silence is no answer.
+            let all = self.sections.iter().map(Vec::len).sum();
+            Some((self.without(all, usize::from(u16::MAX), asked, edns.as_deref())?, all))
+        })
     }
 
     /// Drops as few record sets as it takes, if that can be enough.
@@ -326,6 +330,10 @@ mod tests {
 
     /// The response over a connection to a question for `www.Alice.p2p`.
     fn fit(sections: [Vec<RrSet>; 4]) -> Fitted {
+        fit_with(sections, Extras::default())
+    }
+
+    fn fit_with(sections: [Vec<RrSet>; 4], extras: Extras) -> Fitted {
         let message = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x03www\x05Alice\x03p2p\0\0\x10\0\x01".to_vec();
         let src = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let request = Request::from_bytes(message, src, Protocol::Tcp).expect("a query");
@@ -338,7 +346,7 @@ mod tests {
             edns: None,
         };
         let reply = Reply { sections, ..Reply::from_answer(Answer::empty(ResponseCode::NoError, Origin::Ledger)) };
-        reply.fit(&request, Some(&query), None, Extras::default()).expect("it fits a message")
+        reply.fit(&request, Some(&query), None, extras).expect("it fits a message")
     }
 
     fn set(owner: &str, bytes: usize) -> RrSet {
@@ -367,6 +375,14 @@ mod tests {
         assert_eq!(fitted.message[31..33], [0xc0, 12]);
         let second = 31 + 2 + 10 + 1_000;
         assert_eq!(fitted.message[second..second + 13], *b"\x04mail\x05alice\xc0\x16");
+    }
+
+    #[test]
+    fn what_cannot_be_cut_to_size_is_sent_without_records() {
+        let sets = [vec![set("www.alice.p2p", 100)], Vec::new(), Vec::new(), Vec::new()];
+        let extras = Extras { reserved: 65_520, ..Extras::default() };
+        let fitted = fit_with(sets, extras);
+        assert!(fitted.is_truncated && read(&fitted.message).is_empty());
     }
 
     #[test]
