@@ -41,9 +41,11 @@ pub struct Config {
     pub autonat: bool,
     /// Whether to ask the router to forward the port. Never on the `local` network.
     pub upnp: bool,
-    /// Whether to be a relay for nodes that nobody can reach, within narrow limits. Auto: while others can reach this node.
+    /// Whether to be a relay for nodes that nobody can reach, within narrow limits. Auto: while others can reach this node. Off by
+    /// default: a hostile client could crash it.
     pub relay: When,
-    /// Whether to have others led here by relays. Auto: while others cannot reach this node.
+    /// Whether to have others led here by relays. Auto: while others cannot reach this node. Off by default: a hostile relay could
+    /// crash it.
     pub relay_client: When,
     /// Whether to find peers on the local network by multicast. Default: on the `local` network only.
     pub mdns: Option<bool>,
@@ -61,8 +63,10 @@ impl Default for Config {
             outbound: 10,
             autonat: true,
             upnp: false,
-            relay: When::Auto,
-            relay_client: When::Auto,
+            // A reservation that runs out while it is renewed, or is granted after it was given up, panics in libp2p's
+            // relay code: not by default before that is mended there.
+            relay: When::Off,
+            relay_client: When::Off,
             mdns: None,
             memory_limit_mib: 2_048,
         }

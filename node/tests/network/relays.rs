@@ -52,6 +52,7 @@ async fn node(peers: &[Multiaddr], change: impl FnOnce(&mut Config)) -> Peer {
 
 fn listens_nowhere(config: &mut Config) {
     config.listen.clear();
+    config.relay_client = When::Auto;
 }
 
 fn is_through_relay(address: &Multiaddr) -> bool {
