@@ -10,8 +10,11 @@ mod support {
 use std::sync::Arc;
 
 use hickory_proto::{
-    op::Message,
-    rr::{RecordType, rdata::opt::EdnsCode},
+    op::{Message, ResponseCode},
+    rr::{
+        RecordType,
+        rdata::opt::{EdnsCode, EdnsOption},
+    },
 };
 use prometheus::Registry;
 use resolver::{
@@ -21,7 +24,7 @@ use resolver::{
 };
 use support::{
     signed::{Denial, Draft, NSEC3, Zone, name, serve},
-    upstream::{Fake, encode, target},
+    upstream::{Fake, Kind, Script, encode, record, reply, target},
     world::{
         ACTIVE,
         server::{DEADLINE, request, with_edns},
@@ -52,6 +55,8 @@ fn truth(_: &[Zone], _: (&Dname, u16), _: &mut Draft) {}
 struct Setup {
     responder: Responder,
     delegated: Fake,
+    /// DS lines of the ledger.
+    ds: String,
 }
 
 /// The zone `signed.p2p`, with a signed and an unsigned zone below it on the same server.
@@ -71,6 +76,9 @@ fn zones(denial: Denial) -> Vec<Zone> {
             ("alias", rtype::CNAME, target("www.signed.p2p")),
             ("*.wild", rtype::A, vec![203, 0, 113, 3]),
             ("*.to", rtype::CNAME, target("www.signed.p2p")),
+            ("out", rtype::CNAME, target("www.example")),
+            ("*.far", rtype::CNAME, target("www.example")),
+            ("own.wild", rtype::TXT, b"\x03own".to_vec()),
             ("deep.ent", rtype::A, vec![203, 0, 113, 4]),
             ("old", rtype::DNAME, target("wild.signed.p2p")),
             ("child", rtype::NS, target("ns1.signed.p2p")),
@@ -98,11 +106,21 @@ impl Setup {
         let delegated = Fake::plain(serve(zones, change)).await;
         let hex = |data: &Vec<u8>| data.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let ds: String = ds.iter().map(|data| format!("\n@ DS {}", hex(data))).collect();
-        let world = table(&[("signed", ACTIVE, &format!("@ NS ns1.signed.p2p\nns1 A 127.0.0.1{ds}"))]);
-        let config = DnsConfig { listen: Vec::new(), delegated_port: delegated.addr.port(), ..DnsConfig::default() };
-        let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
-        let responder = Responder::new(&config, Arc::new(world), metrics).expect("a valid configuration");
-        Self { responder, delegated }
+        let responder = responder("@ NS ns1.signed.p2p\nns1 A 127.0.0.1", &ds, delegated.addr.port(), None);
+        Self { responder, delegated, ds }
+    }
+
+    /// The same with other name servers in the ledger.
+    fn with_hosts(self, hosts: &str) -> Self {
+        let responder = responder(hosts, &self.ds, self.delegated.addr.port(), None);
+        Self { responder, ..self }
+    }
+
+    /// The same with an upstream for all other names.
+    fn with_upstream(self, upstream: &Fake) -> Self {
+        let hosts = "@ NS ns1.signed.p2p\nns1 A 127.0.0.1";
+        let responder = responder(hosts, &self.ds, self.delegated.addr.port(), Some(upstream));
+        Self { responder, ..self }
     }
 
     async fn say(&self, message: &Message) -> Message {
@@ -123,6 +141,15 @@ impl Setup {
         assert!(said.metadata.recursion_available, "RA is set");
         (show(&said), code, text)
     }
+}
+
+/// A node whose ledger has these records of `signed.p2p`.
+fn responder(hosts: &str, ds: &str, port: u16, upstream: Option<&Fake>) -> Responder {
+    let world = table(&[("signed", ACTIVE, &format!("{hosts}{ds}"))]);
+    let upstreams = upstream.map(|fake| fake.addr.to_string()).into_iter().collect();
+    let config = DnsConfig { listen: Vec::new(), delegated_port: port, upstreams, ..DnsConfig::default() };
+    let metrics = Arc::new(DnsMetrics::new(&Registry::new()).expect("a fresh registry"));
+    Responder::new(&config, Arc::new(world), metrics).expect("a valid configuration")
 }
 
 fn show(message: &Message) -> String {
@@ -161,6 +188,9 @@ async fn what_is_right_is_told() {
             ("alias.signed.p2p.", rtype::A, "NoError 203.0.113.1 203.0.113.2 www.signed.p2p."),
             ("a.to.signed.p2p.", rtype::A, "NoError 203.0.113.1 203.0.113.2 www.signed.p2p."),
             ("a.old.signed.p2p.", rtype::A, "NoError 203.0.113.3 a.wild.signed.p2p."),
+            // The alias itself: of what makes it only the DNAME is signed.
+            ("a.old.signed.p2p.", rtype::CNAME, "NoError a.wild.signed.p2p."),
+            ("alias.signed.p2p.", rtype::CNAME, "NoError www.signed.p2p."),
             // Zones below it, with and without keys of their own, and what the parent says of them.
             ("www.sub.signed.p2p.", rtype::A, "NoError 203.0.113.10"),
             ("nobody.sub.signed.p2p.", rtype::A, "NXDomain"),
@@ -253,6 +283,27 @@ async fn what_is_not_right_is_not_told() {
             12,
             "nothing proves",
         ),
+        // Nothing of any type, by a name's own proof; no data, by the proof of an alias; an alias that nobody signed.
+        (
+            "other",
+            rtype::ANY,
+            ("other", rtype::ANY),
+            |zones, _, draft| *draft = zones[0].draft(&name("other.signed.p2p"), rtype::TXT),
+            12,
+            "has no such data",
+        ),
+        (
+            "alias",
+            rtype::TXT,
+            ("alias", rtype::TXT),
+            |zones, (_, qtype), draft| {
+                *draft = zones[0].draft(&name("below.alias.signed.p2p"), qtype);
+                draft.is_absent = false;
+            },
+            12,
+            "has no such data",
+        ),
+        ("alias", rtype::A, ("alias", rtype::A), unsign, 10, "no signature"),
         // A wildcard does not stand for what exists, nor without the proof.
         ("a.wild", rtype::A, ("a.wild", rtype::A), unproven, 12, "is made from a wildcard"),
         // The proof of another absence. Hashes of short names are what they are: this one is not covered by chance.
@@ -321,6 +372,17 @@ async fn what_is_not_right_is_not_told() {
         ("www", rtype::A, key, |_, _, draft| *draft = Draft::default(), 9, "tell no key"),
         ("www", rtype::A, key, |_, _, draft| draft.answer[0].2[0] = 0, 9, "no key of signed.p2p. is the one"),
         ("www", rtype::A, key, unsign, 10, "DNSKEY has no signature"),
+        (
+            "www",
+            rtype::A,
+            key,
+            |_, (qname, qtype), draft| {
+                let key = draft.answer[0].2.clone();
+                draft.answer.extend((0..64).map(|n| (qname.clone(), qtype, [&key[..], &[n]].concat())));
+            },
+            9,
+            "has too many keys",
+        ),
         // A key of the attacker's beside the true one.
         (
             "www",
@@ -356,6 +418,114 @@ async fn what_is_not_right_is_not_told() {
             assert!(!raw.metadata.authentic_data);
         }
     }
+}
+
+/// No signature covers the code of a message: what is told is what the records prove.
+#[tokio::test]
+async fn codes_are_not_believed() {
+    for code in [ResponseCode::NXDomain, ResponseCode::YXDomain] {
+        for denial in [PLAIN, HASHED] {
+            let setup = Setup::new(zones(denial), move |_, _, draft| draft.code = Some(code)).await;
+            for (qname, expected) in [
+                ("www.signed.p2p.", "NoError 203.0.113.1 203.0.113.2"),
+                ("a.wild.signed.p2p.", "NoError 203.0.113.3"),
+                ("a.old.signed.p2p.", "NoError 203.0.113.3 a.wild.signed.p2p."),
+                ("www.sub.signed.p2p.", "NoError 203.0.113.10"),
+            ] {
+                assert_eq!(setup.hear(qname, rtype::A).await.0, expected, "{code} {denial:?} {qname}");
+            }
+            let (said, found, _) = setup.hear("ent.signed.p2p.", rtype::A).await;
+            assert_eq!((said.as_str(), found != 0), ("ServFail", true), "{code} {denial:?}");
+        }
+    }
+}
+
+/// The proof of a wildcard, under the name of what it is made into, would deny what that name has of its own.
+#[tokio::test]
+async fn proofs_are_not_made_from_wildcards() {
+    let change: Change = |zones, (qname, qtype), draft| {
+        if *qname == name("own.wild.signed.p2p") && qtype == rtype::TXT {
+            *draft = zones[0].draft(&name("a.wild.signed.p2p"), qtype);
+            let wildcard = name("*.wild.signed.p2p");
+            draft.authority.iter_mut().filter(|it| it.0 == wildcard).for_each(|it| it.0 = qname.clone());
+        }
+    };
+    let setup = Setup::new(zones(PLAIN), change).await;
+    assert_eq!(setup.hear("own.wild.signed.p2p.", rtype::TXT).await.1, 12);
+    let setup = Setup::new(zones(PLAIN), truth).await;
+    assert_eq!(setup.hear("own.wild.signed.p2p.", rtype::TXT).await.0, "NoError own");
+}
+
+/// One of two servers has old signatures, or somebody answers in its place: the other one is asked.
+#[tokio::test]
+async fn a_zone_is_not_bogus_for_one_bad_server() {
+    for bad in [unsign as Change, |_, _, draft| *draft = Draft::default()] {
+        let setup = Setup::new(zones(PLAIN), truth).await;
+        let port = setup.delegated.addr.port();
+        let at = format!("127.0.0.2:{port}").parse().expect("an address");
+        // With keys of its own it is as bad as it can be.
+        let worse = Fake::start_at(at, Kind::Plain, serve(zones(PLAIN), bad), None).await;
+        let hosts = "@ NS ns1.signed.p2p\n@ NS ns2.signed.p2p\nns1 A 127.0.0.2\nns2 A 127.0.0.1";
+        let setup = setup.with_hosts(hosts);
+        for qname in ["www.signed.p2p.", "other.signed.p2p.", "a.wild.signed.p2p."] {
+            let (said, _, text) = setup.hear(qname, rtype::A).await;
+            assert!(said.starts_with("NoError 203.0.113."), "{qname} {said} {text}");
+        }
+        assert!(!worse.asked().is_empty(), "it was asked, too");
+    }
+}
+
+/// Why servers of a zone fail is theirs to know, and no judgement of ours.
+#[tokio::test]
+async fn reasons_of_others_are_not_ours() {
+    let script: Script = Arc::new(|question, _| {
+        let mut response = reply(question);
+        response.metadata.response_code = ResponseCode::ServFail;
+        if let Some(edns) = response.edns.as_mut() {
+            edns.options_mut().insert(EdnsOption::Unknown(15, b"\0\x06says who".to_vec()));
+        }
+        vec![encode(&response)]
+    });
+    let setup = Setup::new(zones(PLAIN), truth).await;
+    setup.delegated.behave(script);
+    let (said, code, words) = setup.hear("www.signed.p2p.", rtype::A).await;
+    assert_eq!((said.as_str(), code), ("ServFail", 22));
+    assert!(words.contains("asking its servers failed") && words.contains("says who"), "{words}");
+}
+
+/// What upstreams say at the end of an alias is no proof about the alias.
+#[tokio::test]
+async fn upstreams_prove_nothing_about_aliases() {
+    let unproven: Script = Arc::new(|question, _| {
+        let mut response = reply(question);
+        let query = &question.queries[0];
+        let qname = query.name().to_string();
+        if query.query_type() == RecordType::A {
+            response.answers.push(record(&qname, rtype::A, 60, &[203, 0, 113, 77]));
+        } else {
+            // "An unsigned zone begins at the alias."
+            let data = [target("zz.signed.p2p"), vec![0, 1, 0x20]].concat();
+            response.authorities.push(record("out.signed.p2p.", rtype::NSEC, 60, &data));
+            response.authorities.push(record("example.", rtype::SOA, 60, &[&[0, 0][..], &[0; 20]].concat()));
+        }
+        vec![encode(&response)]
+    });
+    let upstream = Fake::plain(unproven).await;
+    let change: Change = |_, (qname, qtype), draft| {
+        if *qname == name("out.signed.p2p") && qtype == rtype::A {
+            draft.answer = vec![(qname.clone(), rtype::A, vec![6, 6, 6, 6])];
+        }
+    };
+    let setup = Setup::new(zones(PLAIN), change).await.with_upstream(&upstream);
+    let (said, code, _) = setup.hear("out.signed.p2p.", rtype::A).await;
+    assert_eq!((said.as_str(), code), ("ServFail", 10));
+    // And the truth goes on to the upstream, with the proof that the alias is made from a wildcard.
+    let setup = Setup::new(zones(PLAIN), truth).await.with_upstream(&upstream);
+    assert_eq!(setup.hear("out.signed.p2p.", rtype::A).await.0, "NoError 203.0.113.77 www.example.");
+    let mut message = with_edns(request("a.far.signed.p2p.", RecordType::A), 1_232);
+    message.edns.as_mut().expect("EDNS").set_dnssec_ok(true);
+    let said = setup.say(&message).await;
+    assert!(said.authorities.iter().any(|record| record.record_type() == RecordType::NSEC), "{said}");
 }
 
 #[tokio::test]

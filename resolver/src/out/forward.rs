@@ -81,6 +81,8 @@ pub const MAX_ATTEMPTS: usize = 320;
 pub const MAX_RESENDS: usize = 64;
 /// The most answers that are being prefetched: clients come first.
 pub const MAX_PREFETCHES: usize = 32;
+/// The most answers that are found not to be what their zone says before that is told.
+const MAX_BOGUS: usize = 2;
 /// The most aliases followed by routes of their own for one question.
 const MAX_FOLLOWED: usize = 8;
 /// Time for one question, all upstreams together: stub resolvers give up after 5 seconds.
@@ -370,7 +372,9 @@ impl Inner {
             }
             let is_end = rest.answer.is_empty();
             answer.answer.extend(rest.answer);
-            answer = Answer { answer: answer.answer, authentic: false, ..rest };
+            // What is left of it are proofs about the alias.
+            let authority = [rest.authority, answer.authority].concat();
+            answer = Answer { answer: answer.answer, authority, authentic: false, ..rest };
             if is_end {
                 break;
             }
@@ -387,7 +391,7 @@ impl Inner {
         if let Some(authority) = &question.authority {
             return self.ask_authority(question, authority, pool).await;
         }
-        let Answered { mut response, is_trusted } = pool.ask(question).await?;
+        let Answered { mut response, is_trusted, .. } = pool.ask(question).await?;
         let mut answer = self.believed(question, &mut response);
         answer.authentic = is_trusted && response.authentic_data && answer.elsewhere.is_none();
         Ok(answer)
@@ -415,14 +419,28 @@ impl Inner {
     ) -> Result<Answer, PoolError> {
         let is_checked = validation::is_signed(&authority.signers) && !question.checking_disabled;
         let asked = &Question { dnssec_ok: question.dnssec_ok || is_checked, ..question.clone() };
-        let Answered { mut response, .. } = pool.ask(asked).await?;
-        let mut answer = self.believed(asked, &mut response);
-        if is_checked {
+        // One server with old signatures does not make a zone bogus.
+        let (mut tried, mut last) = (Vec::new(), None);
+        loop {
+            let answered = match pool.ask_others(asked, &tried).await {
+                Ok(answered) => answered,
+                Err(error) => return last.ok_or(error),
+            };
+            let mut response = answered.response;
+            let mut answer = self.believed(asked, &mut response);
+            disown_reason(&mut answer);
+            if !is_checked {
+                return Ok(answer);
+            }
             let proofs = scrub::proofs(asked, &response);
             answer = self.checked(asked, authority, answer, (&proofs, pool)).await;
             validation::strip(question, &mut answer);
+            if !is_bogus(question, &answer) || tried.len() >= MAX_BOGUS {
+                return Ok(answer);
+            }
+            tried.push(answered.from);
+            last = Some(answer);
         }
-        Ok(answer)
     }
 
     fn is_ours(&self, name: &Dname) -> bool {
@@ -452,8 +470,11 @@ impl Inner {
     fn keep(&self, question: &Question, answer: &Answer, source: Source) {
         let now_ms = self.clock.now_ms();
         let has_better = cache::is_failure(answer)
-            && !is_bogus(question, answer)
-            && self.cache.find(question, now_ms) != Found::Nothing;
+            && match self.cache.find(question, now_ms) {
+                Found::Fresh { .. } => true,
+                Found::Stale { .. } => !is_bogus(question, answer),
+                Found::Nothing => false,
+            };
         match has_better {
             true => self.cache.postpone(question, now_ms),
             false => self.cache.keep(question, answer, source, now_ms),
@@ -467,6 +488,13 @@ impl Inner {
 fn is_bogus(question: &Question, answer: &Answer) -> bool {
     let is_checked = question.authority.as_ref().is_some_and(|authority| validation::is_signed(&authority.signers));
     is_checked && cache::is_failure(answer) && answer.ede.as_ref().is_some_and(|ede| ede.code.is_of_validation())
+}
+
+/// Takes codes about validation from a failure: those are ours to say, and servers of a zone validate nothing.
+fn disown_reason(answer: &mut Answer) {
+    if let Some(ede) = answer.ede.as_mut().filter(|ede| ede.code.is_of_validation()) {
+        ede.code = EdeCode::Other;
+    }
 }
 
 fn asker(route: &Route, client: Client) -> Asker {

@@ -55,6 +55,8 @@ pub type Section = Vec<(Dname, u16, Vec<u8>)>;
 #[derive(Default, Debug)]
 pub struct Draft {
     pub is_absent: bool,
+    /// Said instead of what is true.
+    pub code: Option<ResponseCode>,
     pub answer: Section,
     pub authority: Section,
 }
@@ -270,6 +272,9 @@ pub fn serve(zones: Vec<Zone>, change: impl Fn(&[Zone], (&Dname, u16), &mut Draf
         response.metadata.authoritative = true;
         if draft.is_absent {
             response.metadata.response_code = ResponseCode::NXDomain;
+        }
+        if let Some(code) = draft.code {
+            response.metadata.response_code = code;
         }
         fill(&mut response, draft);
         vec![encode(&response)]

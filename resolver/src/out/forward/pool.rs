@@ -46,6 +46,7 @@ pub(super) enum Member {
 /// A response, and from whom.
 pub(super) struct Answered {
     pub(super) response: Response,
+    pub(super) from: Arc<Upstream>,
     /// Whether what the upstream says about validation can be believed.
     pub(super) is_trusted: bool,
 }
@@ -120,7 +121,13 @@ impl Pool {
     /// The first good response; failing that, the last bad one (SERVFAIL, REFUSED, …). The caller bounds the time, and
     /// holds the place of one attempt.
     pub(super) async fn ask(&self, question: &Question) -> Result<Answered, PoolError> {
-        let upstreams = self.in_order();
+        self.ask_others(question, &[]).await
+    }
+
+    /// The same of all but some.
+    pub(super) async fn ask_others(&self, question: &Question, but: &[Arc<Upstream>]) -> Result<Answered, PoolError> {
+        let mut upstreams = self.in_order();
+        upstreams.retain(|upstream| !but.iter().any(|other| Arc::ptr_eq(upstream, other)));
         let (sender, mut outcomes) = mpsc::channel(self.max_asked.max(1));
         let (mut asked, mut under_way) = (0, 0);
         let mut failure = PoolError::Unreachable;
@@ -150,7 +157,7 @@ impl Pool {
                 // It does not ask others, so it has nothing to say.
                 Some((_, Ok(response))) if response.is_referral() => failure = PoolError::Lame,
                 Some((upstream, Ok(response))) => {
-                    let answered = Answered { is_trusted: upstream.server().is_trusted(), response };
+                    let answered = Answered { is_trusted: upstream.server().is_trusted(), response, from: upstream };
                     if !answered.response.is_refusal() {
                         attempts.go_on(&self.context);
                         return Ok(answered);

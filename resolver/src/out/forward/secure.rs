@@ -29,6 +29,14 @@ use crate::{
 /// The most labels below a delegated name at which zones of their own are looked for.
 const MAX_LEVELS: usize = 4;
 
+/// Who has to have signed an answer.
+enum Signer {
+    /// This zone.
+    Zone(Arc<Authority>),
+    /// A zone that is proven not to be signed, or only in ways that nobody here can check. For how long that holds.
+    Nobody { lifetime_s: u32 },
+}
+
 impl Inner {
     /// The answer if it is what its zone says, or the zone is not signed; else a failure that says why.
     pub(super) async fn checked(
@@ -60,21 +68,26 @@ impl Inner {
             validation::check_keys(answer, &authority.cut, &authority.signers, now_s, &mut budget)?;
             return Ok(Status::Secure);
         }
-        let signing = self.signing_zone(asked, authority, (&*answer, proofs), pool).await?;
-        let Some(signing) = signing else { return Ok(Status::Insecure) };
+        let signing = match self.signing_zone(asked, authority, (&*answer, proofs), pool).await? {
+            Signer::Zone(zone) => zone,
+            Signer::Nobody { lifetime_s } => {
+                validation::limit(answer, lifetime_s);
+                return Ok(Status::Insecure);
+            }
+        };
         let keys = self.keys(&signing, pool).await?;
         let zone = Zone { apex: &signing.cut, keys: &keys, now_s };
         validation::check(asked, answer, proofs, &zone, &mut budget)
     }
 
-    /// The zone that has to have signed an answer; `None` if that is proven not to be signed.
+    /// The zone that has to have signed an answer.
     async fn signing_zone(
         self: &Arc<Self>,
         asked: &Question,
         authority: &Arc<Authority>,
         (answer, proofs): (&Answer, &[RrSet]),
         pool: &Arc<Pool>,
-    ) -> Result<Option<Arc<Authority>>, Bogus> {
+    ) -> Result<Signer, Bogus> {
         // DS records are the parent's.
         let lowest = match asked.qtype {
             rtype::DS => validation::parent(&asked.name).unwrap_or_else(Dname::root),
@@ -88,14 +101,13 @@ impl Inner {
         self.descend(authority, &signer.unwrap_or(lowest), pool).await
     }
 
-    /// The zone at `to`, or the last one on the way there, by the DS records on that way; `None` if one of them is not
-    /// signed.
+    /// The zone at `to`, or the last one on the way there, by the DS records on that way.
     async fn descend(
         self: &Arc<Self>,
         authority: &Arc<Authority>,
         to: &Dname,
         pool: &Arc<Pool>,
-    ) -> Result<Option<Arc<Authority>>, Bogus> {
+    ) -> Result<Signer, Bogus> {
         let mut zone = authority.clone();
         let way = std::iter::successors(Some(to.clone()), validation::parent);
         let mut way: Vec<Dname> =
@@ -112,19 +124,24 @@ impl Inner {
             if let Some(signers) = signers {
                 let below = Authority::new(name, zone.servers.clone()).signed_by(signers.data.clone());
                 if !validation::is_signed(&below.signers) {
-                    return Ok(None);
+                    return Ok(Signer::Nobody { lifetime_s: signers.ttl_s });
                 }
                 zone = Arc::new(below);
                 continue;
             }
+            if !answer.answer.is_empty() {
+                // An alias is no cut. What comes with its end is not about this name, and was checked by nobody.
+                continue;
+            }
             if Proofs::read(&zone.cut, &answer.authority).is_unsigned_cut(&name, &mut Budget::new())? {
-                return Ok(None);
+                let lifetime_s = answer.authority.iter().map(|set| set.ttl_s).min().unwrap_or(0);
+                return Ok(Signer::Nobody { lifetime_s });
             }
             if answer.rcode == ResponseCode::NXDomain {
                 break;
             }
         }
-        Ok(Some(zone))
+        Ok(Signer::Zone(zone))
     }
 
     /// The keys that may sign a zone.
@@ -147,7 +164,8 @@ impl Inner {
             let route = Route { pool: pool.clone(), is_rule: true, may_be_local: true };
             match self.flights.board(&question, asker(&route, Client::Own)) {
                 Boarding::Leader(flight, landing) => {
-                    self.clone().fly(flight, route).await;
+                    // A task of its own: others may wait for it when the question that began it has ended.
+                    tokio::spawn(self.clone().fly(flight, route));
                     arrival(landing).await
                 }
                 Boarding::Waiter(landing) => arrival(landing).await,

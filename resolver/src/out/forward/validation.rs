@@ -65,6 +65,7 @@ pub(super) fn check_keys(
     let verified = signature::verify(&answer.answer[at], signature::behind(&answer.answer, at), &zone, budget)?;
     answer.answer.retain(|set| set.owner == *apex && matches!(set.rtype, rtype::DNSKEY | rtype::RRSIG));
     answer.authority.clear();
+    answer.rcode = ResponseCode::NoError;
     limit(answer, verified.lifetime_s);
     Ok(())
 }
@@ -102,17 +103,21 @@ pub(super) fn check(
     Ok(if statuses.contains(&Status::Insecure) { Status::Insecure } else { Status::Secure })
 }
 
-/// What is said to be absent at the end of the aliases must be proven so.
+/// What is said to be absent at the end of the aliases must be proven so. Where nothing is, the code says so too: no
+/// signature covers it, and it may have been changed on the way.
 fn check_absence(
     question: &Question,
-    answer: &Answer,
+    answer: &mut Answer,
     proofs: &Proofs,
     zone: &Zone<'_>,
     budget: &mut Budget,
 ) -> Result<Option<Status>, Bogus> {
-    let has_data = answer.answer.iter().any(|set| set.rtype == question.qtype || question.qtype == rtype::ANY);
+    let answers = |set: &RrSet| set.rtype == question.qtype || question.qtype == rtype::ANY;
+    let is_data = |set: &RrSet| set.rtype != rtype::RRSIG && answers(set);
+    let has_data = answer.answer.iter().any(is_data);
     let end = end_of(question, answer);
     if has_data || answer.elsewhere.is_some() || !end.is_within(zone.apex) {
+        answer.rcode = ResponseCode::NoError;
         return Ok(None);
     }
     match answer.rcode {
@@ -173,7 +178,8 @@ fn is_made_from_dname(sets: &[RrSet], at: usize) -> bool {
     made().is_some_and(|made| said() == Some(made))
 }
 
-fn limit(answer: &mut Answer, lifetime_s: u32) {
+/// Gives an answer no longer a life than what vouches for it.
+pub(super) fn limit(answer: &mut Answer, lifetime_s: u32) {
     for set in answer.answer.iter_mut().chain(&mut answer.authority) {
         set.ttl_s = set.ttl_s.min(lifetime_s);
     }

@@ -11,8 +11,6 @@ use crate::zones::answer::EdeCode;
 pub(crate) const MAX_KEYS_PER_TAG: usize = 2;
 /// The most keys of one zone.
 pub(crate) const MAX_KEYS: usize = 64;
-/// The most signatures tried for one record set.
-pub(crate) const MAX_TRIES_PER_SET: usize = 8;
 /// The most signatures checked for one response.
 const MAX_CHECKS: u32 = 32;
 /// The most signatures of one response that may turn out to be wrong.
