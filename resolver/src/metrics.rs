@@ -16,12 +16,9 @@ use prometheus::{
 };
 
 use crate::{
-    dns::rtype,
-    names::source::{Facts, Readiness},
-    zones::{
-        answer::Origin,
-        exchange::{Composed, Via},
-    },
+    dns::{answer::Origin, rtype},
+    names::view::{Facts, Readiness},
+    zones::exchange::{Composed, Via},
 };
 
 pub(crate) use connections::{ConnectionMetrics, End};

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::names::table::Published;
+use crate::names::table::history::Published;
 pub use crate::names::view::{
     Entry, EntryRef, Facts, Life, NameView, Readiness, SETTLED_AFTER_BLOCKS, Status, UNSETTLED_TTL_S, Version,
 };

@@ -5,7 +5,7 @@
 //! the newest table; readers take it without a lock, the one writer replaces it. Beside it stands the newest version
 //! for secondaries ([`Published`]), which is nearly always the same table.
 
-mod history;
+pub(super) mod history;
 mod shard;
 mod snapshot;
 
@@ -17,7 +17,10 @@ use std::{
 use arc_swap::ArcSwap;
 use ledger::name::Name;
 
-use crate::names::source::{Entry, Facts, NameSource, NameView, Readiness, Version};
+use crate::names::{
+    source::NameSource,
+    view::{Entry, Facts, NameView, Readiness, Version},
+};
 pub(crate) use history::MAX_WAITING;
 pub use history::{HistoryLimits, PastBlock, Published, Step};
 use history::{Versions, tag_of};
@@ -218,7 +221,7 @@ mod tests {
     use ledger::record::{Record, Records};
 
     use super::*;
-    use crate::{dns::rtype, names::source::Life};
+    use crate::{dns::rtype, names::view::Life};
 
     fn name(text: &str) -> Name {
         Name::new(text).expect("a valid name")

@@ -26,9 +26,15 @@ use hickory_proto::op::ResponseCode;
 use tokio::time::Instant;
 
 use crate::{
-    dns::{name::Dname, rdata, rtype},
+    dns::{
+        answer::{Answer, Origin},
+        ede::EdeCode,
+        name::Dname,
+        rdata,
+        rrset::RrSet,
+        rtype,
+    },
     out::forward::TOTAL,
-    zones::answer::{Answer, EdeCode, Origin, RrSet},
 };
 
 /// The most addresses of name servers that are considered for one question.

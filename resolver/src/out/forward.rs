@@ -46,13 +46,16 @@ use hickory_proto::op::ResponseCode;
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
-    dns::{message::Message, name::Dname, rtype},
+    dns::{
+        answer::{Answer, Origin},
+        ede::EdeCode,
+        message::Message,
+        name::Dname,
+        rtype,
+    },
     metrics::{DnsMetrics, ForwardResult, forwarding::Lookup},
     policy::config::{ConfigError, DnsConfig},
-    zones::{
-        answer::{Answer, EdeCode, Origin},
-        hosts::{Audience, Hosts},
-    },
+    zones::hosts::{Audience, Hosts},
 };
 use cache::{Cache, Found, Source};
 use delegated::Delegated;

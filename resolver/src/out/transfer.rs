@@ -32,8 +32,9 @@ use crate::{
     dns::{HEADER_BYTES, flags, name::Dname, writer::write},
     metrics::{DnsMetrics, Outcome},
     names::{
-        source::{Facts, NameSource, NameView as _, Readiness},
+        source::{NameSource, NameView as _},
         table::{MAX_WAITING, Published},
+        view::{Facts, Readiness},
     },
     policy::{
         config::{TransferConfig, TransferError},

@@ -26,10 +26,7 @@ use crate::{
         writer::write,
     },
     metrics::Notified,
-    names::{
-        source::{NameSource, Version},
-        table::Published,
-    },
+    names::{source::NameSource, table::Published, view::Version},
     out::transfer::{Key, Transfers, on_offer, sign_request, soa, unix_time},
     policy::config::{TransferConfig, TransferError},
     serve::handler::Handler,

@@ -22,7 +22,7 @@ use hickory_proto::op::ResponseCode;
 
 use crate::{
     dns::rtype,
-    names::source::{NameView, Readiness},
+    names::view::{NameView, Readiness},
     zones::{
         hosts::{Hosts, HostsView},
         query::Query,

@@ -30,9 +30,8 @@ mod tests;
 pub use key::ZoneKey;
 
 use crate::{
-    dns::{name::Dname, rtype},
+    dns::{answer::Answer, name::Dname, rrset::RrSet, rtype},
     zones::{
-        answer::{Answer, RrSet},
         query::Query,
         site::{Site, Zone},
     },

@@ -13,10 +13,11 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     dns::{
         name::{Dname, DnameError, MAX_LABEL_BYTES, ends_with_labels, split_last_label},
+        rrset::RrSet,
         rtype,
     },
-    names::source::Facts,
-    zones::{answer::RrSet, sign::key},
+    names::view::Facts,
+    zones::sign::key,
 };
 
 /// The reserved label under which each zone keeps its own host names.

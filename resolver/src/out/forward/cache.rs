@@ -13,9 +13,13 @@ use hickory_proto::op::ResponseCode;
 use quick_cache::{Weighter, sync};
 
 use super::{Authority, Question};
-use crate::{
-    dns::{name::Dname, rdata, rtype},
-    zones::answer::{Answer, Ede, EdeCode, RrSet},
+use crate::dns::{
+    answer::Answer,
+    ede::{Ede, EdeCode},
+    name::Dname,
+    rdata,
+    rrset::RrSet,
+    rtype,
 };
 
 /// The longest time that an answer is fresh, in seconds, whatever its TTL (RFC 8767 §4 allows such a cap).
@@ -290,7 +294,7 @@ fn allocation(bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zones::answer::Origin;
+    use crate::dns::answer::Origin;
 
     const MIB: u64 = 1 << 20;
 

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::Question;
-use crate::zones::answer::Answer;
+use crate::dns::answer::Answer;
 
 /// The most clients that wait for answers; each is a task of a few kilobytes.
 pub const MAX_CLIENTS: usize = 4_096;

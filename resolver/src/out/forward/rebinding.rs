@@ -15,11 +15,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hickory_proto::op::ResponseCode;
 
 use crate::{
-    dns::{name::Dname, rtype},
-    zones::{
-        answer::{Answer, EdeCode, RrSet},
-        inside::{is_inside, translated},
-    },
+    dns::{answer::Answer, ede::EdeCode, name::Dname, rrset::RrSet, rtype},
+    zones::inside::{is_inside, translated},
 };
 
 /// Parameter of SVCB and HTTPS records: IPv4 addresses (RFC 9460 §7.3).
@@ -161,7 +158,7 @@ fn hints_lead_inside(data: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zones::answer::Origin;
+    use crate::dns::answer::Origin;
 
     #[test]
     fn disguises() {

@@ -11,14 +11,12 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{Question, request::Request};
-use crate::{
-    dns::{
-        flags,
-        message::{self, Message, QUESTION_TAIL_BYTES, Section, Unreadable},
-        name::{Dname, ancestors, ends_with_labels},
-        option, rtype,
-    },
-    zones::answer::{Ede, EdeCode},
+use crate::dns::{
+    ede::{Ede, EdeCode},
+    flags,
+    message::{self, Message, QUESTION_TAIL_BYTES, Section, Unreadable},
+    name::{Dname, ancestors, ends_with_labels},
+    option, rtype,
 };
 
 /// The most records that are read: as many addresses as fit into a message. More is an attack.

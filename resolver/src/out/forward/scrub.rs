@@ -10,9 +10,12 @@ use super::{
     Question,
     response::{NXDOMAIN, REFUSED, Record, Response, YXDOMAIN},
 };
-use crate::{
-    dns::{name::Dname, rtype},
-    zones::answer::{Answer, EdeCode, Origin, RrSet},
+use crate::dns::{
+    answer::{Answer, Origin},
+    ede::EdeCode,
+    name::Dname,
+    rrset::RrSet,
+    rtype,
 };
 
 /// The most aliases of one answer.

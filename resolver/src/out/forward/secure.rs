@@ -21,9 +21,12 @@ use super::{
     unanswered,
     validation::{self, Bogus, Budget, Key, Proofs, Signature, Status, Zone},
 };
-use crate::{
-    dns::{name::Dname, rtype},
-    zones::answer::{Answer, EdeCode, Origin, RrSet},
+use crate::dns::{
+    answer::{Answer, Origin},
+    ede::EdeCode,
+    name::Dname,
+    rrset::RrSet,
+    rtype,
 };
 
 /// The most labels below a delegated name at which zones of their own are looked for.

@@ -20,10 +20,7 @@ use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 
 use super::Question;
-use crate::{
-    dns::{name::Dname, rdata, rtype},
-    zones::answer::{Answer, EdeCode, RrSet},
-};
+use crate::dns::{answer::Answer, ede::EdeCode, name::Dname, rdata, rrset::RrSet, rtype};
 pub(super) use budget::Budget;
 use budget::MAX_KEYS;
 pub(super) use denial::{NSEC3, Proofs, parent};

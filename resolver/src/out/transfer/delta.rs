@@ -10,8 +10,9 @@ use ledger::name::Name;
 use super::zone::{ZoneRecord, records_of};
 use crate::names::{
     records::RecordsRef,
-    source::{Entry, EntryRef, NameView as _},
+    source::NameView as _,
     table::{Published, Step, Table},
+    view::{Entry, EntryRef},
 };
 
 /// Names that an increment may concern although they are more than half of the zone.

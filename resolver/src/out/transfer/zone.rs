@@ -11,18 +11,16 @@ use std::{collections::VecDeque, sync::Arc};
 use crate::{
     dns::{
         name::{Dname, ancestors},
+        rrset::RrSet,
         rtype,
     },
     names::{
         records::RecordRef,
-        source::{EntryRef, NameView as _, Status},
+        source::NameView as _,
         table::{SHARDS, Table},
+        view::{EntryRef, Status},
     },
-    zones::{
-        answer::{RrSet, is_single},
-        sign::canonical::canonical_data,
-        site::Zone,
-    },
+    zones::{answer::is_single, sign::canonical::canonical_data, site::Zone},
 };
 
 /// One record of a zone.
@@ -154,7 +152,7 @@ mod tests {
     use ledger::record::{Record, Records};
 
     use super::*;
-    use crate::names::source::{Entry, Life};
+    use crate::names::view::{Entry, Life};
 
     const LIFE: Life =
         Life { active_from: 100, expires_at: 5_000, grace_until: 6_000, revoked_until: None, last_change: 100 };

@@ -9,17 +9,18 @@ use super::{
     state::Handler,
 };
 use crate::{
-    dns::name::Dname,
+    dns::{
+        answer::{Answer, Origin},
+        ede::{Ede, EdeCode},
+        name::Dname,
+    },
     metrics::guard::Refused,
     out::{
         delegation::{Allowance, Delegation, MAX_CUTS},
         forward::Question,
     },
     serve::reply::Reply,
-    zones::{
-        answer::{Answer, Ede, EdeCode, Origin, Verdict},
-        query::Query,
-    },
+    zones::{answer::Verdict, query::Query},
 };
 
 impl Handler {

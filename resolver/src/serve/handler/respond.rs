@@ -10,7 +10,12 @@ use super::{
     state::Handler,
 };
 use crate::{
-    dns::{flags, message::Message, writer::write},
+    dns::{
+        answer::{Answer, Origin},
+        flags,
+        message::Message,
+        writer::write,
+    },
     metrics::Sent,
     out::transfer::{Checked, Signing},
     policy::guard::{Standing, cookie::Cookie, scan::Claims},
@@ -19,7 +24,6 @@ use crate::{
         reply::{Extras, Reply},
     },
     zones::{
-        answer::{Answer, Origin},
         exchange::{Client, Responses, Via},
         query::{MAX_UDP_BYTES, MIN_UDP_BYTES},
     },

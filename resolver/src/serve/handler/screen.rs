@@ -7,11 +7,14 @@ use hickory_proto::{
 use hickory_server::server::Request;
 
 use crate::{
-    dns::{message::Message, name::Dname},
+    dns::{
+        answer::{Answer, Origin},
+        message::Message,
+        name::Dname,
+    },
     policy::guard::cookie::Cookie,
     serve::intake,
     zones::{
-        answer::{Answer, Origin},
         exchange::{Client, Via},
         query::{ClientEdns, Query, Recursion},
     },

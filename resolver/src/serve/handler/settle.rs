@@ -12,7 +12,12 @@ use tokio::time::timeout_at;
 
 use super::state::Handler;
 use crate::{
-    dns::{name::Dname, rtype},
+    dns::{
+        answer::{Answer, Origin},
+        ede::EdeCode,
+        name::Dname,
+        rtype,
+    },
     out::{
         delegation::{self, Allowance, Delegation, MAX_LOOKED_UP},
         forward::{Authority, Question, Reach},
@@ -23,7 +28,7 @@ use crate::{
     },
     serve::reply::Reply,
     zones::{
-        answer::{Answer, EdeCode, Origin, Verdict, answer},
+        answer::{Verdict, answer},
         inside,
         query::{Query, Transport},
     },

@@ -8,13 +8,18 @@ use std::{
 use hickory_server::server::Request;
 
 use crate::{
-    dns::{message::Message, name::Dname},
+    dns::{
+        answer::Origin,
+        ede::{Ede, EdeCode},
+        message::Message,
+        name::Dname,
+    },
     metrics::DnsMetrics,
     names::source::NameSource,
     out::{forward::Forwarder, transfer::Transfers},
     policy::guard::{Guard, scan::Claims},
     zones::{
-        answer::{Ede, EdeCode, Origin, Verdict, answer, answer_with_hosts, special_zone_of},
+        answer::{Verdict, answer, answer_with_hosts, special_zone_of},
         hosts::{Audience, HostsFiles},
         query::{Query, Recursion},
         sign::Signer,

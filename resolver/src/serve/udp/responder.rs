@@ -9,7 +9,7 @@ use std::{
 use super::{batch::SendBuffer, compose::Composer, fall_through::FallThrough};
 use crate::{
     metrics::DnsMetrics,
-    names::source::{NameSource, NameView},
+    names::{source::NameSource, view::NameView},
     out::{forward::Forwarder, transfer::Transfers},
     policy::{
         config::{ConfigError, DnsConfig, guard::Switch},

@@ -32,13 +32,14 @@ use super::{
     route::{Control, Route},
 };
 use crate::{
+    dns::answer::Origin,
     metrics::{DatagramCounts, Sent, guard::Limited},
     policy::guard::{
         Admission, Now, Standing,
         scan::{self, Claims},
     },
     serve::intake,
-    zones::{answer::Origin, query::MAX_UDP_BYTES},
+    zones::query::MAX_UDP_BYTES,
 };
 
 /// Full batches that one socket may have served before the others, and the wish to stop, are looked at.

@@ -8,17 +8,20 @@ use hickory_proto::op::ResponseCode;
 use ledger::name::Name;
 
 use super::{
-    Answer, Ede, EdeCode, Origin, RrSet, denial,
+    denial,
     entry::{self, Node},
     local, special,
     step::{Referral, Step},
 };
 use crate::{
     dns::{
+        answer::{Answer, Origin},
+        ede::{Ede, EdeCode},
         name::{Dname, split_last_label},
+        rrset::RrSet,
         rtype,
     },
-    names::source::{Entry, Facts, NameView, Status},
+    names::view::{Entry, Facts, NameView, Status},
     zones::{
         hosts::HostsView,
         query::Query,

@@ -2,10 +2,15 @@
 
 use hickory_proto::op::ResponseCode;
 
-use super::{Answer, EdeCode, Origin, RrSet};
 use crate::{
-    dns::{rdata, rtype},
-    names::source::{Facts, Readiness},
+    dns::{
+        answer::{Answer, Origin},
+        ede::EdeCode,
+        rdata,
+        rrset::RrSet,
+        rtype,
+    },
+    names::view::{Facts, Readiness},
     zones::{query::Query, site::Site},
 };
 

@@ -10,10 +10,11 @@
 use crate::{
     dns::{
         name::{Dname, MAX_LABEL_BYTES},
+        rrset::RrSet,
         rtype,
     },
-    names::source::Facts,
-    zones::{answer::RrSet, site::Zone},
+    names::view::Facts,
+    zones::site::Zone,
 };
 
 /// `owner` exists, with `types` and no others.

@@ -8,18 +8,17 @@
 //! Owners can write contradictions. Then: NS hides everything else at and below its owner except DS and glue; CNAME
 //! hides all other types, DNAME included; of several CNAMEs or DNAMEs at one owner the first in canonical order counts.
 
-use super::{
-    RrSet,
-    step::{Referral, Step, any, is_single},
-};
+use super::step::{Referral, Step, any, is_single};
 use crate::{
     dns::{
         name::{Dname, ancestors, ends_with_labels},
-        rdata, rtype,
+        rdata,
+        rrset::RrSet,
+        rtype,
     },
     names::{
         records::RecordRef,
-        source::{Entry, Facts},
+        view::{Entry, Facts},
     },
     zones::query::Query,
 };

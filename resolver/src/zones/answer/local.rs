@@ -8,9 +8,14 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 
-use super::{Answer, Origin, RrSet, entry, special, step::Step};
+use super::{entry, special, step::Step};
 use crate::{
-    dns::{name::Dname, rtype},
+    dns::{
+        answer::{Answer, Origin},
+        name::Dname,
+        rrset::RrSet,
+        rtype,
+    },
     zones::{
         hosts::{self, Host, HostsView},
         query::Query,

@@ -11,7 +11,7 @@ use crate::{
     },
     names::{
         records::RecordsRef,
-        source::{Facts, NameView, Status},
+        view::{Facts, NameView, Status},
     },
     zones::site::SERVICE_LABEL,
 };

@@ -9,10 +9,11 @@ use std::{collections::HashMap, sync::LazyLock};
 use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 
-use super::{Answer, Origin, RrSet};
 use crate::{
     dns::{
+        answer::{Answer, Origin},
         name::{Dname, ancestors},
+        rrset::RrSet,
         rtype,
     },
     zones::site::Site,

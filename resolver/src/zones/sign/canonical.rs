@@ -3,10 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::algorithm::{ALGORITHM, DIGEST_BYTES};
-use crate::{
-    dns::{name::Dname, rtype},
-    zones::answer::RrSet,
-};
+use crate::dns::{name::Dname, rrset::RrSet, rtype};
 
 /// What a signature says besides the records.
 pub(super) struct Terms<'a> {

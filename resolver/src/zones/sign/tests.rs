@@ -11,11 +11,9 @@ use hickory_proto::op::ResponseCode;
 
 use super::{anchor::Format, *};
 use crate::{
+    dns::answer::Origin,
     policy::config::DnsConfig,
-    zones::{
-        answer::Origin,
-        query::{ClientEdns, Recursion, Transport},
-    },
+    zones::query::{ClientEdns, Recursion, Transport},
 };
 
 /// RFC 6605 §6.1.

@@ -5,7 +5,7 @@
 //! The numbers are those that other validators have settled on, or larger; no honest zone comes near them.
 
 use super::outcome::Bogus;
-use crate::zones::answer::EdeCode;
+use crate::dns::ede::EdeCode;
 
 /// The most keys of one tag and algorithm that are tried. Tags of honest zones collide once in 65,536.
 pub(crate) const MAX_KEYS_PER_TAG: usize = 2;

@@ -9,10 +9,7 @@ use super::{
     budget::Budget,
     outcome::{Bogus, Status},
 };
-use crate::{
-    dns::{name::Dname, rtype},
-    zones::answer::{EdeCode, RrSet},
-};
+use crate::dns::{ede::EdeCode, name::Dname, rrset::RrSet, rtype};
 use hashed::Nsec3s;
 use plain::Nsec;
 pub(crate) use types::parent;

@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256, Sha384};
 
 use super::{budget::MAX_KEYS_PER_TAG, outcome::Bogus};
 use crate::{
-    dns::name::Dname,
-    zones::{answer::EdeCode, sign::key::key_tag},
+    dns::{ede::EdeCode, name::Dname},
+    zones::sign::key::key_tag,
 };
 
 const RSASHA256: u8 = 8;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::zones::answer::EdeCode;
+use crate::dns::ede::EdeCode;
 
 /// What an answer turned out to be, unless it is bogus (RFC 4033 §5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,11 +9,8 @@ use super::{
     outcome::Bogus,
 };
 use crate::{
-    dns::{name::Dname, rtype},
-    zones::{
-        answer::{EdeCode, RrSet},
-        sign::canonical::canonical_data,
-    },
+    dns::{ede::EdeCode, name::Dname, rrset::RrSet, rtype},
+    zones::sign::canonical::canonical_data,
 };
 
 /// Bytes of RRSIG data in front of the signer's name.

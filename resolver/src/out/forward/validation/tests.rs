@@ -6,7 +6,7 @@ use ring::{
 };
 
 use super::*;
-use crate::zones::{answer::Origin, sign::key::key_tag};
+use crate::{dns::answer::Origin, zones::sign::key::key_tag};
 
 const NOW_S: u32 = 1_000_000;
 

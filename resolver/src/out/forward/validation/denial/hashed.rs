@@ -10,12 +10,11 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use super::types::{Types, parent, wildcard};
 use crate::{
-    dns::name::Dname,
+    dns::{name::Dname, rrset::RrSet},
     out::forward::validation::{
         budget::Budget,
         outcome::{Bogus, Status},
     },
-    zones::answer::RrSet,
 };
 
 /// The most iterations that count, as for most validators.

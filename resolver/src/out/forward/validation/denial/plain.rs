@@ -3,10 +3,7 @@
 use std::cmp::Ordering;
 
 use super::types::{Types, parent, wildcard};
-use crate::{
-    dns::{name::Dname, rtype},
-    zones::answer::RrSet,
-};
+use crate::dns::{name::Dname, rrset::RrSet, rtype};
 
 /// One record.
 pub(super) struct Nsec {
