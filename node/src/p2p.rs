@@ -23,6 +23,7 @@ pub mod stats;
 pub mod transport;
 
 mod ask_back;
+mod asked_dials;
 mod bans;
 mod behaviour;
 mod chain_port;

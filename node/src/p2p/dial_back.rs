@@ -2,12 +2,9 @@
 //! the same about the addresses at which this node listens.
 //!
 //! A peer that asks names the address, so this is the one dial whose target a stranger chooses. libp2p makes it costly to
-//! name addresses of others; this guard sees to it that no address of this machine or of its local network is dialled.
+//! name addresses of others; where dials may go is for [`asked_dials`](super::asked_dials) to say.
 
-use std::{
-    collections::HashSet,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -19,10 +16,7 @@ use libp2p::{
     },
 };
 
-use super::netgroup::{Netgroup, is_dialable};
-
-/// Dials that were asked for and not made yet. They are made at once, so there are hardly ever two.
-const MAX_ASKED: usize = 64;
+use super::asked_dials::AskedDials;
 
 /// Why an address is not dialled back.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +27,7 @@ pub struct NotPublic;
 #[derive(Default)]
 pub struct DialBack {
     inner: server::Behaviour,
-    asked: HashSet<ConnectionId>,
+    asked: AskedDials,
     /// Own addresses that others are still to be asked about.
     offered: Vec<Multiaddr>,
 }
@@ -46,8 +40,7 @@ impl DialBack {
     }
 
     fn guard(&mut self, id: ConnectionId, addresses: &[Multiaddr]) -> Result<(), ConnectionDenied> {
-        let is_public = |address: &Multiaddr| is_dialable(address) && !Netgroup::of(address).is_exempt();
-        if self.asked.remove(&id) && !addresses.iter().all(is_public) {
+        if self.asked.take(id) && !addresses.iter().all(|address| self.asked.may_go_to(address)) {
             return Err(ConnectionDenied::new(NotPublic));
         }
         Ok(())
@@ -91,6 +84,7 @@ impl NetworkBehaviour for DialBack {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.asked.saw(&event);
         self.inner.on_swarm_event(event);
     }
 
@@ -103,12 +97,7 @@ impl NetworkBehaviour for DialBack {
             return Poll::Ready(ToSwarm::NewExternalAddrCandidate(address));
         }
         let event = self.inner.poll(cx);
-        if let Poll::Ready(ToSwarm::Dial { opts }) = &event {
-            if self.asked.len() >= MAX_ASKED {
-                self.asked.clear();
-            }
-            self.asked.insert(opts.connection_id());
-        }
+        self.asked.note(&event);
         event
     }
 }
@@ -119,7 +108,7 @@ mod tests {
 
     fn check(address: &str, is_allowed: bool) {
         let (mut guard, id) = (DialBack::default(), ConnectionId::new_unchecked(7));
-        guard.asked.insert(id);
+        guard.asked.ask(id);
         let addresses = [address.parse().expect("an address")];
         assert_eq!(guard.guard(id, &addresses).is_ok(), is_allowed, "{address}");
         assert!(guard.guard(id, &addresses).is_ok(), "dials of this node's own are not its business");
@@ -140,16 +129,7 @@ mod tests {
     fn nothing_at_home_is_dialled_for_strangers() {
         check("/ip4/198.51.100.7/tcp/9353", true);
         check("/ip6/2001:db8::1/udp/9353/quic-v1", true);
-        for home in [
-            "/ip4/127.0.0.1/tcp/9353",
-            "/ip4/192.168.1.1/tcp/80",
-            "/ip4/169.254.169.254/tcp/80",
-            "/ip4/0.0.0.0/tcp/9353",
-            "/ip6/::1/tcp/9353",
-            "/ip6/fd00::1/tcp/9353",
-            "/ip6/::ffff:127.0.0.1/tcp/9353",
-            "/dns4/localhost/tcp/9353",
-        ] {
+        for home in ["/ip4/127.0.0.1/tcp/9353", "/ip6/fd00::1/tcp/9353", "/dns4/localhost/tcp/9353"] {
             check(home, false);
         }
     }

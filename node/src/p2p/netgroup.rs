@@ -133,7 +133,18 @@ fn is_home_v4(ip: Ipv4Addr) -> bool {
 }
 
 fn is_home_v6(ip: Ipv6Addr) -> bool {
-    ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+    let is_behind = |ip: Ipv4Addr| ip.is_unspecified() || is_home_v4(ip);
+    ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || translated(ip).is_some_and(is_behind)
+}
+
+/// The IPv4 address that an address of NAT64 (RFC 6052, RFC 8215: with a prefix of 96 bits) or 6to4 (RFC 3056) leads to.
+fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => Some(v4(high, low)),
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        _ => None,
+    }
 }
 
 /// Which addresses a node may be asked about, or to dial, by strangers.

@@ -112,15 +112,17 @@ async fn a_node_that_nobody_can_dial_is_met_through_a_relay_and_dials() {
     }
 }
 
-/// The other one listens nowhere, so it is hole punching that leads to a direct connection.
+/// The other one listens nowhere, so it is hole punching that leads to a direct connection. What its address is, it knows
+/// from a peer of its own choice: of the relay that libp2p dials for it, it takes no word.
 #[tokio::test(flavor = "multi_thread")]
 async fn holes_are_punched() {
     let relay = relay().await;
     let hidden = node(&[relay.address().await], |config| config.relay_client = When::On).await;
     let through = relayed_address(&hidden).await;
-    let dialler = node(&[through], listens_nowhere).await;
+    let witness = node(&[], |_| {}).await;
+    let dialler = node(&[through, witness.address().await], listens_nowhere).await;
     they_meet_and_connect_directly(&relay, &hidden, &dialler).await;
-    for peer in [relay, hidden, dialler] {
+    for peer in [relay, hidden, witness, dialler] {
         peer.stop().await;
     }
 }

@@ -4,10 +4,10 @@
 //! whatever it is told and tells whatever others say that they see. So here
 //!
 //! - no address of this machine or of its local network is dialled for a stranger, nor many hosts, nor often;
-//! - of what others say they see, only what the peers that this node dialled itself agree upon is told.
+//! - of what others say they see, only what peers of this node's own choice agree upon is told.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -22,7 +22,10 @@ use libp2p::{
     },
 };
 
-use crate::p2p::netgroup::{Scope, Site, is_relayed};
+use crate::p2p::{
+    asked_dials::AskedDials,
+    netgroup::{Netgroup, Scope, Site, is_relayed},
+};
 
 use super::rate::{Buckets, Rate};
 
@@ -34,8 +37,6 @@ const MAX_SITES: usize = 4;
 const DIALS: Rate = Rate { burst: 8, interval: Duration::from_secs(5) };
 /// Own addresses remembered, the newest.
 const MAX_CANDIDATES: usize = 16;
-/// Dials that were asked for and not made yet. They are made at once, so there are hardly ever two.
-const MAX_ASKED: usize = 64;
 
 /// Why an address is not dialled.
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +46,12 @@ pub struct NotDialled;
 /// libp2p's behaviour with a guard.
 pub struct Punch {
     inner: dcutr::Behaviour,
-    scope: Scope,
-    asked: HashSet<ConnectionId>,
+    asked: AskedDials,
     dials: Buckets<()>,
     /// Own addresses as others see them, oldest first.
     candidates: VecDeque<Multiaddr>,
-    /// Where connected peers that this node dialled see it.
-    seen: BTreeMap<PeerId, Site>,
+    /// Where connected peers of this node's own choice see it, and their address groups.
+    seen: BTreeMap<PeerId, (Site, Netgroup)>,
 }
 
 impl Punch {
@@ -59,18 +59,17 @@ impl Punch {
     pub fn new(local: PeerId, scope: Scope) -> Self {
         Self {
             inner: dcutr::Behaviour::new(local),
-            scope,
-            asked: HashSet::new(),
+            asked: AskedDials::new(scope),
             dials: Buckets::new(DIALS),
             candidates: VecDeque::new(),
             seen: BTreeMap::new(),
         }
     }
 
-    /// A peer that this node dialled sees it at this address.
-    pub fn seen_at(&mut self, by: PeerId, address: &Multiaddr) {
+    /// A peer of this group, which this node chose itself, sees it at this address.
+    pub fn seen_at(&mut self, by: PeerId, group: Netgroup, address: &Multiaddr) {
         if let Some(site) = Site::of(address) {
-            self.seen.insert(by, site);
+            self.seen.insert(by, (site, group));
         }
     }
 
@@ -88,7 +87,7 @@ impl Punch {
 
     /// Whether an address is of the kind that may be dialled for others.
     pub fn is_in_scope(&self, address: &Multiaddr) -> bool {
-        self.scope.includes(address)
+        self.asked.may_go_to(address)
     }
 
     fn note_candidate(&mut self, address: &Multiaddr) {
@@ -102,10 +101,14 @@ impl Punch {
         self.candidates.push_back(address.clone());
     }
 
-    /// Own addresses at hosts that two of the peers agree upon, or the only one.
+    /// Own addresses at hosts that peers of two address groups agree upon, or those of the only one.
     fn agreed(&self) -> impl Iterator<Item = &Multiaddr> {
-        let needed = self.seen.len().clamp(1, 2);
-        let votes = |site: Site| self.seen.values().filter(|other| **other == site).count();
+        let groups = |site: Option<Site>| {
+            let seen = self.seen.values().filter(|(other, _)| site.is_none_or(|site| *other == site));
+            seen.map(|(_, group)| *group).collect::<BTreeSet<_>>().len()
+        };
+        let needed = groups(None).clamp(1, 2);
+        let votes = move |site: Site| groups(Some(site));
         self.candidates.iter().filter(move |address| Site::of(address).is_some_and(|site| votes(site) >= needed))
     }
 
@@ -129,7 +132,7 @@ impl NetworkBehaviour for Punch {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if self.asked.remove(&id) && !self.may_dial(addresses, Instant::now()) {
+        if self.asked.take(id) && !self.may_dial(addresses, Instant::now()) {
             return Err(ConnectionDenied::new(NotDialled));
         }
         self.inner.handle_pending_outbound_connection(id, peer, addresses, role)
@@ -163,6 +166,7 @@ impl NetworkBehaviour for Punch {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.asked.saw(&event);
         match event {
             FromSwarm::NewExternalAddrCandidate(event) => self.note_candidate(event.addr),
             other => self.inner.on_swarm_event(other),
@@ -175,12 +179,7 @@ impl NetworkBehaviour for Punch {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         let event = self.inner.poll(cx);
-        if let Poll::Ready(ToSwarm::Dial { opts }) = &event {
-            if self.asked.len() >= MAX_ASKED {
-                self.asked.clear();
-            }
-            self.asked.insert(opts.connection_id());
-        }
+        self.asked.note(&event);
         event
     }
 }
@@ -231,7 +230,7 @@ mod tests {
         let dial =
             |punch: &mut Punch| punch.handle_pending_outbound_connection(id, None, &home, Endpoint::Dialer).is_ok();
         assert!(dial(&mut punch));
-        punch.asked.insert(id);
+        punch.asked.ask(id);
         assert!(!dial(&mut punch));
     }
 
@@ -242,16 +241,20 @@ mod tests {
         punch.note_candidate(&victim);
         punch.note_candidate(&own);
         assert_eq!(punch.agreed().count(), 0, "nobody that this node dialled has said anything");
+        let (near, far) = (Netgroup::V4([20, 1]), Netgroup::V4([20, 2]));
         let liar = PeerId::random();
-        punch.seen_at(liar, &victim);
-        (0..2).for_each(|_| punch.seen_at(PeerId::random(), &own));
+        punch.seen_at(liar, near, &victim);
+        punch.seen_at(PeerId::random(), near, &victim);
+        punch.seen_at(PeerId::random(), far, &own);
+        assert_eq!(punch.agreed().count(), 0, "two of one group are one");
+        punch.seen_at(PeerId::random(), Netgroup::V4([20, 3]), &own);
         assert_eq!(punch.agreed().collect::<Vec<_>>(), [&own]);
         let mut alone = public();
         alone.note_candidate(&own);
-        alone.seen_at(PeerId::random(), &own);
+        alone.seen_at(PeerId::random(), near, &own);
         assert_eq!(alone.agreed().count(), 1, "the only one is believed");
         punch.gone(&liar);
-        assert_eq!(punch.seen.len(), 2);
+        assert_eq!(punch.seen.len(), 3);
         (0..100).for_each(|port| punch.note_candidate(&address(&format!("/ip4/198.51.100.7/tcp/{}", port + 1))));
         assert_eq!(punch.candidates.len(), MAX_CANDIDATES);
     }

@@ -9,7 +9,7 @@
 //!   [`CIRCUIT_TIME`]: a handshake, identify and three rounds of hole punching. They begin at the rate that the slowest of
 //!   three buckets allows: of the peer that opens them, of its address group, and of all. In all that is one every five
 //!   seconds, so a relay passes on less than ten kilobytes a second however many ask, and for one group a tenth of that:
-//!   it is of no use for anything else, and fewer than twelve groups shut nobody out.
+//!   it is of no use for anything else. Eight groups take all places if each holds one circuit all the time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -72,10 +72,12 @@ impl Shares {
 
     /// A peer asks for a reservation, or to renew it; it has it if this says so.
     fn may_reserve(&mut self, peer: PeerId, group: Netgroup, now: Instant) -> bool {
-        if !self.nodes.contains(&peer) || !self.reserve_peer.take(peer, now) {
+        if !self.nodes.contains(&peer) {
             return false;
         }
-        if !group.is_exempt() && !self.reserve_group.take(group, now) {
+        let is_in_rate =
+            (group.is_exempt() || self.reserve_group.take(group, now)) && self.reserve_peer.take(peer, now);
+        if !is_in_rate {
             return false;
         }
         if !self.reserved.contains_key(&peer) {
@@ -90,8 +92,9 @@ impl Shares {
 
     /// A peer asks for a circuit.
     fn may_connect(&mut self, peer: PeerId, group: Netgroup, now: Instant) -> bool {
-        self.circuit_peer.take(peer, now)
-            && (group.is_exempt() || self.circuit_group.take(group, now))
+        // The group first: its identities must not fill the buckets of peers.
+        (group.is_exempt() || self.circuit_group.take(group, now))
+            && self.circuit_peer.take(peer, now)
             && self.circuit_all.take((), now)
     }
 }
@@ -216,6 +219,22 @@ mod tests {
         assert!(by_group.iter().all(|circuits| *circuits <= 6 + 60), "{by_group:?}");
         let rate = u64::from(all) * (CIRCUIT_BYTES + 2 * 8_192) / 3_600;
         assert!(rate < 10_240, "{rate} bytes a second");
+    }
+
+    /// As many identities of one group as there are buckets for peers: others get theirs.
+    #[test]
+    fn a_crowd_of_one_group_shuts_nobody_out() {
+        let (mut shares, now) = (Shares::new(), Instant::now());
+        let got = (0..5_000).filter(|_| shares.may_connect(PeerId::random(), group(1), now)).count();
+        assert_eq!(got, CIRCUIT_GROUP.burst as usize);
+        assert!(shares.may_connect(PeerId::random(), group(2), now));
+        let got = (0..5_000).filter(|_| {
+            let peer = node(&mut shares);
+            shares.may_reserve(peer, group(1), now)
+        });
+        assert_eq!(got.count(), PER_GROUP);
+        let peer = node(&mut shares);
+        assert!(shares.may_reserve(peer, group(2), now));
     }
 
     #[test]

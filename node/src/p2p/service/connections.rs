@@ -52,8 +52,10 @@ impl Service {
             }
             ConnectedPoint::Listener { .. } => (Direction::Inbound, Purpose::Shared),
         };
+        // It came by itself, or asked over a relay to be dialled.
+        let is_its_wish = direction == Direction::Inbound || route == Route::Punched;
         let is_refused = purpose == Purpose::Shared
-            && direction == Direction::Inbound
+            && is_its_wish
             && self.bans.refuse(&address, self.connected.values().map(|entry| &entry.address));
         match self.connected.get_mut(&peer) {
             Some(first) => {
@@ -80,6 +82,7 @@ impl Service {
     /// A connected peer holds a place of this node's choice from here on.
     pub(super) fn chosen_later(&mut self, peer: PeerId) {
         self.feed(Input::Chosen { peer });
+        self.take_its_word(peer);
         if self.is_node(&peer) {
             self.dial_was_worth_it(peer);
         }
@@ -99,6 +102,7 @@ impl Service {
             agent: String::new(),
             ping: None,
             last_block: None,
+            sees_us_at: None,
             offers_relay: false,
             pool_seen: false,
             let_go: None,
@@ -252,9 +256,8 @@ impl Service {
             return self.let_go(peer_id, DialFailure::NotHere { home, ours: self.params.network });
         }
         entry.offers_relay = info.protocols.contains(&HOP_PROTOCOL_NAME);
-        if entry.direction == Direction::Outbound {
-            self.swarm.behaviour_mut().punch.seen_at(peer_id, &info.observed_addr);
-        }
+        entry.sees_us_at = Some(info.observed_addr);
+        self.take_its_word(peer_id);
         let speaks_kad = info.protocols.contains(&self.kad_protocol);
         let source = self.group_of(&peer_id);
         for address in info.listen_addrs.iter().filter(|a| is_dialable(a)).take(MAX_IDENTIFY_ADDRESSES) {
@@ -262,6 +265,15 @@ impl Service {
             if speaks_kad && self.is_plausible(address) {
                 self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
             }
+        }
+    }
+
+    /// Where this node is seen, it believes those that it has chosen itself, and not those that strangers led it to.
+    fn take_its_word(&mut self, peer: PeerId) {
+        let Some(entry) = self.connected.get(&peer) else { return };
+        let is_own_choice = entry.purpose == Purpose::Chosen && entry.direction == Direction::Outbound;
+        if let Some(address) = entry.sees_us_at.as_ref().filter(|_| is_own_choice && entry.route == Route::Direct) {
+            self.swarm.behaviour_mut().punch.seen_at(peer, Netgroup::of(&entry.address), address);
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    dials::{Target, write_atomically},
+    dials::{AGAIN_MS, Target, write_atomically},
     entry::{Connected, DialId, Ended, Purpose},
     job::{Done, Pending},
     state::{Asked, Service, unix_now},
@@ -38,8 +38,8 @@ const MAX_DIALS: usize = 4;
 const SAVE_EVERY: u64 = 600;
 /// Time between feelers, in half seconds: a full book is tried through in three days.
 const FEELER_EVERY: u64 = 240;
-/// Least time between two peers that are dialled again, and for which each has been here.
-const AGAIN_MS: u64 = 300_000;
+/// Longest time between two peers that are dialled again: it doubles while nothing is learnt.
+const LONGEST_AGAIN_MS: u64 = 7_200_000;
 /// When the first one goes out: the outbound places come first.
 const FIRST_FEELER: u64 = 20;
 
@@ -125,7 +125,7 @@ impl Service {
     /// new connections. In a small network this is the only way to learn whether others still reach this node.
     fn dial_again(&mut self) {
         let now = self.now();
-        if self.dialing.last_again.is_some_and(|at| now.since(at) < AGAIN_MS) {
+        if self.dialing.last_again.is_some_and(|at| now.since(at) < self.dialing.again_pause_ms) {
             return;
         }
         let is_settled = |entry: &Connected| {
@@ -133,8 +133,14 @@ impl Service {
             is_own && entry.standing == Standing::Node && entry.since.elapsed().as_millis() as u64 >= AGAIN_MS
         };
         let settled: Vec<_> = self.chosen().filter(|(_, entry)| is_settled(entry)).map(|(peer, _)| *peer).collect();
+        // Not the only one: it may be the only one that there is, and what it tells is worth more.
+        if settled.len() < 2 {
+            return;
+        }
         if let Some(peer) = settled.choose(&mut self.rng).copied() {
             self.dialing.last_again = Some(now);
+            // As long as nothing comes of it, less and less often.
+            self.dialing.again_pause_ms = (2 * self.dialing.again_pause_ms).min(LONGEST_AGAIN_MS);
             self.let_go(peer, DialFailure::Lost);
         }
     }
@@ -142,6 +148,9 @@ impl Service {
     /// Has others asked anew whether they reach this node, when that is about to be forgotten.
     pub(super) fn check_reachability(&mut self) {
         let now = self.now();
+        if self.reachability.state(now) != Reachable::Unknown {
+            self.dialing.again_pause_ms = AGAIN_MS;
+        }
         let Some(asking) = self.swarm.behaviour_mut().autonat.as_mut() else { return };
         if asking.has_addresses() && self.reachability.begins_check(now) {
             asking.renew();
@@ -253,8 +262,11 @@ impl Service {
     pub(super) fn connection_ended(&mut self, peer: &PeerId, ended: &Ended, lasted_ms: u64) {
         let now = self.now();
         self.configured_ended(peer, &ended.why, lasted_ms);
-        if ended.standing != Standing::Node || lasted_ms < STAYED_MS {
-            // Else it would be dialled for each question that kad has, whoever turned whom away, and without a pause.
+        // A feeler is let go of by this node as soon as it has answered.
+        let is_feeler = ended.purpose == Purpose::Feeler && ended.standing == Standing::Node;
+        if !is_feeler && (ended.standing != Standing::Node || lasted_ms < STAYED_MS) {
+            // Else it would be dialled for each question that kad has, whichever side turned the other away, and without
+            // a pause.
             self.swarm.behaviour_mut().kad.remove_peer(peer);
         }
         let book = &mut self.dialing.book;

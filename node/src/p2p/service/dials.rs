@@ -17,6 +17,8 @@ use crate::{
 
 use super::entry::{DialId, Purpose};
 
+/// Least time between two peers that are dialled again, and for which each has been here.
+pub(super) const AGAIN_MS: u64 = 300_000;
 const FILE: &str = "peers.txt";
 
 /// Dialling state.
@@ -28,6 +30,8 @@ pub struct Dialing {
     pub(super) rounds: u64,
     /// When a connected peer was last dialled again, to ask it something.
     pub(super) last_again: Option<Millis>,
+    /// How long it takes until the next one is.
+    pub(super) again_pause_ms: u64,
 }
 
 /// What a dial is for.
@@ -68,7 +72,7 @@ impl Dialing {
             tracing::info!(skipped, file = %file.display(), "lines of the address book are of no form known here, and are left out");
         }
         let configured = Configured::new(&config.peers);
-        Self { book, configured, file, dials: HashMap::new(), rounds: 0, last_again: None }
+        Self { book, configured, file, dials: HashMap::new(), rounds: 0, last_again: None, again_pause_ms: AGAIN_MS }
     }
 
     /// Writes the book, remembering whom to dial first after a restart.

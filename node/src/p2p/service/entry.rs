@@ -62,6 +62,8 @@ pub struct Connected {
     pub ping: Option<Duration>,
     /// Number of the last new block that it brought.
     pub last_block: Option<u64>,
+    /// Where it sees this node, as it says.
+    pub sees_us_at: Option<Multiaddr>,
     /// Whether it is a relay for others.
     pub offers_relay: bool,
     /// Whether its mempool was looked into since it came.
@@ -111,6 +113,7 @@ mod tests {
             agent: String::new(),
             ping: None,
             last_block: None,
+            sees_us_at: None,
             offers_relay: false,
             pool_seen: false,
             let_go: None,

@@ -237,10 +237,11 @@ impl Service {
         #[allow(deprecated)] // Until libp2p takes them away, failures are told by these alone.
         match event {
             relay::Event::ReservationReqAccepted { .. } => count(&self.stats.relay_reservations_total),
-            relay::Event::ReservationReqAcceptFailed { src_peer_id, .. }
-            | relay::Event::ReservationTimedOut { src_peer_id } => self.relayed.serving.ended(&src_peer_id),
+            relay::Event::ReservationTimedOut { src_peer_id } => self.relayed.serving.ended(&src_peer_id),
             // Told of each connection that ends, with a reservation or without; what counts is that its peer has gone.
             relay::Event::ReservationClosed { .. } => {}
+            // libp2p keeps it, though nobody was told of it: it ends with its peer.
+            relay::Event::ReservationReqAcceptFailed { .. } => {}
             relay::Event::ReservationReqDenied { .. } | relay::Event::CircuitReqDenied { .. } => {
                 count(&self.stats.relay_refused_total);
             }
