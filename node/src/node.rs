@@ -245,7 +245,7 @@ impl Node {
         self.running.monitor.as_ref().and_then(MonitorServer::local_addr)
     }
 
-    /// Wishes of the interface to have the configuration read again, for whoever knows where it is.
+    /// Requests of the API to read the configuration again, for the program, which knows the file.
     pub fn reload_requests(&self) -> ReloadRequests {
         self.reload.requests()
     }

@@ -1,4 +1,4 @@
-//! Reading the configuration again on somebody's word: who asks, who does it, and what came of it.
+//! Reading the configuration again on request: who asks, who does it, and what came of it.
 //!
 //! Where the configuration is, is known to the program that was started, which also hears SIGHUP. So requests are passed
 //! to it, and it answers them one after the other.
@@ -46,7 +46,7 @@ impl ReloadHandle {
     ///
     /// # Errors
     ///
-    /// If it is wrong, which changes nothing, or if there is nobody who reads it.
+    /// If it is wrong, which changes nothing, or if no program takes requests.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (request, outcome) = oneshot::channel();
@@ -55,7 +55,7 @@ impl ReloadHandle {
         outcome.await.map_err(|_| ReloadError::Unavailable)?
     }
 
-    /// The requests from now on; whoever took them before gets no more.
+    /// The requests from now on; an earlier receiver gets no more.
     pub fn requests(&self) -> ReloadRequests {
         let (sender, requests) = mpsc::channel(1);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);

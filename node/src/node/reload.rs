@@ -1,8 +1,7 @@
 //! What a running node takes over from a configuration that has changed: what is cheap and safe, and nothing that would
 //! need sockets, threads or the database made anew.
 //!
-//! HOSTS files and the certificate of encrypted DNS are noticed when they change; whoever asks for a reload does not wait
-//! for that.
+//! HOSTS files and the certificate of encrypted DNS are noticed when they change; a reload does not wait for that.
 
 use resolver::serve::server::Reread;
 

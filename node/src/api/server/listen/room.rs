@@ -1,4 +1,4 @@
-//! Where a unix socket is made: a room of its own that nobody else can reach.
+//! Where a unix socket is made: a folder of its own, closed to other users.
 //!
 //! A new socket may be opened by everybody until its mode is set. So it is made in a folder of mode 0700 beside its place,
 //! and moved there with its mode set. A process that is killed in between leaves the room behind; the next one that
@@ -69,7 +69,7 @@ fn process_of(name: &str) -> Option<Pid> {
     (number > 0 && name == format!(".{number}")).then(|| Pid::from_raw(number))
 }
 
-/// Whether this is a room that we can have made: our own, closed to others, with nothing but a socket in it that nobody
+/// Whether this process can have made the folder: owned by its user, closed to others, holding only a socket that no process
 /// listens on. A process of another container may use the same folder and not be seen from here.
 fn is_left_behind(room: &Path) -> bool {
     let is_ours = open(room).and_then(|folder| folder.metadata()).is_ok_and(|found| {
@@ -140,7 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let name = |more: i32| format!(".{}", NOBODY + more);
         let mut kept = Vec::new();
-        // Of a process that runs; with another socket, which somebody of another container may listen on.
+        // Of a process that runs; with another socket, which a process in another container may listen on.
         kept.push(make_room(dir.path(), &format!(".{}", std::os::unix::process::parent_id()), 0o700));
         let living = make_room(dir.path(), &name(0), 0o700);
         let _living = StdListener::bind(living.join(SOCKET)).expect("bound");
@@ -158,7 +158,7 @@ mod tests {
         for odd in [".0", ".-1", ".+4194310", ".04194310", ".4194310.new", ".x", "4194310", ".99999999999999"] {
             kept.push(make_room(dir.path(), odd, 0o700));
         }
-        // A link to what looks like a room, and a room of somebody else.
+        // A link to what looks like such a folder, and a folder of another user.
         let elsewhere = make_room(dir.path(), "elsewhere", 0o700);
         drop(StdListener::bind(elsewhere.join(SOCKET)).expect("bound"));
         symlink(&elsewhere, dir.path().join(name(5))).expect("linked");
