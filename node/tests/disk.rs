@@ -17,7 +17,7 @@ use ledger::{
 };
 use node::{
     chain::{Arrival, ChainCore, ChainOptions, ChainReader, verify},
-    keys::{KdfCost, KeyFile, Seed, Wallet},
+    keys::{KdfCost, KeyFile, Passphrase, Seed, Wallet},
     mempool::MempoolView,
     p2p::{PeerId, address_book::AddressBook},
     store::{Durability, Store, StoreError},
@@ -142,13 +142,13 @@ fn no_flipped_bit_in_keys_or_addresses_gives_a_wrong_answer() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("keys.nsk");
     let seed = Seed::from_entropy(&[7; 16]).expect("of a right length");
-    KeyFile::create(&path, Wallet::new(seed), b"secret", KdfCost::CHEAPEST).expect("writes");
+    KeyFile::create(&path, Wallet::new(seed), &Passphrase::new(b"secret"), KdfCost::CHEAPEST).expect("writes");
     let sound = fs::read(&path).expect("reads");
     for bit in 0..sound.len() * 8 {
         let mut bad = sound.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, bad).expect("writes");
-        assert!(KeyFile::open(&path, b"secret").is_err(), "bit {bit} of the key file");
+        assert!(KeyFile::open(&path, &Passphrase::new(b"secret")).is_err(), "bit {bit} of the key file");
     }
 
     let mut book = AddressBook::new([3; 32]);

@@ -1,4 +1,7 @@
-//! The key file on disk: read whole, replaced whole.
+//! The key file on disk: read whole, replaced whole, changed by one program at a time.
+//!
+//! A file that a link leads to is replaced where it is, and the link stays. Who changes the wallet locks the folder and starts
+//! from what is on disk then, so what another program has changed since is kept.
 
 use std::{
     fs::{File, OpenOptions},
@@ -7,11 +10,16 @@ use std::{
 };
 
 use ledger::codec::{decode, encode};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use zeroize::Zeroizing;
 
 use super::{
+    passphrase::Passphrase,
     vault::{KdfCost, MAX_FILE_BYTES, VaultError, VaultKey},
-    wallet::Wallet,
+    wallet::{Wallet, WalletError},
 };
 
 /// Why keys could not be read or written.
@@ -29,9 +37,15 @@ pub enum FileError {
     /// Sealed correctly around something that is not a wallet.
     #[error("{0}: the content is not a wallet")]
     Content(PathBuf),
-    /// Another program saved in the meantime.
-    #[error("{0} was changed by another program since it was read")]
+    /// Another program has put other keys there, or these under another passphrase.
+    #[error("{0} was sealed anew by another program since it was read")]
     Changed(PathBuf),
+    /// The file is a mount point, so no other can be put in its place.
+    #[error("{0} is a mount point, so it cannot be replaced by a new version")]
+    MountPoint(PathBuf),
+    /// The wallet itself refuses.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
     /// The operating system refused.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
@@ -44,10 +58,11 @@ pub enum FileError {
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
+    /// Where it really is, once links are followed.
+    place: PathBuf,
     key: VaultKey,
     on_disk: Vec<u8>,
-    /// The wallet; changes are kept by [`KeyFile::save`].
-    pub wallet: Wallet,
+    wallet: Wallet,
 }
 
 impl KeyFile {
@@ -57,22 +72,28 @@ impl KeyFile {
     }
 
     /// Writes a new file; refuses if anything stands at `path`.
-    pub fn create(path: &Path, wallet: Wallet, passphrase: &[u8], cost: KdfCost) -> Result<Self, FileError> {
-        if Self::exists(path) {
-            return Err(FileError::Exists(path.to_owned()));
-        }
-        let key = VaultKey::new(passphrase, cost)?;
+    pub fn create(path: &Path, wallet: Wallet, passphrase: &Passphrase, cost: KdfCost) -> Result<Self, FileError> {
+        let key = VaultKey::new(&passphrase.composed(), cost)?;
         let bytes = key.seal(&Zeroizing::new(encode(&wallet)))?;
-        replace(path, &bytes)?;
-        Ok(Self { path: path.to_owned(), key, on_disk: bytes, wallet })
+        write_new(path, &bytes)?;
+        let place = place_of(path)?;
+        Ok(Self { path: path.to_owned(), place, key, on_disk: bytes, wallet })
     }
 
     /// Reads the file at `path`.
-    pub fn open(path: &Path, passphrase: &[u8]) -> Result<Self, FileError> {
-        let bytes = read_bounded(path)?;
-        let (key, text) = VaultKey::open(&bytes, passphrase).map_err(|e| FileError::Vault(path.to_owned(), e))?;
+    pub fn open(path: &Path, passphrase: &Passphrase) -> Result<Self, FileError> {
+        let place = place_of(path)?;
+        let bytes = read_bounded(&place)?;
+        let mut opened = Err(VaultError::Passphrase);
+        for form in passphrase.forms() {
+            opened = VaultKey::open(&bytes, &form);
+            if !matches!(opened, Err(VaultError::Passphrase)) {
+                break;
+            }
+        }
+        let (key, text) = opened.map_err(|e| FileError::Vault(path.to_owned(), e))?;
         let wallet = decode(&text).map_err(|_| FileError::Content(path.to_owned()))?;
-        Ok(Self { path: path.to_owned(), key, on_disk: bytes, wallet })
+        Ok(Self { path: path.to_owned(), place, key, on_disk: bytes, wallet })
     }
 
     /// Where the file is.
@@ -80,24 +101,85 @@ impl KeyFile {
         &self.path
     }
 
-    /// Replaces the file by the present wallet. After a failure the old file stands.
-    pub fn save(&mut self) -> Result<(), FileError> {
-        if read_bounded(&self.path)? != self.on_disk {
-            return Err(FileError::Changed(self.path.clone()));
-        }
-        let bytes = self.key.seal(&Zeroizing::new(encode(&self.wallet)))?;
-        replace(&self.path, &bytes)?;
-        self.on_disk = bytes;
-        Ok(())
+    /// The wallet as it was read, or changed last.
+    pub fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+
+    /// Changes the wallet as it is on disk now, and keeps it there; other programs wait meanwhile. After a failure the old
+    /// file stands.
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut Wallet) -> Result<T, WalletError>) -> Result<T, FileError> {
+        let _locked = lock(folder_of(&self.place)).map_err(|error| self.io(error))?;
+        let bytes = read_bounded(&self.place)?;
+        let mut wallet = if bytes == self.on_disk { self.wallet.clone() } else { self.read_again(&bytes)? };
+        let outcome = change(&mut wallet)?;
+        let sealed = self.key.seal(&Zeroizing::new(encode(&wallet)))?;
+        replace(&self.place, &sealed)?;
+        (self.wallet, self.on_disk) = (wallet, sealed);
+        Ok(outcome)
+    }
+
+    /// What another program has written since.
+    fn read_again(&self, bytes: &[u8]) -> Result<Wallet, FileError> {
+        let text = self.key.open_again(bytes).map_err(|error| match error {
+            VaultError::Passphrase => FileError::Changed(self.path.clone()),
+            other => FileError::Vault(self.path.clone(), other),
+        })?;
+        let wallet: Wallet = decode(&text).map_err(|_| FileError::Content(self.path.clone()))?;
+        let is_same = wallet.seed().entropy() == self.wallet.seed().entropy();
+        if is_same { Ok(wallet) } else { Err(FileError::Changed(self.path.clone())) }
     }
 
     /// Writes a copy under the same passphrase; refuses if anything stands at `path`.
     pub fn copy_to(&self, path: &Path) -> Result<(), FileError> {
-        if Self::exists(path) {
-            return Err(FileError::Exists(path.to_owned()));
-        }
-        replace(path, &self.key.seal(&Zeroizing::new(encode(&self.wallet)))?)
+        write_new(path, &self.key.seal(&Zeroizing::new(encode(&self.wallet)))?)
     }
+
+    fn io(&self, error: io::Error) -> FileError {
+        FileError::Io(self.path.clone(), error)
+    }
+}
+
+/// Where a file really is: where links lead to.
+fn place_of(path: &Path) -> Result<PathBuf, FileError> {
+    path.canonicalize().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => FileError::Absent(path.to_owned()),
+        _ => FileError::Io(path.to_owned(), error),
+    })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Keeps other programs from changing files of a folder until this is dropped. The folder and not the file, which is
+/// replaced; so nothing is left behind either.
+fn lock(folder: &Path) -> io::Result<Option<Flock<File>>> {
+    let mut folder = File::open(folder)?;
+    loop {
+        match Flock::lock(folder, FlockArg::LockExclusive) {
+            Ok(locked) => return Ok(Some(locked)),
+            Err((again, Errno::EINTR)) => folder = again,
+            // Some file systems have no locks; there, programs that change keys at once may lose a change.
+            Err((_, Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ENOLCK | Errno::EBADF)) => return Ok(None),
+            Err((_, error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// Writes a file where nothing stands.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let failed = |error| FileError::Io(path.to_owned(), error);
+    let folder = folder_of(path);
+    make_private_folder(folder).map_err(failed)?;
+    let _locked = lock(folder).map_err(failed)?;
+    if KeyFile::exists(path) {
+        return Err(FileError::Exists(path.to_owned()));
+    }
+    replace(path, bytes)
 }
 
 /// Reads at most [`MAX_FILE_BYTES`] and one byte, so that a wrong path to a huge file costs nothing.
@@ -114,12 +196,10 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, FileError> {
 
 /// Writes beside `path`, makes it durable, and renames it over; only the owner may read it.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let failed = |error| FileError::Io(path.to_owned(), error);
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::ResourceBusy => FileError::MountPoint(path.to_owned()),
+        _ => FileError::Io(path.to_owned(), error),
     };
-    make_private_folder(folder).map_err(failed)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = PathBuf::from(beside);
@@ -129,7 +209,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let _ = std::fs::remove_file(&beside);
         return Err(failed(error));
     }
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 fn make_private_folder(folder: &Path) -> io::Result<()> {
@@ -155,14 +235,22 @@ mod tests {
     use ledger::{name::Name, params::Network};
 
     use super::*;
-    use crate::keys::Seed;
+    use crate::keys::{Role, Seed};
 
     fn wallet() -> Wallet {
         Wallet::new(Seed::from_entropy(&[7; 32]).expect("length"))
     }
 
+    fn pass() -> Passphrase {
+        Passphrase::new(b"pass")
+    }
+
     fn create(path: &Path) -> KeyFile {
-        KeyFile::create(path, wallet(), b"pass", KdfCost::CHEAPEST).expect("a fresh folder")
+        KeyFile::create(path, wallet(), &pass(), KdfCost::CHEAPEST).expect("a fresh folder")
+    }
+
+    fn hand_out(file: &mut KeyFile) -> Result<u32, FileError> {
+        file.change(|wallet| wallet.hand_out(Network::Main, Role::Owner, None))
     }
 
     fn alice() -> Name {
@@ -174,9 +262,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("below").join("keys");
         let mut file = create(&path);
-        file.wallet.index_for(Network::Main, &alice()).expect("room");
-        file.save().expect("saved");
-        let again = KeyFile::open(&path, b"pass").expect("opens");
+        file.change(|wallet| wallet.index_for(Network::Main, &alice())).expect("saved");
+        let again = KeyFile::open(&path, &pass()).expect("opens");
         assert_eq!(again.wallet.entries(Network::Main).count(), 1);
         assert_eq!(*again.wallet.seed().words(), *file.wallet.seed().words());
         assert_eq!(
@@ -192,7 +279,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("keys");
-        create(&path).save().expect("saved");
+        hand_out(&mut create(&path)).expect("saved");
         assert_eq!(path.metadata().expect("exists").permissions().mode() & 0o777, 0o600);
     }
 
@@ -201,22 +288,89 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("keys");
         let first = create(&path);
-        let second = KeyFile::create(&path, wallet(), b"other", KdfCost::CHEAPEST);
+        let second = KeyFile::create(&path, wallet(), &Passphrase::new(b"other"), KdfCost::CHEAPEST);
         assert!(matches!(second, Err(FileError::Exists(_))));
         assert!(matches!(first.copy_to(&path), Err(FileError::Exists(_))));
-        assert!(KeyFile::open(&path, b"pass").is_ok());
+        assert!(KeyFile::open(&path, &pass()).is_ok());
     }
 
     #[test]
-    fn a_change_by_somebody_else_is_not_lost() {
+    fn changes_of_two_programs_are_both_kept() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("keys");
         create(&path);
-        let [mut a, mut b] = [0, 1].map(|_| KeyFile::open(&path, b"pass").expect("opens"));
-        a.wallet.index_for(Network::Main, &alice()).expect("room");
-        a.save().expect("the first may");
-        assert!(matches!(b.save(), Err(FileError::Changed(_))));
-        assert_eq!(KeyFile::open(&path, b"pass").expect("opens").wallet.entries(Network::Main).count(), 1);
+        let [mut a, mut b] = [0, 1].map(|_| KeyFile::open(&path, &pass()).expect("opens"));
+        a.change(|wallet| wallet.index_for(Network::Main, &alice())).expect("the first may");
+        assert_eq!(hand_out(&mut b).expect("and the second"), 1, "the first key is taken");
+        assert_eq!(KeyFile::open(&path, &pass()).expect("opens").wallet.entries(Network::Main).count(), 2);
+        assert_eq!(std::fs::read_dir(dir.path()).expect("reads").count(), 1, "no lock is left behind");
+    }
+
+    #[test]
+    fn no_key_is_given_out_twice_at_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        create(&path);
+        let given = std::thread::scope(|scope| {
+            let program = || {
+                let mut file = KeyFile::open(&path, &pass()).expect("opens");
+                [(); 5].map(|()| hand_out(&mut file).expect("its turn comes"))
+            };
+            let programs: Vec<_> = (0..4).map(|_| scope.spawn(program)).collect();
+            programs
+                .into_iter()
+                .flat_map(|thread| thread.join().expect("ends"))
+                .collect::<std::collections::BTreeSet<_>>()
+        });
+        assert_eq!(given, (0..20).collect());
+    }
+
+    /// Other keys in its place, or another passphrase: what was read is of another file.
+    #[test]
+    fn keys_that_were_replaced_are_not_covered() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        let mut file = create(&path);
+        std::fs::remove_file(&path).expect("removed");
+        KeyFile::create(&path, wallet(), &Passphrase::new(b"other"), KdfCost::CHEAPEST).expect("another");
+        let theirs = std::fs::read(&path).expect("reads");
+        assert!(matches!(hand_out(&mut file), Err(FileError::Changed(_))));
+        assert_eq!(std::fs::read(&path).expect("reads"), theirs);
+        std::fs::remove_file(&path).expect("removed");
+        assert!(matches!(hand_out(&mut file), Err(FileError::Absent(_))));
+    }
+
+    #[test]
+    fn a_refused_change_changes_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        let mut file = create(&path);
+        let before = std::fs::read(&path).expect("reads");
+        let refused = file.change(|wallet| {
+            wallet.hand_out(Network::Main, Role::Owner, None)?;
+            Err::<(), _>(WalletError::Full)
+        });
+        assert!(matches!(refused, Err(FileError::Wallet(WalletError::Full))));
+        assert_eq!(file.wallet.entries(Network::Main).count(), 0);
+        assert_eq!(std::fs::read(&path).expect("reads"), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_its_target_is_replaced() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (target, link) = (dir.path().join("stick").join("keys"), dir.path().join("keys"));
+        create(&target);
+        std::os::unix::fs::symlink("stick/keys", &link).expect("linked");
+        let mut file = KeyFile::open(&link, &pass()).expect("opens");
+        hand_out(&mut file).expect("saved");
+        assert!(link.symlink_metadata().expect("stands").is_symlink());
+        assert_eq!(KeyFile::open(&target, &pass()).expect("opens").wallet.entries(Network::Main).count(), 1);
+        // The stick is away: nothing is written where it was.
+        std::fs::remove_dir_all(target.parent().expect("has one")).expect("away");
+        assert!(matches!(hand_out(&mut file), Err(FileError::Io(..))));
+        assert!(matches!(KeyFile::open(&link, &pass()), Err(FileError::Absent(_))));
+        assert!(matches!(KeyFile::create(&link, wallet(), &pass(), KdfCost::CHEAPEST), Err(FileError::Exists(_))));
     }
 
     #[test]
@@ -228,8 +382,8 @@ mod tests {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}.new", std::process::id()));
         std::fs::create_dir(&beside).expect("made");
-        assert!(matches!(file.save(), Err(FileError::Io(..))));
-        assert!(KeyFile::open(&path, b"pass").is_ok());
+        assert!(matches!(hand_out(&mut file), Err(FileError::Io(..))));
+        assert!(KeyFile::open(&path, &pass()).is_ok());
     }
 
     #[test]
@@ -240,9 +394,9 @@ mod tests {
         let good = std::fs::read(&path).expect("reads");
         for bad in [&good[..good.len() - 1], b"", b"#!/bin/sh\n", &vec![0; MAX_FILE_BYTES + 10]] {
             std::fs::write(&path, bad).expect("writes");
-            assert!(matches!(KeyFile::open(&path, b"pass"), Err(FileError::Vault(..))));
+            assert!(matches!(KeyFile::open(&path, &pass()), Err(FileError::Vault(..))));
             assert_eq!(std::fs::read(&path).expect("reads"), bad);
         }
-        assert!(matches!(KeyFile::open(&dir.path().join("none"), b"x"), Err(FileError::Absent(_))));
+        assert!(matches!(KeyFile::open(&dir.path().join("none"), &pass()), Err(FileError::Absent(_))));
     }
 }

@@ -7,6 +7,8 @@ use bip39::{Language, Mnemonic};
 use ledger::{key::SecretKey, params::Network};
 use zeroize::Zeroizing;
 
+use super::words::{self, WordsError};
+
 /// Purpose field of the derivation path: the project's p2p port.
 const PURPOSE: u32 = 9353;
 /// The only account so far.
@@ -59,25 +61,6 @@ impl Role {
     }
 }
 
-/// Words are not a seed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WordsError {
-    /// Neither 12 nor 24.
-    #[error("a seed has 12 or 24 words, these are {0}")]
-    Count(usize),
-    /// Not in the English word list.
-    #[error("word {position} is not in the list{}", suggestion.map(|word| format!("; did you mean {word:?}?")).unwrap_or_default())]
-    Unknown {
-        /// Which word, counted from one. The word itself is kept out of messages: it may be right but for a letter.
-        position: usize,
-        /// A word of the list that looks like it.
-        suggestion: Option<&'static str>,
-    },
-    /// Words of the list, but not ones that were ever made together.
-    #[error("the words do not belong together: one is wrong, or two changed places")]
-    Checksum,
-}
-
 /// The secret that everything derives from.
 #[derive(Clone)]
 pub struct Seed {
@@ -103,17 +86,9 @@ impl Seed {
         Some(Self { entropy: Zeroizing::new(entropy.to_vec()), bip39_seed })
     }
 
-    /// The seed with these words, separated by any white space, in any case.
+    /// The seed with these words, as people write them down and paste them.
     pub fn from_words(text: &str) -> Result<Self, WordsError> {
-        let lower = Zeroizing::new(text.to_lowercase());
-        let words: Zeroizing<Vec<String>> = Zeroizing::new(lower.split_whitespace().map(str::to_owned).collect());
-        if !matches!(words.len(), 12 | 24) {
-            return Err(WordsError::Count(words.len()));
-        }
-        if let Some(index) = words.iter().position(|word| Language::English.find_word(word).is_none()) {
-            return Err(WordsError::Unknown { position: index + 1, suggestion: nearest_word(&words[index]) });
-        }
-        let joined = Zeroizing::new(words.join(" "));
+        let joined = Zeroizing::new(words::read(text)?.join(" "));
         let mnemonic = Mnemonic::parse_in_normalized(Language::English, &joined).map_err(|_| WordsError::Checksum)?;
         let entropy = Zeroizing::new(mnemonic.to_entropy());
         Ok(Self::from_entropy(&entropy).expect("12 and 24 words hold 16 and 32 bytes"))
@@ -162,16 +137,6 @@ pub(super) fn coin(network: Network) -> u8 {
         // Local, and the simulated network of tests.
         _ => 2,
     }
-}
-
-/// The word of the list that `word` was probably meant to be.
-fn nearest_word(word: &str) -> Option<&'static str> {
-    let (best, distance) = Language::English
-        .word_list()
-        .iter()
-        .map(|candidate| (*candidate, strsim::damerau_levenshtein(candidate, word)))
-        .min_by_key(|(_, distance)| *distance)?;
-    (distance <= 2).then_some(best)
 }
 
 #[cfg(test)]

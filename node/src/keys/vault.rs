@@ -113,10 +113,19 @@ impl VaultKey {
     pub(super) fn open(file: &[u8], passphrase: &[u8]) -> Result<(Self, Zeroizing<Vec<u8>>), VaultError> {
         let parts = Parts::read(file)?;
         let vault = Self { cost: parts.cost, salt: parts.salt, key: parts.cost.derive(passphrase, &parts.salt) };
+        let text = vault.unseal(&parts)?;
+        Ok((vault, text))
+    }
+
+    /// Opens another version of the file that this key is of.
+    pub(super) fn open_again(&self, file: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        self.unseal(&Parts::read(file)?)
+    }
+
+    fn unseal(&self, parts: &Parts<'_>) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let payload = Payload { msg: parts.sealed, aad: parts.header };
-        let text =
-            cipher(&vault.key).decrypt(&XNonce::from(parts.nonce), payload).map_err(|_| VaultError::Passphrase)?;
-        Ok((vault, Zeroizing::new(text)))
+        let text = cipher(&self.key).decrypt(&XNonce::from(parts.nonce), payload);
+        text.map(Zeroizing::new).map_err(|_| VaultError::Passphrase)
     }
 }
 

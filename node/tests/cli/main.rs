@@ -6,6 +6,7 @@
 
 mod fake_node;
 mod flows;
+mod pasted;
 mod resolver;
 mod streams;
 mod surface;

@@ -15,4 +15,4 @@ pub(crate) use files::HostsFiles;
 pub use files::{HostsError, MAX_FILE_BYTES};
 pub(crate) use names::Host;
 pub use names::{Audience, Hosts, HostsView, TTL_S};
-pub use read::{LineError, MAX_ADDRESSES, MAX_LINE_BYTES, MAX_NAMES, Problem, Reading, Skipped};
+pub use read::{Line, LineError, MAX_ADDRESSES, MAX_LINE_BYTES, MAX_NAMES, Problem, Reading, Skipped, lines};

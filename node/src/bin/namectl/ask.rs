@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal as _, Read as _},
 };
 
+use node::keys::Passphrase;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
 
 /// Longest passphrase file read; longer ones are some other file.
 const MAX_PASSPHRASE_BYTES: usize = 4096;
+/// Shortest new passphrase, in characters.
+const MIN_PASSPHRASE: usize = 8;
 
 /// The terminal, if anybody may be asked and sits there. A standard input that is something else means a script.
 fn terminal(globals: &Globals) -> Option<Terminal> {
@@ -76,8 +79,8 @@ fn secret(mut terminal: Terminal, prompt: &str) -> Result<Zeroizing<Vec<u8>>, Fa
 }
 
 /// The passphrase of the key file: from a file, or from the terminal without echo.
-pub fn passphrase(globals: &Globals, prompt: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    match (&globals.passphrase_file, terminal(globals)) {
+pub fn passphrase(globals: &Globals, prompt: &str) -> Result<Passphrase, Failure> {
+    let given = match (&globals.passphrase_file, terminal(globals)) {
         (Some(path), _) => {
             let shown = path.display().to_string();
             let file = File::open(path).map_err(|error| io_failure(&shown, &error))?;
@@ -91,18 +94,27 @@ pub fn passphrase(globals: &Globals, prompt: &str) -> Result<Zeroizing<Vec<u8>>,
                 .read_to_end(&mut bytes)
                 .map_err(|error| io_failure(&shown, &error))?;
             let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            not_empty(Zeroizing::new(first.strip_suffix(b"\r").unwrap_or(first).to_vec()))
+            Zeroizing::new(first.strip_suffix(b"\r").unwrap_or(first).to_vec())
         }
-        (None, None) => Err(Failure::new(Exit::Locked, "key_locked", "the keys are locked")
-            .why("there is no terminal to ask for the passphrase on")
-            .fix("add --passphrase-file FILE, or set NAMECTL_PASSPHRASE_FILE")),
-        (None, Some(terminal)) => not_empty(secret(terminal, prompt)?),
-    }
+        (None, None) => {
+            return Err(Failure::new(Exit::Locked, "key_locked", "the keys are locked")
+                .why("there is no terminal to ask for the passphrase on")
+                .fix("add --passphrase-file FILE, or set NAMECTL_PASSPHRASE_FILE"));
+        }
+        (None, Some(terminal)) => secret(terminal, prompt)?,
+    };
+    not_empty(Passphrase::new(&given))
 }
 
 /// A new passphrase: typed twice, unless it comes from a file.
-pub fn new_passphrase(globals: &Globals) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub fn new_passphrase(globals: &Globals) -> Result<Passphrase, Failure> {
     let first = passphrase(globals, "New passphrase: ")?;
+    if first.length() < MIN_PASSPHRASE {
+        let message = format!("the passphrase has {} characters; it needs {MIN_PASSPHRASE}", first.length());
+        return Err(Failure::new(Exit::Usage, "short_passphrase", message)
+            .why("whoever gets hold of the file could try all short ones")
+            .fix("choose a passphrase of several words"));
+    }
     if globals.passphrase_file.is_none() && passphrase(globals, "Again: ")? != first {
         return Err(Failure::new(Exit::Usage, "passphrases_differ", "the two passphrases differ").fix("try again"));
     }
@@ -132,12 +144,22 @@ pub fn words(globals: &Globals) -> Result<Zeroizing<String>, Failure> {
             bytes
         }
     };
+    // What `--json keys backup` printed is read as well.
+    if let Ok(backup) = serde_json::from_slice::<JsonBackup>(&bytes) {
+        return Ok(Zeroizing::new(backup.words));
+    }
     // Whatever is not text is not in the list of words either.
     Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn not_empty(passphrase: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    if passphrase.is_empty() {
+/// What `namectl --json keys backup` prints.
+#[derive(serde::Deserialize)]
+struct JsonBackup {
+    words: String,
+}
+
+fn not_empty(passphrase: Passphrase) -> Result<Passphrase, Failure> {
+    if passphrase.length() == 0 {
         return Err(Failure::new(Exit::Locked, "empty_passphrase", "the passphrase is empty")
             .why("whoever reads the file would own the names")
             .fix("choose a passphrase of several words"));

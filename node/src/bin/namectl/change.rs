@@ -152,7 +152,7 @@ fn signer(
 
 /// The signed transaction in hexadecimal, its share still empty.
 pub fn sign(context: &Context, keys: &KeyFile, entry: &Entry, anchor: AnchorBlock, body: Body) -> String {
-    let secret = keys.wallet.secret_key(context.network, entry.role, entry.index);
+    let secret = keys.wallet().secret_key(context.network, entry.role, entry.index);
     let id = txid(anchor.anchor.height, &body);
     let digest = sighash(&context.params().chain_id(), &anchor.hash, &id);
     let witness = Witness::sign(Policy::single(secret.public()), &[&secret], &digest);

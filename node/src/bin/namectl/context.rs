@@ -1,6 +1,6 @@
 //! What every command works with: settings, the node, the keys, the printer.
 
-use std::{cell::OnceCell, future::Future, path::PathBuf, time::Duration};
+use std::{cell::OnceCell, collections::BTreeSet, future::Future, path::PathBuf, time::Duration};
 
 use clap::ArgMatches;
 use ledger::{
@@ -15,7 +15,7 @@ use node::{
         client::{Client, Endpoint, NameQuery},
         types::{NameAnswer, NameList, Status, SyncState},
     },
-    keys::{Entry, GAP_LIMIT, KeyFile, Role},
+    keys::{Entry, GAP_LIMIT, KeyFile, Role, SEARCH_GAP},
     owner::read_unlinked,
     zone::Origin,
 };
@@ -25,7 +25,7 @@ use crate::{
     cli::Globals,
     config::{Setting, Settings, user_folder},
     failure::{Exit, Failure},
-    label,
+    label::{self, Suffixes, Typed},
     output::{Output, Style, span},
 };
 
@@ -153,7 +153,27 @@ impl Context {
 
     /// Reads a name as typed.
     pub fn name(&self, input: &str) -> Result<Name, Failure> {
-        label::read(input, &self.suffix)
+        label::read(input, &self.suffixes_for(input))
+    }
+
+    /// Reads a name and what stands before it, as typed.
+    pub fn typed(&self, input: &str) -> Result<Typed, Failure> {
+        label::read_with_sub(input, &self.suffixes_for(input))
+    }
+
+    /// Every suffix that names may have: those known here and, if it answers, those that the node serves.
+    pub fn suffixes(&self) -> Suffixes {
+        let mut suffixes = Suffixes::new(&self.suffix);
+        if let Ok(status) = self.wait(self.client.status()) {
+            suffixes.extend(status.suffixes);
+        }
+        suffixes
+    }
+
+    /// The node is only asked about what is not understood without.
+    fn suffixes_for(&self, input: &str) -> Suffixes {
+        let known = Suffixes::new(&self.suffix);
+        if label::is_foreign(input, &known) { self.suffixes() } else { known }
     }
 
     /// `alice.p2p`.
@@ -204,7 +224,7 @@ impl Context {
 
     /// The entry whose owner key has this address: among those handed out, or within the gap beyond them.
     pub fn entry_of(&self, keys: &KeyFile, address: &str) -> Option<Entry> {
-        let wallet = &keys.wallet;
+        let wallet = keys.wallet();
         let is_it = |role, index| wallet.address(self.network, role, index) == address;
         let known = wallet.entries(self.network).find(|entry| is_it(entry.role, entry.index));
         known.or_else(|| {
@@ -216,24 +236,24 @@ impl Context {
 
     /// Asks the node for the names of every key, up to the gap; notes new ones in the wallet. Gives their number.
     pub fn find_names(&self, keys: &mut KeyFile) -> Result<usize, Failure> {
+        let (network, wallet) = (self.network, keys.wallet());
+        let known: BTreeSet<u32> = wallet.entries(network).filter(is_named_owner).map(|entry| entry.index).collect();
+        let next = wallet.next_index(network, Role::Owner);
         let (mut index, mut gap, mut found) = (0, 0, 0);
-        while gap < GAP_LIMIT || index < keys.wallet.next_index(self.network, Role::Owner) {
-            let owner = Some(keys.wallet.address(self.network, Role::Owner, index));
+        let mut news = Vec::new();
+        while gap < SEARCH_GAP || index < next {
+            let owner = Some(wallet.address(network, Role::Owner, index));
             let list = self.names(&NameQuery { owner, limit: Some(1_000), ..NameQuery::default() })?;
             gap = if list.names.is_empty() { gap + 1 } else { 0 };
-            if let Some(first) = list.names.first() {
-                let name = Name::new(&first.name).ok();
-                let known = keys
-                    .wallet
-                    .entries(self.network)
-                    .any(|e| e.role == Role::Owner && e.index == index && e.name.is_some());
-                if !known {
-                    keys.wallet.record(self.network, Role::Owner, index, name)?;
-                }
+            if let Some(first) = list.names.first().filter(|_| !known.contains(&index)) {
+                news.push((index, Name::new(&first.name).ok()));
             }
             found += list.names.len();
             index += 1;
         }
+        keys.change(|wallet| {
+            news.into_iter().try_for_each(|(index, name)| wallet.record(network, Role::Owner, index, name))
+        })?;
         Ok(found)
     }
 
@@ -243,6 +263,10 @@ impl Context {
         let when = if height > status_height { format!(" (in about {})", span(seconds)) } else { String::new() };
         format!("{}{}", crate::output::group(u64::from(height)), self.out.paint(Style::Dim, &when))
     }
+}
+
+fn is_named_owner(entry: &Entry) -> bool {
+    entry.role == Role::Owner && entry.name.is_some()
 }
 
 /// The client that flags, files and the data directory point to.

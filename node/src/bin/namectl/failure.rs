@@ -118,6 +118,11 @@ impl From<FileError> for Failure {
                 .why("the file was left as it is")
                 .fix("use a copy, or restore from your words: namectl --keys NEWFILE keys restore"),
             FileError::Changed(_) => Self::new(Exit::Failure, "keys_changed", message).fix("run the command again"),
+            FileError::MountPoint(_) => Self::new(Exit::Failure, "keys_mounted", message)
+                .why("nothing was changed; a new version is put in the place of the old one, so that none is half written")
+                .fix("mount the folder that the file is in, and not the file alone")
+                .fix("namectl --keys FILE …    # or keep the keys elsewhere"),
+            FileError::Wallet(error) => error.into(),
             FileError::Io(..) => Self::new(Exit::Failure, "keys_io", message).why("nothing was changed"),
             FileError::Randomness(_) => Self::new(Exit::Failure, "no_randomness", message),
         }
@@ -126,6 +131,15 @@ impl From<FileError> for Failure {
 
 impl From<WalletError> for Failure {
     fn from(error: WalletError) -> Self {
-        Self::new(Exit::Refused, "wallet_full", error.to_string()).fix("namectl --keys NEWFILE keys new")
+        let message = error.to_string();
+        match error {
+            WalletError::Full => {
+                Self::new(Exit::Refused, "wallet_full", message).fix("namectl --keys NEWFILE keys new")
+            }
+            WalletError::Unused { .. } => Self::new(Exit::Refused, "addresses_unused", message)
+                .why("after so many, the words alone might not bring back what comes next")
+                .fix("namectl keys list    # shows them; each can still be used")
+                .fix("namectl --keys NEWFILE keys new    # or make other keys"),
+        }
     }
 }

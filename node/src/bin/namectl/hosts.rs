@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
+use ::resolver::zones::hosts::{MAX_FILE_BYTES, lines};
 use clap::{Args, Subcommand};
 use ledger::{
     name::Name,
@@ -19,13 +20,16 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     follow::{self, WaitArgs},
-    label, names,
+    label::{self, Suffixes, Typed},
+    names,
     output::{Format, SILENT},
-    records, register,
+    records, register, text,
 };
 
 /// Names exported at once unless asked otherwise; each is one request.
 const EXPORT_LIMIT: u32 = 1_000;
+/// Lines named that were left out: lists of blocked hosts have thousands.
+const SHOWN_SKIPPED: usize = 20;
 /// Names imported at once: registering costs minutes of work each.
 const MAX_IMPORT: usize = 100;
 
@@ -147,44 +151,44 @@ struct HostsFile {
     skipped: Vec<(usize, String, String)>,
 }
 
-fn read_hosts(context: &Context, text: &str, home: Option<&Name>) -> HostsFile {
+fn read_hosts(context: &Context, text: &[u8], home: Option<&Name>) -> HostsFile {
+    let suffixes = context.suffixes();
     let mut file = HostsFile::default();
-    for (index, line) in text.lines().enumerate() {
-        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let Some(first) = words.next() else { continue };
-        let mut skip = |what: &str, why: String| file.skipped.push((index + 1, what.to_owned(), why));
-        let Ok(address) = first.parse::<IpAddr>() else {
-            skip(line.trim(), format!("{first:?} is no address"));
-            continue;
+    for (number, line) in lines(text) {
+        let line = match line {
+            Ok(line) => line,
+            Err(problem) => {
+                file.skipped.push((number, String::new(), problem.to_string()));
+                continue;
+            }
         };
-        if address.is_loopback() || address.is_unspecified() {
-            skip(line.trim(), "an address of this machine only".into());
+        if line.address.is_loopback() || line.address.is_unspecified() {
+            file.skipped.push((number, line.address.to_string(), "an address of this machine only".into()));
             continue;
         }
-        let hosts: Vec<&str> = words.collect();
-        if hosts.is_empty() {
-            skip(line.trim(), "no host name".into());
-        }
-        for host in hosts {
-            match host_record(context, host, address, home) {
+        for host in line.names {
+            match host_record(context, &suffixes, host, line.address, home) {
                 Ok((name, record)) => file.wanted.entry(name).or_default().push(record),
-                Err(why) => file.skipped.push((index + 1, host.to_owned(), why)),
+                Err(why) => file.skipped.push((number, host.to_owned(), why)),
             }
         }
     }
     file
 }
 
-fn host_record(context: &Context, host: &str, address: IpAddr, home: Option<&Name>) -> Result<(Name, Record), String> {
-    let bare = host.trim_end_matches('.').to_lowercase();
-    let full = match (bare.contains('.'), home) {
-        (false, Some(home)) => format!("{bare}.{home}.{}", context.suffix),
-        _ => bare,
+fn host_record(
+    context: &Context,
+    suffixes: &Suffixes,
+    host: &str,
+    address: IpAddr,
+    home: Option<&Name>,
+) -> Result<(Name, Record), String> {
+    let bare = host.trim_end_matches('.');
+    let typed = match (bare.contains('.'), home) {
+        (true, _) => label::read_with_sub(bare, suffixes).map_err(|failure| failure.message)?,
+        (false, Some(home)) => Typed { name: home.clone(), sub: bare.to_lowercase() },
+        (false, None) => return Err("no suffix; --name NAME puts such hosts below a name".into()),
     };
-    if !full.ends_with(&format!(".{}", context.suffix)) {
-        return Err(format!("not under .{}", context.suffix));
-    }
-    let typed = label::read_with_sub(&full, &context.suffix).map_err(|failure| failure.message)?;
     let origin = context.origin(&typed.name);
     let (rtype, sub) =
         (if address.is_ipv4() { "A" } else { "AAAA" }, if typed.sub.is_empty() { "@" } else { &typed.sub });
@@ -205,7 +209,7 @@ struct Plan {
 pub fn import(context: &Context, command: &ImportCommand) -> Result<(), Failure> {
     let ImportCommand::Hosts(args) = command;
     let home = args.name.as_ref().map(|text| context.name(text)).transpose()?;
-    let file = read_hosts(context, &records::read_text(&args.file)?, home.as_ref());
+    let file = read_hosts(context, &text::read_bytes(&args.file, MAX_FILE_BYTES as usize)?, home.as_ref());
     if file.wanted.len() > MAX_IMPORT {
         let message = format!("{} names in one file; at most {MAX_IMPORT} at once", file.wanted.len());
         return Err(Failure::new(Exit::Usage, "too_many_names", message).fix("cut the file into parts"));
@@ -304,7 +308,14 @@ fn plan_text(context: &Context, plan: &Plan, file: &HostsFile) -> String {
     list("set records of", &plan.update);
     lines.extend(plan.same.iter().map(|name| format!("unchanged {}", context.full(name))));
     lines.extend(plan.refused.iter().map(|(name, why)| format!("left out {}: {why}", context.full(name))));
-    lines.extend(file.skipped.iter().map(|(line, what, why)| format!("skipped line {line}: {what} ({why})")));
+    let skipped = |(line, what, why): &(usize, String, String)| match what.as_str() {
+        "" => format!("skipped line {line}: {why}"),
+        _ => format!("skipped line {line}: {what} ({why})"),
+    };
+    lines.extend(file.skipped.iter().take(SHOWN_SKIPPED).map(skipped));
+    if let Some(more) = file.skipped.len().checked_sub(SHOWN_SKIPPED).filter(|more| *more > 0) {
+        lines.push(format!("… and {more} more; --json names them all"));
+    }
     if lines.is_empty() { "the file names no hosts".into() } else { lines.join("\n") }
 }
 

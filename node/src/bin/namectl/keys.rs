@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use node::keys::{KdfCost, KeyFile, Role, Seed, Wallet, WordCount, WordsError, derivation_path};
+use node::keys::{
+    FileError, KdfCost, KeyFile, Role, Seed, Wallet, WalletError, WordCount, WordsError, derivation_path,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -69,7 +71,7 @@ pub fn run(context: &Context, command: KeysCommand) -> Result<(), Failure> {
 /// Refuses to hide a key file before anybody types a passphrase.
 fn free_path(context: &Context) -> Result<PathBuf, Failure> {
     let path = context.keys_path()?;
-    if KeyFile::exists(&path) { Err(node::keys::FileError::Exists(path).into()) } else { Ok(path) }
+    if KeyFile::exists(&path) { Err(FileError::Exists(path).into()) } else { Ok(path) }
 }
 
 fn new(context: &Context, args: &NewArgs) -> Result<(), Failure> {
@@ -83,7 +85,7 @@ fn new(context: &Context, args: &NewArgs) -> Result<(), Failure> {
         Words::W12 => WordCount::Twelve,
         Words::W24 => WordCount::TwentyFour,
     };
-    let seed = Seed::generate(count).map_err(node::keys::FileError::from)?;
+    let seed = Seed::generate(count).map_err(FileError::from)?;
     let file = KeyFile::create(&path, Wallet::new(seed), &passphrase, KdfCost::STANDARD)?;
     context.out.result(&json!({ "file": file.path(), "backed_up": false }), || {
         let warning =
@@ -97,10 +99,10 @@ fn list(context: &Context) -> Result<(), Failure> {
     let keys = context.open_keys()?;
     let network = context.network;
     let rows: Vec<(Vec<String>, Value)> = keys
-        .wallet
+        .wallet()
         .entries(network)
         .map(|entry| {
-            let address = keys.wallet.address(network, entry.role, entry.index);
+            let address = keys.wallet().address(network, entry.role, entry.index);
             let role = format!("{:?}", entry.role).to_lowercase();
             let name = entry.name.as_ref().map(|name| name.to_string());
             let path = derivation_path(network, entry.role, entry.index);
@@ -122,9 +124,15 @@ fn list(context: &Context) -> Result<(), Failure> {
 
 fn address(context: &Context) -> Result<(), Failure> {
     let mut keys = context.open_keys()?;
-    let index = keys.wallet.hand_out(context.network, Role::Owner, None)?;
-    let address = keys.wallet.address(context.network, Role::Owner, index);
-    keys.save()?;
+    let hand_out = |keys: &mut KeyFile| keys.change(|wallet| wallet.hand_out_address(context.network));
+    let index = match hand_out(&mut keys) {
+        // Some may have received names since.
+        Err(FileError::Wallet(WalletError::Unused { .. })) if context.find_names(&mut keys).is_ok() => {
+            hand_out(&mut keys)
+        }
+        handed_out => handed_out,
+    }?;
+    let address = keys.wallet().address(context.network, Role::Owner, index);
     context.out.result(&json!({ "address": address, "index": index }), || address.clone());
     Ok(())
 }
@@ -142,7 +150,7 @@ fn backup(context: &Context, args: &BackupArgs) -> Result<(), Failure> {
         &context.globals,
         "The words will be shown on this screen. Whoever sees them owns your names.\nWe never ask for them; nobody who does is one of us.",
     )?;
-    let words = keys.wallet.seed().words();
+    let words = keys.wallet().seed().words();
     // Printed past `result`, so that --quiet does not swallow what was asked for.
     match context.out.format {
         Format::Json => context.out.raw(&format!("{}\n", json!({ "v": 1, "words": words.as_str() }))),
@@ -172,10 +180,7 @@ fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
         }
     };
     let found = match context.find_names(&mut keys) {
-        Ok(found) => {
-            keys.save()?;
-            Some(found)
-        }
+        Ok(found) => Some(found),
         Err(failure) => {
             context.out.warn(&format!("the keys are restored, but their names could not be looked up: {failure}"));
             None

@@ -10,6 +10,10 @@ use crate::failure::{Exit, Failure};
 
 /// The suffix under which names are written unless a node says otherwise.
 pub const DEFAULT_SUFFIX: &str = "p2p";
+/// Suffixes that are understood whatever the settings say: a node serves both unless it was told otherwise.
+const USUAL_SUFFIXES: [&str; 2] = [DEFAULT_SUFFIX, "p2p.alt"];
+/// Full stops of other scripts that the Internet's names take for one (UTS 46).
+const FULL_STOPS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
 
 /// A name as typed: the label that is owned, and what stood before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +23,47 @@ pub struct Typed {
     pub sub: String,
 }
 
+/// Where names may be written to stand: the suffix that is shown first, then others that mean the same.
+#[derive(Clone, Debug)]
+pub struct Suffixes(Vec<String>);
+
+impl Suffixes {
+    /// The one of the settings, and the usual ones.
+    pub fn new(shown: &str) -> Self {
+        let mut suffixes = Self(vec![shown.to_owned()]);
+        suffixes.extend(USUAL_SUFFIXES.map(str::to_owned));
+        suffixes
+    }
+
+    /// Adds those that a node serves.
+    pub fn extend(&mut self, others: impl IntoIterator<Item = String>) {
+        let read = others.into_iter().map(|other| other.trim_matches('.').to_lowercase());
+        for other in read.filter(|other| !other.is_empty()) {
+            if !self.0.contains(&other) {
+                self.0.push(other);
+            }
+        }
+    }
+
+    /// What stands before the suffix, if the host is under one.
+    fn strip<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let under = |suffix: &String| host.strip_suffix(suffix.as_str())?.strip_suffix('.');
+        self.0.iter().filter_map(under).min_by_key(|head| head.len())
+    }
+
+    fn is_one(&self, host: &str) -> bool {
+        self.0.iter().any(|suffix| suffix == host)
+    }
+
+    /// `.p2p or .p2p.alt`.
+    fn shown(&self) -> String {
+        self.0.iter().map(|suffix| format!(".{suffix}")).collect::<Vec<_>>().join(" or ")
+    }
+}
+
 /// Reads a name without anything before it.
-pub fn read(input: &str, suffix: &str) -> Result<Name, Failure> {
-    let typed = read_with_sub(input, suffix)?;
+pub fn read(input: &str, suffixes: &Suffixes) -> Result<Name, Failure> {
+    let typed = read_with_sub(input, suffixes)?;
     if typed.sub.is_empty() {
         return Ok(typed.name);
     }
@@ -33,12 +75,49 @@ pub fn read(input: &str, suffix: &str) -> Result<Name, Failure> {
     .fix(format!("namectl records set {name} A 192.0.2.1 --sub {sub}")))
 }
 
-/// Reads a name and the labels before it.
-pub fn read_with_sub(input: &str, suffix: &str) -> Result<Typed, Failure> {
-    let lower = input.trim().trim_end_matches('.').to_lowercase();
-    let bare = lower.strip_suffix(suffix).and_then(|head| head.strip_suffix('.')).unwrap_or(&lower);
+/// Reads a name and the labels before it, in any form that people paste: with a suffix or without, as a link, with a port.
+pub fn read_with_sub(input: &str, suffixes: &Suffixes) -> Result<Typed, Failure> {
+    let host = host_of(input);
+    let bare = match suffixes.strip(&host) {
+        Some(bare) => bare,
+        None if host.contains('.') => return Err(foreign(&host, suffixes)),
+        None => &host,
+    };
     let (sub, label) = bare.rsplit_once('.').unwrap_or(("", bare));
     Ok(Typed { name: to_name(label)?, sub: sub.to_owned() })
+}
+
+/// Whether it is a host name, but of no suffix known here.
+pub fn is_foreign(input: &str, suffixes: &Suffixes) -> bool {
+    let host = host_of(input);
+    host.contains('.') && suffixes.strip(&host).is_none()
+}
+
+/// The host of a link, or what was typed, in small letters.
+fn host_of(input: &str) -> String {
+    let text = input.trim();
+    let (is_link, rest) = match text.split_once("://") {
+        Some((_, rest)) => (true, rest),
+        None => (false, text),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.rsplit_once('@') {
+        Some((_, host)) if is_link => host,
+        _ => authority,
+    };
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(host, _)| host);
+    host.replace(FULL_STOPS, ".").trim_end_matches('.').to_lowercase()
+}
+
+fn foreign(host: &str, suffixes: &Suffixes) -> Failure {
+    if suffixes.is_one(host) {
+        return bad(format!("{host:?} is where names are, and no name"), "a name stands before it")
+            .fix(format!("write NAME.{host}"));
+    }
+    let shown = suffixes.0.first().map_or(DEFAULT_SUFFIX, String::as_str);
+    bad(format!("{host:?} is not under {}", suffixes.shown()), "names of other systems are not in this ledger")
+        .fix(format!("write {host}.{shown} if that is meant"))
 }
 
 fn to_name(label: &str) -> Result<Name, Failure> {
@@ -146,7 +225,7 @@ mod tests {
     use super::*;
 
     fn check(input: &str, name: &str, sub: &str) {
-        let typed = read_with_sub(input, "p2p").expect(input);
+        let typed = read_with_sub(input, &Suffixes::new("p2p")).expect(input);
         assert_eq!((typed.name.as_str(), typed.sub.as_str()), (name, sub), "{input}");
     }
 
@@ -156,12 +235,53 @@ mod tests {
         check("alice.p2p", "alice", "");
         check("ALICE.P2P.", "alice", "");
         check(" www.Alice.p2p ", "alice", "www");
-        check("a.b.alice", "alice", "a.b");
+        check("a.b.alice.p2p", "alice", "a.b");
         check("bücher", "xn--bcher-kva", "");
         check("BÜCHER.p2p", "xn--bcher-kva", "");
         check("xn--bcher-kva", "xn--bcher-kva", "");
         check("яблоко", "xn--90ascmb1h", "");
         check("日本語", "xn--wgv71a119e", "");
+    }
+
+    #[test]
+    fn what_people_paste() {
+        for same in [
+            "alice.p2p.alt",
+            "ALICE.P2P.Alt.",
+            "http://alice.p2p/",
+            "https://alice.p2p.alt:8443/a/b?c=d#e",
+            "HTTPS://user:secret@alice.p2p",
+            "alice/",
+            "alice.p2p/x@y",
+            "alice.p2p:443",
+            "alice。p2p",
+            "alice．p2p｡",
+            "ａｌｉｃｅ.p2p",
+            "\talice.p2p\n",
+        ] {
+            check(same, "alice", "");
+        }
+        check("https://www.alice.p2p/x", "alice", "www");
+        check("bücher。p2p", "xn--bcher-kva", "");
+        // As a node of its own may serve it.
+        let mut suffixes = Suffixes::new("names.example");
+        suffixes.extend([".corp.".to_owned()]);
+        for text in ["alice.names.example", "alice.corp", "alice.p2p"] {
+            assert_eq!(read(text, &suffixes).expect(text).as_str(), "alice");
+        }
+    }
+
+    #[test]
+    fn a_foreign_name_is_not_read_as_ours() {
+        for foreign in
+            ["example.com", "alice.eth", "https://example.com/alice.p2p", "www.alice", "alicep2p.alt", "a.p2p.com"]
+        {
+            let failure = read(foreign, &Suffixes::new("p2p")).expect_err(foreign);
+            assert!(failure.message.contains("is not under .p2p or .p2p.alt"), "{}", failure.message);
+            assert!(is_foreign(foreign, &Suffixes::new("p2p")));
+        }
+        let failure = read("p2p.alt", &Suffixes::new("p2p")).expect_err("a suffix");
+        assert!(failure.message.contains("where names are"), "{}", failure.message);
     }
 
     #[test]
@@ -181,11 +301,11 @@ mod tests {
             "αlice",
             "ονο",
         ] {
-            let refused = read(bad, "p2p").is_err();
+            let refused = read(bad, &Suffixes::new("p2p")).is_err();
             // "p2p." is the label p2p: spelled right, and reserved by the rules.
             assert!(refused || bad == "p2p.", "{bad}");
         }
-        assert_eq!(read("www.alice", "p2p").expect_err("a host").code, "bad_name");
+        assert_eq!(read("www.alice.p2p", &Suffixes::new("p2p")).expect_err("a host").code, "bad_name");
     }
 
     #[test]

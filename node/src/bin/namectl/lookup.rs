@@ -67,7 +67,7 @@ pub fn parse_checkpoint(text: &str) -> Result<Checkpoint, String> {
 }
 
 pub fn run(context: &Context, args: &LookupArgs) -> Result<(), Failure> {
-    let typed = label::read_with_sub(&args.name, &context.suffix)?;
+    let typed = context.typed(&args.name)?;
     if let Some(text) = &args.rtype {
         type_number(text).ok_or_else(|| {
             Failure::new(Exit::Usage, "bad_type", format!("type {text:?} is not kept in the ledger"))

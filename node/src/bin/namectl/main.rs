@@ -31,6 +31,7 @@ mod search;
 mod shell;
 mod status;
 mod terminal;
+mod text;
 mod transfer;
 mod verify;
 

@@ -61,8 +61,8 @@ pub fn run(context: &Context, args: &NamesArgs) -> Result<(), Failure> {
 /// Every name whose owner is one of the keys handed out.
 pub fn owned(context: &Context, keys: &KeyFile) -> Result<Vec<NameListItem>, Failure> {
     let mut names = Vec::new();
-    for entry in keys.wallet.entries(context.network).filter(|entry| entry.role == Role::Owner) {
-        let owner = Some(keys.wallet.address(context.network, entry.role, entry.index));
+    for entry in keys.wallet().entries(context.network).filter(|entry| entry.role == Role::Owner) {
+        let owner = Some(keys.wallet().address(context.network, entry.role, entry.index));
         let query = NameQuery { owner, limit: Some(1_000), ..NameQuery::default() };
         names.extend(context.names(&query)?.names);
     }

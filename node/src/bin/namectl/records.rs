@@ -1,6 +1,6 @@
 //! `namectl records`: the records of a name, one by one or as a zone file.
 
-use std::{io::Read as _, path::Path};
+use std::path::Path;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ledger::{
@@ -16,12 +16,13 @@ use node::{
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{self, io_failure},
+    ask,
     change::{self, Act},
     context::Context,
     failure::{Exit, Failure},
     follow::WaitArgs,
     output::{SILENT, Style},
+    text,
 };
 
 #[derive(Debug, Subcommand)]
@@ -118,17 +119,9 @@ pub fn run(context: &Context, command: RecordsCommand) -> Result<(), Failure> {
     }
 }
 
-/// Reads a text file, or standard input for `-`, up to the length of the longest zone file.
+/// Reads a zone file, or standard input for `-`.
 pub fn read_text(path: &Path) -> Result<String, Failure> {
-    let shown = path.display().to_string();
-    let mut text = String::new();
-    let limit = zone::MAX_TEXT_BYTES as u64 + 1;
-    let read = match shown.as_str() {
-        "-" => std::io::stdin().take(limit).read_to_string(&mut text),
-        _ => std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)),
-    };
-    read.map_err(|error| io_failure(&shown, &error))?;
-    Ok(text)
+    text::read(path, zone::MAX_TEXT_BYTES)
 }
 
 /// Parses a zone file; shows every problem with its line.

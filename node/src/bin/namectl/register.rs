@@ -129,7 +129,6 @@ pub fn start(context: &Context, keys: &mut KeyFile, wanted: &[(Name, Records)]) 
     for (name, _) in wanted {
         attempts.push(attempt(context, keys, name, status.height)?);
     }
-    keys.save()?;
     let mut operations = Vec::new();
     for ((name, records), attempt) in wanted.iter().zip(attempts) {
         let request = request(context, keys, anchor, name, records, &attempt);
@@ -145,14 +144,14 @@ fn attempt(context: &Context, keys: &mut KeyFile, name: &Name, height: u32) -> R
     let free_since = context.answer(name)?.state.map_or(0, |state| state.grace_until);
     let reveal_by = height.saturating_add(2 * context.params().maturity);
     let standing = |hashes: &[CommitHash]| standing(context, name, hashes, free_since, reveal_by);
-    let under_way = Attempts { wallet: &keys.wallet, network, name, height }.under_way(standing)?;
+    let under_way = Attempts { wallet: keys.wallet(), network, name, height }.under_way(standing)?;
     if let Some(found) = under_way {
         context.out.detail(&format!("{} is committed to already; its registration goes on", context.full(name)));
-        keys.wallet.record(network, Role::Owner, found.index, Some(name.clone()))?;
+        keys.change(|wallet| wallet.record(network, Role::Owner, found.index, Some(name.clone())))?;
         return Ok(found);
     }
-    let index = keys.wallet.index_for(network, name)?;
-    Attempts { wallet: &keys.wallet, network, name, height }.fresh(index, standing)
+    let index = keys.change(|wallet| wallet.index_for(network, name))?;
+    Attempts { wallet: keys.wallet(), network, name, height }.fresh(index, standing)
 }
 
 /// How each of these commits stands on the chain. One made before the name was free can win nothing, and one that dies

@@ -95,8 +95,8 @@ fn due(
         u32::try_from(time.as_secs() / u64::from(params.block_interval)).unwrap_or(u32::MAX).min(params.renew_window)
     });
     let mut names = Vec::new();
-    for entry in keys.wallet.entries(context.network).filter(|entry| entry.role == Role::Owner) {
-        let owner = Some(keys.wallet.address(context.network, entry.role, entry.index));
+    for entry in keys.wallet().entries(context.network).filter(|entry| entry.role == Role::Owner) {
+        let owner = Some(keys.wallet().address(context.network, entry.role, entry.index));
         let list =
             context.wait(context.client.names(&NameQuery { owner, limit: Some(1_000), ..NameQuery::default() }))?;
         let is_in_use = |status| matches!(status, NameStatus::Active | NameStatus::Grace);

@@ -212,7 +212,8 @@ impl SystemServers {
         if current.iter().flat_map(|upstream| upstream.server.addresses()).eq(&addresses) {
             return;
         }
-        debug!(servers = ?addresses, "the machine's name servers have changed");
+        let shown: Vec<_> = addresses.iter().map(|address| address.to_string()).collect();
+        info!(servers = %shown.join(" "), "name servers of this machine that are asked");
         let upstream = |address| Upstream::new(Server::plain(address), SYSTEM_LABEL, &self.context);
         self.current.store(Arc::new(addresses.into_iter().map(upstream).collect()));
     }

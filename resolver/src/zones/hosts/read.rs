@@ -3,7 +3,7 @@
 //! A line that cannot be understood is left out and reported with its number; the lines around it count. Guarantees:
 //! any bytes are read without a panic, and memory is bounded by [`MAX_NAMES`] and [`MAX_ADDRESSES`] whatever they are.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, str::SplitAsciiWhitespace};
 
 use foldhash::quality::RandomState;
 
@@ -95,14 +95,55 @@ pub enum Problem {
     TooManyNames,
 }
 
+/// A line that says something.
+#[derive(Clone, Debug)]
+pub struct Line<'a> {
+    /// The address.
+    pub address: IpAddr,
+    /// The names, as written; at least one.
+    pub names: SplitAsciiWhitespace<'a>,
+}
+
+/// The lines that are neither empty nor remarks, with their numbers from 1.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = (usize, Result<Line<'_>, Problem>)> {
+    // Editors of some systems begin a file with a byte order mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let lines = text.split(|byte| *byte == b'\n').enumerate();
+    lines.filter_map(|(index, line)| Some((index + 1, read_line(line).transpose()?)))
+}
+
+fn read_line(line: &[u8]) -> Result<Option<Line<'_>>, Problem> {
+    let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+    if line.len() > MAX_LINE_BYTES {
+        return Err(Problem::TooLong);
+    }
+    let line = str::from_utf8(line).map_err(|_| Problem::NoText)?;
+    let mut words = line.split_ascii_whitespace();
+    let Some(first) = words.next() else { return Ok(None) };
+    let address = match first.parse() {
+        Ok(address) => address,
+        Err(_) if first.contains('%') => return Err(Problem::Scoped(quote(first))),
+        Err(_) => return Err(Problem::Address(quote(first))),
+    };
+    if words.clone().next().is_none() {
+        return Err(Problem::NoName);
+    }
+    Ok(Some(Line { address, names: words }))
+}
+
 impl Reading {
     /// Adds all names of a file. Those of the `site` itself cannot be given other addresses.
     pub fn add(&mut self, text: &[u8], site: &Site) -> Skipped {
         let mut skipped = Skipped::default();
-        // Editors of some systems begin a file with a byte order mark.
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            self.add_line(line, site, &mut |problem| skipped.note(LineError { line: index + 1, problem }));
+        for (line, read) in lines(text) {
+            let mut report = |problem| skipped.note(LineError { line, problem });
+            match read {
+                Ok(read) => {
+                    let names = read.names.map(|word| self.add_name(word, read.address, site));
+                    names.filter_map(Result::err).for_each(report);
+                }
+                Err(problem) => report(problem),
+            }
         }
         skipped
     }
@@ -129,30 +170,6 @@ impl Reading {
             hosts.names.insert(name, index);
         }
         hosts
-    }
-
-    fn add_line(&mut self, line: &[u8], site: &Site, report: &mut impl FnMut(Problem)) {
-        let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
-        if line.len() > MAX_LINE_BYTES {
-            return report(Problem::TooLong);
-        }
-        let Ok(line) = str::from_utf8(line) else { return report(Problem::NoText) };
-        let mut words = line.split_ascii_whitespace();
-        let Some(first) = words.next() else { return };
-        let address = match first.parse::<IpAddr>() {
-            Ok(address) => address,
-            Err(_) if first.contains('%') => return report(Problem::Scoped(quote(first))),
-            Err(_) => return report(Problem::Address(quote(first))),
-        };
-        let mut words = words.peekable();
-        if words.peek().is_none() {
-            return report(Problem::NoName);
-        }
-        for word in words {
-            if let Err(problem) = self.add_name(word, address, site) {
-                report(problem);
-            }
-        }
     }
 
     fn add_name(&mut self, word: &str, address: IpAddr, site: &Site) -> Result<(), Problem> {

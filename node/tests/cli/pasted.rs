@@ -1,0 +1,114 @@
+//! What people paste and save: names as links, words with numbers, files of other systems, and two commands at once.
+
+use std::{collections::BTreeSet, process::Stdio};
+
+use crate::world::{Run, World};
+
+#[test]
+fn names_in_any_form() {
+    let world = World::with_keys();
+    world.run(&["register", "https://Alice.p2p/", "--yes"]).expect(0);
+    for form in
+        ["alice", "alice.p2p.alt.", "http://alice.p2p/", "alice/", "https://alice.p2p.alt:443/x?y#z", "alice。p2p"]
+    {
+        world.run(&["lookup", form]).expect(0).says("alice.p2p");
+        world.run(&["check", form]).expect(4).says("active");
+    }
+    world.run(&["records", "set", "alice.p2p.alt", "A", "192.0.2.1", "--sub", "www", "--yes"]).expect(0);
+    world.run(&["lookup", "https://www.alice.p2p/page"]).expect(0).says("192.0.2.1");
+    for foreign in ["example.com", "alice.eth", "www.alice", "https://example.com/alice.p2p"] {
+        for command in ["lookup", "check", "register", "renew"] {
+            world.run(&[command, foreign]).expect(2).says("is not under .p2p or .p2p.alt").says("if that is meant");
+        }
+    }
+    // Without a node as well: nothing of ours is in it.
+    let run = world.command(&["check", "example.com"]).env("NAMECTL_NODE", "unix:/nowhere").output().expect("starts");
+    Run::from(run).expect(2).says("is not under");
+}
+
+#[test]
+fn words_as_our_own_backup_prints_them() {
+    let world = World::with_keys();
+    let shown = world.run(&["keys", "backup", "--yes"]).expect(0).stdout;
+    let json = world.run(&["--json", "keys", "backup", "--yes"]).expect(0).stdout;
+    for (at, text) in [shown, json].iter().enumerate() {
+        let file = world.path(&format!("{at}.nsk")).display().to_string();
+        world.run_with_input(&["--keys", &file, "keys", "restore"], text).expect(0).says("names found");
+    }
+}
+
+#[test]
+fn passphrases_are_texts() {
+    let world = World::new();
+    world.write("passphrase", "F\u{fc}\u{df}e \u{fc}ber\n");
+    world.run(&["keys", "new"]).expect(0);
+    for same in ["Fu\u{308}\u{df}e u\u{308}ber\r\n", "\u{feff}F\u{fc}\u{df}e \u{fc}ber"] {
+        world.write("passphrase", same);
+        world.run(&["keys", "list"]).expect(0);
+    }
+    world.write("passphrase", "fu\u{df}e u\u{308}ber");
+    world.run(&["keys", "list"]).expect(8).says("wrong passphrase");
+    world.write("passphrase", "seven77");
+    world.run(&["--keys", "other.nsk", "keys", "new"]).expect(2).says("7 characters; it needs 8");
+    assert!(!world.path("other.nsk").exists());
+}
+
+#[test]
+fn files_of_other_systems() {
+    let world = World::with_keys();
+    world.run(&["register", "alice", "--yes"]).expect(0);
+    let file = |bytes: &[u8]| {
+        std::fs::write(world.path("file"), bytes).expect("writes");
+        world.path("file").display().to_string()
+    };
+    let hosts = |bytes: &[u8]| world.run(&["import", "hosts", &file(bytes), "--plan-only"]);
+    hosts(b"\xef\xbb\xbf192.0.2.1 www.alice.p2p\r\n").expect(10).says("www 3600 A 192.0.2.1");
+    hosts(b"192.0.2.1 www.alice.p2p.alt # caf\xe9\n192.0.2.3 caf\xe9.alice.p2p\n192.0.2.2 nas.alice.p2p\n")
+        .expect(10)
+        .says("skipped line 2: it is no text: save the file as UTF-8")
+        .says("nas 3600 A 192.0.2.2");
+    hosts(b"\xff\xfe1\0").expect(2).says("is not UTF-8 text").says("iconv -f UTF-16");
+    // A list of blocked hosts with the own name at its end.
+    let mut long: String = (0..40_000).map(|n| format!("0.0.0.0 ads{n}.tracker.example\n")).collect();
+    long.push_str("192.0.2.77 last.alice.p2p\n");
+    let run = hosts(long.as_bytes()).expect(10).says("last 3600 A 192.0.2.77").says("and 39980 more");
+    assert!(run.stdout.lines().count() < 30, "{} lines", run.stdout.lines().count());
+    hosts(&vec![b'#'; 17 << 20]).expect(2).says("is longer than");
+
+    let zone = |bytes: &[u8]| world.run(&["records", "plan", "alice", &file(bytes)]);
+    zone(b"\xef\xbb\xbf@ 3600 A 192.0.2.1\n").expect(10);
+    zone(b"@ 3600 A 192.0.2.1\n@ 3600 TXT \"caf\xe9\"\n").expect(2).says("line 2 has the byte 0xe9");
+    zone(&vec![b';'; (1 << 20) + 1]).expect(2).says("is longer than");
+}
+
+#[test]
+fn commands_at_once_wait_for_each_other() {
+    let world = World::with_keys();
+    let start = |args: &[&str]| {
+        let child = world.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        child.expect("namectl starts")
+    };
+    let names = ["one", "two", "three", "four"];
+    let registering: Vec<_> = names.map(|name| start(&["register", name, "--yes", "--no-wait"])).into();
+    let addresses: Vec<_> = (0..4).map(|_| start(&["keys", "address"])).collect();
+    let end = |child: std::process::Child| Run::from(child.wait_with_output().expect("ends")).expect(0).stdout;
+    registering.into_iter().for_each(|child| drop(end(child)));
+    let given: BTreeSet<String> = addresses.into_iter().map(end).collect();
+    assert_eq!(given.len(), 4, "no address is given out twice");
+    assert_eq!(world.json(&["keys", "list"])["keys"].as_array().map(Vec::len), Some(8));
+}
+
+/// What is given out is found again by the words alone.
+#[test]
+fn no_more_unused_addresses_than_a_restore_looks_through() {
+    let world = World::with_keys();
+    for _ in 0..19 {
+        world.run(&["keys", "address"]).expect(0);
+    }
+    world.run(&["keys", "address"]).expect(4).says("19 addresses").says("namectl keys list");
+    world.run(&["register", "beyond", "--yes"]).expect(0);
+    let words = world.json(&["keys", "backup", "--yes"])["words"].as_str().expect("words").to_owned();
+    world.run_with_input(&["--keys", "fresh.nsk", "keys", "restore"], &words).expect(0).says("1 names found");
+    // The name's key ends the row of unused ones.
+    world.run(&["keys", "address"]).expect(0);
+}
