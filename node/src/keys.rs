@@ -7,7 +7,7 @@
 //! Keys follow BIP32 at `m/9353'/coin'/account'/role'/index'`, every step hardened, so that one leaked key reveals no
 //! other: 9353 is this project's p2p port, `coin` is 0 main, 1 test, 2 local, `account` is 0 for now, `role` is 0
 //! owner, 1 operator, and `index` counts names. After a restore the indices are asked of a node by owner address
-//! until [`SEARCH_GAP`] in a row are unknown to it.
+//! until [`GAP_LIMIT`] in a row are unknown to it.
 //!
 //! Guarantees: secrets are never printed by `Debug` and are zeroed when dropped; a file is replaced whole or not at
 //! all, where it really is if a link leads there; programs that change it at the same time wait for each other; a file that
@@ -26,5 +26,5 @@ pub use file::{FileError, KeyFile};
 pub use passphrase::Passphrase;
 pub use seed::{Role, Seed, WordCount, derivation_path};
 pub use vault::{KdfCost, VaultError};
-pub use wallet::{Entry, GAP_LIMIT, MAX_ENTRIES, SEARCH_GAP, Wallet, WalletError};
+pub use wallet::{Entry, GAP_LIMIT, MAX_ENTRIES, Wallet, WalletError};
 pub use words::WordsError;

@@ -17,12 +17,9 @@ use super::seed::{Role, Seed, coin};
 
 /// Most entries in a wallet: bounds what a forged file makes us allocate; nobody types this many names.
 pub const MAX_ENTRIES: usize = 10_000;
-/// How many keys beyond the newest known one are looked at for a registration under way; twenty is BIP44's number. So no more
-/// than one less are handed out in a row as mere addresses.
-pub const GAP_LIMIT: u32 = 20;
-/// How many unused indices in a row end the search for names after a restore: more, for registrations that were given up
-/// leave gaps as well.
-pub const SEARCH_GAP: u32 = 100;
+/// How many unused indices in a row end the search after a restore. Indices are handed out in order; gaps come from
+/// registrations that were given up, and from addresses that nobody used. BIP44 takes 20, which is soon reached.
+pub const GAP_LIMIT: u32 = 100;
 /// Version of the layout above.
 const VERSION: u8 = 1;
 /// Counters: three networks times two roles.
@@ -45,12 +42,6 @@ pub enum WalletError {
     /// [`MAX_ENTRIES`] keys were handed out.
     #[error("the wallet is full: it keeps at most {MAX_ENTRIES} keys")]
     Full,
-    /// After a restore from the words, what comes after them might not be found.
-    #[error("the newest {unused} addresses are not known to have received a name")]
-    Unused {
-        /// How many.
-        unused: u32,
-    },
 }
 
 type Place = (u8, u8, u32);
@@ -110,15 +101,11 @@ impl Wallet {
         }
     }
 
-    /// Hands out an address to receive a name at, unless too many are out that may never have been used.
-    pub fn hand_out_address(&mut self, network: Network) -> Result<u32, WalletError> {
-        let newest = self.entries.range(..=(coin(network), Role::Owner.number(), u32::MAX)).rev();
-        let ours = newest.take_while(|((c, role, _), _)| (*c, *role) == (coin(network), Role::Owner.number()));
-        let unused = ours.take_while(|(_, name)| name.is_none()).count() as u32;
-        if unused + 1 >= GAP_LIMIT {
-            return Err(WalletError::Unused { unused });
-        }
-        self.hand_out(network, Role::Owner, None)
+    /// How many of the newest owner keys were handed out as mere addresses and are not known to have received a name.
+    pub fn unused_addresses(&self, network: Network) -> u32 {
+        let place = |index| (coin(network), Role::Owner.number(), index);
+        let newest = self.entries.range(place(0)..=place(u32::MAX)).rev();
+        newest.take_while(|(_, name)| name.is_none()).count() as u32
     }
 
     /// Hands out the next unused key.

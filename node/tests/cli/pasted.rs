@@ -98,17 +98,23 @@ fn commands_at_once_wait_for_each_other() {
     assert_eq!(world.json(&["keys", "list"])["keys"].as_array().map(Vec::len), Some(8));
 }
 
-/// What is given out is found again by the words alone.
+/// What is given out is found again by the words alone, or the person has been told.
 #[test]
-fn no_more_unused_addresses_than_a_restore_looks_through() {
+fn names_beyond_unused_addresses_are_found() {
     let world = World::with_keys();
-    for _ in 0..19 {
-        world.run(&["keys", "address"]).expect(0);
+    for _ in 0..50 {
+        assert_eq!(world.run(&["keys", "address"]).expect(0).stderr, "");
     }
-    world.run(&["keys", "address"]).expect(4).says("19 addresses").says("namectl keys list");
+    world.run(&["keys", "address"]).expect(0).says("51 addresses in a row").says("add: --gap 102");
     world.run(&["register", "beyond", "--yes"]).expect(0);
     let words = world.json(&["keys", "backup", "--yes"])["words"].as_str().expect("words").to_owned();
-    world.run_with_input(&["--keys", "fresh.nsk", "keys", "restore"], &words).expect(0).says("1 names found");
+    world
+        .run_with_input(&["--keys", "narrow", "keys", "restore", "--gap", "51"], &words)
+        .expect(0)
+        .says("0 names found");
+    world.run(&["--keys", "narrow", "keys", "rescan"]).expect(0).says("1 names found");
+    world.run_with_input(&["--keys", "wide", "keys", "restore"], &words).expect(0).says("1 names found");
     // The name's key ends the row of unused ones.
-    world.run(&["keys", "address"]).expect(0);
+    assert_eq!(world.run(&["--keys", "wide", "keys", "address"]).expect(0).stderr, "");
+    world.run(&["keys", "rescan", "--gap", "0"]).expect(2);
 }

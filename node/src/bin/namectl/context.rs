@@ -15,7 +15,7 @@ use node::{
         client::{Client, Endpoint, NameQuery},
         types::{NameAnswer, NameList, Status, SyncState},
     },
-    keys::{Entry, GAP_LIMIT, KeyFile, Role, SEARCH_GAP},
+    keys::{Entry, GAP_LIMIT, KeyFile, Role},
     owner::read_unlinked,
     zone::Origin,
 };
@@ -234,17 +234,17 @@ impl Context {
         })
     }
 
-    /// Asks the node for the names of every key, up to the gap; notes new ones in the wallet. Gives their number.
-    pub fn find_names(&self, keys: &mut KeyFile) -> Result<usize, Failure> {
+    /// Asks the node for the names of every key, until `gap` in a row have none; notes new ones in the wallet. Gives their number.
+    pub fn find_names(&self, keys: &mut KeyFile, gap: u32) -> Result<usize, Failure> {
         let (network, wallet) = (self.network, keys.wallet());
         let known: BTreeSet<u32> = wallet.entries(network).filter(is_named_owner).map(|entry| entry.index).collect();
         let next = wallet.next_index(network, Role::Owner);
-        let (mut index, mut gap, mut found) = (0, 0, 0);
+        let (mut index, mut without, mut found) = (0, 0, 0);
         let mut news = Vec::new();
-        while gap < SEARCH_GAP || index < next {
+        while without < gap || index < next {
             let owner = Some(wallet.address(network, Role::Owner, index));
             let list = self.names(&NameQuery { owner, limit: Some(1_000), ..NameQuery::default() })?;
-            gap = if list.names.is_empty() { gap + 1 } else { 0 };
+            without = if list.names.is_empty() { without + 1 } else { 0 };
             if let Some(first) = list.names.first().filter(|_| !known.contains(&index)) {
                 news.push((index, Name::new(&first.name).ok()));
             }

@@ -131,15 +131,6 @@ impl From<FileError> for Failure {
 
 impl From<WalletError> for Failure {
     fn from(error: WalletError) -> Self {
-        let message = error.to_string();
-        match error {
-            WalletError::Full => {
-                Self::new(Exit::Refused, "wallet_full", message).fix("namectl --keys NEWFILE keys new")
-            }
-            WalletError::Unused { .. } => Self::new(Exit::Refused, "addresses_unused", message)
-                .why("after so many, the words alone might not bring back what comes next")
-                .fix("namectl keys list    # shows them; each can still be used")
-                .fix("namectl --keys NEWFILE keys new    # or make other keys"),
-        }
+        Self::new(Exit::Refused, "wallet_full", error.to_string()).fix("namectl --keys NEWFILE keys new")
     }
 }

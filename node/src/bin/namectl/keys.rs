@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use node::keys::{
-    FileError, KdfCost, KeyFile, Role, Seed, Wallet, WalletError, WordCount, WordsError, derivation_path,
+    FileError, GAP_LIMIT, KdfCost, KeyFile, MAX_ENTRIES, Role, Seed, Wallet, WordCount, WordsError, derivation_path,
 };
 use serde_json::{Value, json};
 
@@ -27,6 +27,15 @@ pub enum KeysCommand {
     Backup(BackupArgs),
     /// Make the key file again from the words or from a copy, and find its names
     Restore(RestoreArgs),
+    /// Ask the node again which names belong to these keys
+    Rescan(SearchArgs),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SearchArgs {
+    /// Search until so many keys in a row have no name
+    #[arg(long, value_name = "N", default_value_t = GAP_LIMIT, value_parser = clap::value_parser!(u32).range(1..=MAX_ENTRIES as i64))]
+    gap: u32,
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +65,8 @@ pub struct RestoreArgs {
     /// Take the keys from this encrypted copy instead of the words
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    #[command(flatten)]
+    search: SearchArgs,
 }
 
 pub fn run(context: &Context, command: KeysCommand) -> Result<(), Failure> {
@@ -65,6 +76,7 @@ pub fn run(context: &Context, command: KeysCommand) -> Result<(), Failure> {
         KeysCommand::Address => address(context),
         KeysCommand::Backup(args) => backup(context, &args),
         KeysCommand::Restore(args) => restore(context, &args),
+        KeysCommand::Rescan(args) => rescan(context, args),
     }
 }
 
@@ -124,15 +136,16 @@ fn list(context: &Context) -> Result<(), Failure> {
 
 fn address(context: &Context) -> Result<(), Failure> {
     let mut keys = context.open_keys()?;
-    let hand_out = |keys: &mut KeyFile| keys.change(|wallet| wallet.hand_out_address(context.network));
-    let index = match hand_out(&mut keys) {
-        // Some may have received names since.
-        Err(FileError::Wallet(WalletError::Unused { .. })) if context.find_names(&mut keys).is_ok() => {
-            hand_out(&mut keys)
-        }
-        handed_out => handed_out,
-    }?;
+    let index = keys.change(|wallet| wallet.hand_out(context.network, Role::Owner, None))?;
     let address = keys.wallet().address(context.network, Role::Owner, index);
+    let unused = keys.wallet().unused_addresses(context.network);
+    if unused > GAP_LIMIT / 2 {
+        context.out.warn(&format!(
+            "{unused} addresses in a row are not known to have received a name; after a restore from the words, add: --gap {}\n\
+             namectl keys rescan    # if some have\nnamectl keys list      # shows them; each can still be used",
+            2 * unused
+        ));
+    }
     context.out.result(&json!({ "address": address, "index": index }), || address.clone());
     Ok(())
 }
@@ -179,7 +192,7 @@ fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
             KeyFile::create(&path, Wallet::new(seed), &passphrase, KdfCost::STANDARD)?
         }
     };
-    let found = match context.find_names(&mut keys) {
+    let found = match context.find_names(&mut keys, args.search.gap) {
         Ok(found) => Some(found),
         Err(failure) => {
             context.out.warn(&format!("the keys are restored, but their names could not be looked up: {failure}"));
@@ -192,6 +205,15 @@ fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
             "keys restored to {}; {names}\nnext: namectl names\nunfinished registrations go on with: namectl register NAME",
             keys.path().display()
         )
+    });
+    Ok(())
+}
+
+fn rescan(context: &Context, args: SearchArgs) -> Result<(), Failure> {
+    let mut keys = context.open_keys()?;
+    let found = context.find_names(&mut keys, args.gap)?;
+    context.out.result(&json!({ "file": keys.path(), "names_found": found }), || {
+        format!("{found} names found\nnext: namectl names")
     });
     Ok(())
 }
