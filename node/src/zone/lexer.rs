@@ -10,6 +10,8 @@ pub(super) struct Token {
     pub(super) text: String,
     /// Whether it began with a quote: then it is no name, number or keyword.
     pub(super) quoted: bool,
+    /// Whether a comment begins right behind it, without a blank between.
+    pub(super) runs_into_comment: bool,
     pub(super) line: u32,
     pub(super) column: u32,
 }
@@ -22,9 +24,27 @@ pub(super) struct Line {
     pub(super) tokens: Vec<Token>,
 }
 
+/// What a semicolon is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Semicolon {
+    /// The beginning of a comment, as in files.
+    Comment,
+    /// A character like others, as in arguments.
+    Data,
+}
+
 /// Cuts a text into logical lines; empty ones are left out.
 pub(super) fn lines(text: &str) -> Result<Vec<Line>, Problem> {
-    let mut lexer = Lexer { chars: text.chars().peekable(), line: 1, column: 1 };
+    lines_with(text, Semicolon::Comment)
+}
+
+/// The same for an argument of a command line: nothing in it is a comment.
+pub(super) fn argument(text: &str) -> Result<Vec<Line>, Problem> {
+    lines_with(text, Semicolon::Data)
+}
+
+fn lines_with(text: &str, semicolon: Semicolon) -> Result<Vec<Line>, Problem> {
+    let mut lexer = Lexer { chars: text.chars().peekable(), line: 1, column: 1, semicolon };
     let mut found = Vec::new();
     while lexer.chars.peek().is_some() {
         let line = lexer.logical_line()?;
@@ -39,9 +59,14 @@ struct Lexer<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
     line: u32,
     column: u32,
+    semicolon: Semicolon,
 }
 
 impl Lexer<'_> {
+    fn begins_comment(&self, c: char) -> bool {
+        c == ';' && self.semicolon == Semicolon::Comment
+    }
+
     fn next(&mut self) -> Option<char> {
         let c = self.chars.next()?;
         match c {
@@ -68,7 +93,7 @@ impl Lexer<'_> {
                         return Ok(line);
                     }
                 }
-                ';' => {
+                c if self.begins_comment(c) => {
                     while self.chars.peek().is_some_and(|c| *c != '\n') {
                         self.next();
                     }
@@ -101,7 +126,8 @@ impl Lexer<'_> {
 
     fn token(&mut self) -> Result<Token, Problem> {
         let (line, column) = (self.line, self.column);
-        let mut token = Token { text: String::new(), quoted: self.chars.peek() == Some(&'"'), line, column };
+        let quoted = self.chars.peek() == Some(&'"');
+        let mut token = Token { text: String::new(), quoted, runs_into_comment: false, line, column };
         while let Some(c) = self.chars.peek().copied() {
             match c {
                 '"' => self.quoted_part(&mut token.text)?,
@@ -109,7 +135,11 @@ impl Lexer<'_> {
                     token.text.extend(self.next());
                     token.text.extend(self.chars.peek().is_some_and(|c| *c != '\n').then(|| self.next()).flatten());
                 }
-                ';' | '(' | ')' => break,
+                c if self.begins_comment(c) => {
+                    token.runs_into_comment = true;
+                    break;
+                }
+                '(' | ')' => break,
                 c if c.is_whitespace() => break,
                 _ => token.text.extend(self.next()),
             }
@@ -160,6 +190,15 @@ mod tests {
         assert_eq!(texts("\"a ; b\"\"c\""), [vec!["a ; b", "c"]]);
         assert_eq!(texts(r#"alpn="h2,h3" x\;y "q\"r""#), [vec!["alpn=h2,h3", r"x\;y", r#"q\"r"#]]);
         assert_eq!(texts("a\r\nb\r\n"), [vec!["a"], vec!["b"]]);
+    }
+
+    #[test]
+    fn nothing_in_an_argument_is_a_comment() {
+        let tokens = argument("a;b ; c").expect("valid").remove(0).tokens;
+        assert_eq!(tokens.iter().map(|token| token.text.as_str()).collect::<Vec<_>>(), ["a;b", ";", "c"]);
+        assert!(tokens.iter().all(|token| !token.runs_into_comment));
+        let tokens = lines("a b;c").expect("valid").remove(0).tokens;
+        assert_eq!(tokens.iter().map(|token| token.runs_into_comment).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

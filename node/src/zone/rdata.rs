@@ -140,6 +140,13 @@ fn read_fields(rtype: u16, fields: &[Field], tokens: &[Token], base: &[u8]) -> P
 fn read_field(field: Field, rest: &[Token], base: &[u8], before: &[u8]) -> Result<(Vec<u8>, usize), Fault> {
     let text = rest.first().map_or("", |token| token.text.as_str());
     let joined = || rest.iter().map(|token| token.text.as_str()).collect::<String>();
+    let is_text = matches!(field, Field::String | Field::Text | Field::Strings | Field::Params);
+    if let Some(cut) = rest.iter().find(|token| is_text && token.runs_into_comment) {
+        return Err(Fault::new(
+            format!("{:?} ends at a ';', and what follows would be a comment", cut.text),
+            "put the text in quotes, or a blank before the comment",
+        ));
+    }
     let one = match field {
         Field::U8 => number::<u8>(text)?.to_be_bytes().to_vec(),
         Field::U16 => number::<u16>(text)?.to_be_bytes().to_vec(),

@@ -44,7 +44,7 @@ pub fn read(text: &str, origin: &Origin) -> Result<Records, Vec<Problem>> {
 /// Reads one record from its parts, as given on a command line: the owner, type and data.
 pub fn read_record(sub: &str, rtype: &str, ttl: u32, data: &str, origin: &Origin) -> Result<Record, Problem> {
     let text = format!("{sub} {ttl} {rtype} {data}");
-    let lines = lexer::lines(&text)?;
+    let lines = lexer::argument(&text)?;
     let mut reader = Reader { origin, base: origin.wire().to_vec(), ttl, owner: None };
     match &lines[..] {
         [line] => reader.line(line)?.ok_or_else(|| whole("that is not a record", "give type and data: A 192.0.2.1")),

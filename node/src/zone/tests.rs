@@ -201,6 +201,10 @@ fn mistakes_are_placed_and_explained() {
     );
     check_problem("@ CH A 192.0.2.1", "1:3: only the class IN exists here | write IN or nothing");
     check_problem("$INCLUDE x", "1:1: $INCLUDE is not supported here | write its records out");
+    check_problem(
+        "k TXT v=DKIM1; k=rsa",
+        "1:7: \"v=DKIM1\" ends at a ';', and what follows would be a comment | put the text in quotes, or a blank before the comment",
+    );
     check_problem("@ TXT \"open", "1:7: the quote is never closed | add '\"' at the end of the text");
     check_problem("@ TYPE65280 \\# 3 beef", "1:13: the length says 3 bytes, but 2 follow | correct the length");
     check_problem("@ A \\# 3 c00002", "1:5: these bytes are not data of this type | write A 192.0.2.1");

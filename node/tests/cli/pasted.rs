@@ -81,6 +81,24 @@ fn files_of_other_systems() {
     zone(&vec![b';'; (1 << 20) + 1]).expect(2).says("is longer than");
 }
 
+/// An argument is data, and not a line of a zone file.
+#[test]
+fn record_data_as_given() {
+    let world = World::with_keys();
+    world.run(&["register", "alice", "--yes"]).expect(0);
+    let set = |rtype: &str, data: &str| world.run(&["records", "set", "alice", rtype, data, "--yes"]);
+    let shown = || world.run(&["records", "show", "alice"]).expect(0).stdout;
+    let key = format!("v=DKIM1; k=rsa; p={}ü", "A".repeat(391));
+    set("TXT", &key).expect(0);
+    let (first, second) = (&key[..255], "A".repeat(154));
+    assert!(shown().contains(&format!("\"{first}\" \"{second}\\195\\188\"")), "{}", shown());
+    set("TXT", "").expect(0);
+    assert!(shown().contains("\"\""), "{}", shown());
+    set("CAA", "0 issue letsencrypt.org;validationmethods=dns-01").expect(0);
+    assert!(shown().contains("0 issue \"letsencrypt.org;validationmethods=dns-01\""), "{}", shown());
+    set("A", "192.0.2.1 ; the printer").expect(2).says("one field too many");
+}
+
 #[test]
 fn commands_at_once_wait_for_each_other() {
     let world = World::with_keys();

@@ -25,6 +25,9 @@ use crate::{
     text,
 };
 
+/// Longest string of a text record (RFC 1035 §3.3).
+const MAX_STRING_BYTES: usize = 255;
+
 #[derive(Debug, Subcommand)]
 pub enum RecordsCommand {
     /// Print the records as a zone file
@@ -204,12 +207,21 @@ fn set(context: &Context, args: &SetArgs) -> Result<(), Failure> {
     })
 }
 
-/// The shell has taken the quotes of `TXT "v=spf1 -all"` away; put them back, or it would be two strings.
+/// The shell has taken the quotes of `TXT "v=spf1 -all"` away; put them back, or it would be two strings. What is longer than a
+/// string may be, such as a DKIM key, becomes several: whoever reads such texts joins them (RFC 6376 §3.6.2.2, RFC 7208 §3.3).
 fn quoted_if_text(rtype: &str, data: &str) -> String {
-    if rtype.eq_ignore_ascii_case("TXT") && !data.starts_with('"') {
-        return format!("\"{}\"", data.replace('\\', "\\\\").replace('"', "\\\""));
+    if !rtype.eq_ignore_ascii_case("TXT") || data.starts_with('"') {
+        return data.to_owned();
     }
-    data.to_owned()
+    let mut strings = Vec::new();
+    let mut rest = data;
+    while strings.is_empty() || !rest.is_empty() {
+        let end = (0..=MAX_STRING_BYTES.min(rest.len())).rev().find(|at| rest.is_char_boundary(*at));
+        let (string, after) = rest.split_at(end.unwrap_or_default());
+        strings.push(format!("\"{}\"", string.replace('\\', "\\\\").replace('"', "\\\"")));
+        rest = after;
+    }
+    strings.join(" ")
 }
 
 fn set_of(records: Vec<Record>) -> Result<Records, Failure> {
