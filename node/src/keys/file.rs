@@ -109,13 +109,30 @@ impl KeyFile {
     /// Changes the wallet as it is on disk now, and keeps it there; other programs wait meanwhile. After a failure the old
     /// file stands.
     pub fn change<T>(&mut self, change: impl FnOnce(&mut Wallet) -> Result<T, WalletError>) -> Result<T, FileError> {
+        self.write_anew(None, change)
+    }
+
+    /// Seals the file under another passphrase, with a salt of its own. Copies stay as they are.
+    pub fn change_passphrase(&mut self, passphrase: &Passphrase, cost: KdfCost) -> Result<(), FileError> {
+        let key = VaultKey::new(&passphrase.composed(), cost)?;
+        self.write_anew(Some(key), |_| Ok(()))
+    }
+
+    fn write_anew<T>(
+        &mut self,
+        key: Option<VaultKey>,
+        change: impl FnOnce(&mut Wallet) -> Result<T, WalletError>,
+    ) -> Result<T, FileError> {
         let _locked = lock(folder_of(&self.place)).map_err(|error| self.io(error))?;
         let bytes = read_bounded(&self.place)?;
         let mut wallet = if bytes == self.on_disk { self.wallet.clone() } else { self.read_again(&bytes)? };
         let outcome = change(&mut wallet)?;
-        let sealed = self.key.seal(&Zeroizing::new(encode(&wallet)))?;
+        let sealed = key.as_ref().unwrap_or(&self.key).seal(&Zeroizing::new(encode(&wallet)))?;
         replace(&self.place, &sealed)?;
         (self.wallet, self.on_disk) = (wallet, sealed);
+        if let Some(key) = key {
+            self.key = key;
+        }
         Ok(outcome)
     }
 
@@ -338,6 +355,21 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("reads"), theirs);
         std::fs::remove_file(&path).expect("removed");
         assert!(matches!(hand_out(&mut file), Err(FileError::Absent(_))));
+    }
+
+    #[test]
+    fn another_passphrase_keeps_the_keys() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("keys");
+        let mut file = create(&path);
+        let mut other = KeyFile::open(&path, &pass()).expect("opens");
+        hand_out(&mut other).expect("saved");
+        file.change_passphrase(&Passphrase::new(b"another"), KdfCost::CHEAPEST).expect("sealed");
+        hand_out(&mut file).expect("goes on under it");
+        assert!(matches!(KeyFile::open(&path, &pass()), Err(FileError::Vault(_, VaultError::Passphrase))));
+        let opened = KeyFile::open(&path, &Passphrase::new(b"another")).expect("opens");
+        assert_eq!(opened.wallet.entries(Network::Main).count(), 2, "and what another program did is kept");
+        assert!(matches!(hand_out(&mut other), Err(FileError::Changed(_))));
     }
 
     #[test]

@@ -54,6 +54,27 @@ fn passphrases_are_texts() {
 }
 
 #[test]
+fn a_backup_is_tested_and_a_passphrase_changed() {
+    let world = World::with_keys();
+    let words = world.run(&["keys", "backup", "--yes"]).expect(0).stdout;
+    let test = |words: &str| world.run_with_input(&["keys", "test-backup"], words);
+    test(&words).expect(0).says("the words bring back");
+    let other = "legal winner thank year wave sausage worth useful legal winner thank yellow";
+    test(other).expect(9).says("not those of");
+    test(&words.replacen(' ', "x", 3)).expect(2);
+    let new = world.write("new", "another passphrase\n");
+    world.run(&["keys", "passphrase", "--new-passphrase-file", &world.write("short", "short")]).expect(2);
+    world.run(&["keys", "passphrase", "--new-passphrase-file", &world.path("none").display().to_string()]).expect(3);
+    world.run(&["keys", "list"]).expect(0);
+    world.run(&["keys", "passphrase", "--new-passphrase-file", &new]).expect(0).says("new passphrase only");
+    world.run(&["keys", "list"]).expect(8).says("wrong passphrase");
+    world.write("passphrase", "another passphrase");
+    test(&words).expect(0);
+    world.write("passphrase", &"x".repeat(5_000));
+    world.run(&["keys", "list"]).expect(2).says("longer than 4096 bytes");
+}
+
+#[test]
 fn files_of_other_systems() {
     let world = World::with_keys();
     world.run(&["register", "alice", "--yes"]).expect(0);

@@ -9,7 +9,7 @@ use node::light::ProofFile;
 
 use crate::world::World;
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &[],
     &["status"],
     &["check"],
@@ -29,6 +29,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["resolver", "flush"],
     &["keys"],
     &["keys", "restore"],
+    &["keys", "passphrase"],
     &["export", "hosts"],
     &["import", "hosts"],
     &["man"],

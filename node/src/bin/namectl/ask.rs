@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal as _, Read as _},
+    path::Path,
 };
 
 use node::keys::Passphrase;
@@ -80,22 +81,12 @@ fn secret(mut terminal: Terminal, prompt: &str) -> Result<Zeroizing<Vec<u8>>, Fa
 
 /// The passphrase of the key file: from a file, or from the terminal without echo.
 pub fn passphrase(globals: &Globals, prompt: &str) -> Result<Passphrase, Failure> {
-    let given = match (&globals.passphrase_file, terminal(globals)) {
-        (Some(path), _) => {
-            let shown = path.display().to_string();
-            let file = File::open(path).map_err(|error| io_failure(&shown, &error))?;
-            if file.is_terminal() {
-                return Err(Failure::new(Exit::Usage, "passphrase_in_the_open", format!("{shown} is a terminal"))
-                    .why("what is typed would be shown")
-                    .fix("leave --passphrase-file out, to be asked without echo"));
-            }
-            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES));
-            file.take(MAX_PASSPHRASE_BYTES as u64)
-                .read_to_end(&mut bytes)
-                .map_err(|error| io_failure(&shown, &error))?;
-            let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            Zeroizing::new(first.strip_suffix(b"\r").unwrap_or(first).to_vec())
-        }
+    passphrase_from(globals, globals.passphrase_file.as_deref(), prompt)
+}
+
+fn passphrase_from(globals: &Globals, file: Option<&Path>, prompt: &str) -> Result<Passphrase, Failure> {
+    let given = match (file, terminal(globals)) {
+        (Some(path), _) => first_line(path)?,
         (None, None) => {
             return Err(Failure::new(Exit::Locked, "key_locked", "the keys are locked")
                 .why("there is no terminal to ask for the passphrase on")
@@ -106,16 +97,36 @@ pub fn passphrase(globals: &Globals, prompt: &str) -> Result<Passphrase, Failure
     not_empty(Passphrase::new(&given))
 }
 
+fn first_line(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let shown = path.display().to_string();
+    let file = File::open(path).map_err(|error| io_failure(&shown, &error))?;
+    if file.is_terminal() {
+        return Err(Failure::new(Exit::Usage, "passphrase_in_the_open", format!("{shown} is a terminal"))
+            .why("what is typed would be shown")
+            .fix("leave the option out, to be asked without echo"));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES + 1));
+    file.take(MAX_PASSPHRASE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| io_failure(&shown, &error))?;
+    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if first.len() > MAX_PASSPHRASE_BYTES {
+        let message = format!("the first line of {shown} is longer than {MAX_PASSPHRASE_BYTES} bytes");
+        return Err(Failure::new(Exit::Usage, "not_a_passphrase", message)
+            .why("it is probably another file")
+            .fix("name the file whose first line is the passphrase"));
+    }
+    Ok(Zeroizing::new(first.strip_suffix(b"\r").unwrap_or(first).to_vec()))
+}
+
 /// A new passphrase: typed twice, unless it comes from a file.
-pub fn new_passphrase(globals: &Globals) -> Result<Passphrase, Failure> {
-    let first = passphrase(globals, "New passphrase: ")?;
+pub fn new_passphrase(globals: &Globals, file: Option<&Path>) -> Result<Passphrase, Failure> {
+    let first = passphrase_from(globals, file, "New passphrase: ")?;
     if first.length() < MIN_PASSPHRASE {
         let message = format!("the passphrase has {} characters; it needs {MIN_PASSPHRASE}", first.length());
         return Err(Failure::new(Exit::Usage, "short_passphrase", message)
             .why("whoever gets hold of the file could try all short ones")
             .fix("choose a passphrase of several words"));
     }
-    if globals.passphrase_file.is_none() && passphrase(globals, "Again: ")? != first {
+    if file.is_none() && passphrase_from(globals, None, "Again: ")? != first {
         return Err(Failure::new(Exit::Usage, "passphrases_differ", "the two passphrases differ").fix("try again"));
     }
     Ok(first)

@@ -29,6 +29,17 @@ pub enum KeysCommand {
     Restore(RestoreArgs),
     /// Ask the node again which names belong to these keys
     Rescan(SearchArgs),
+    /// Check that the words on paper are those of the key file
+    TestBackup,
+    /// Seal the key file under another passphrase
+    Passphrase(PassphraseArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PassphraseArgs {
+    /// Take the new passphrase from the first line of this file instead of asking
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -77,6 +88,8 @@ pub fn run(context: &Context, command: KeysCommand) -> Result<(), Failure> {
         KeysCommand::Backup(args) => backup(context, &args),
         KeysCommand::Restore(args) => restore(context, &args),
         KeysCommand::Rescan(args) => rescan(context, args),
+        KeysCommand::TestBackup => test_backup(context),
+        KeysCommand::Passphrase(args) => passphrase(context, &args),
     }
 }
 
@@ -92,7 +105,7 @@ fn new(context: &Context, args: &NewArgs) -> Result<(), Failure> {
         context.out.result(&json!({ "dry_run": true, "file": path }), || format!("would write {}", path.display()));
         return Ok(());
     }
-    let passphrase = ask::new_passphrase(&context.globals)?;
+    let passphrase = ask::new_passphrase(&context.globals, context.globals.passphrase_file.as_deref())?;
     let count = match args.words {
         Words::W12 => WordCount::Twelve,
         Words::W24 => WordCount::TwentyFour,
@@ -188,7 +201,7 @@ fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
         }
         None => {
             let seed = Seed::from_words(&ask::words(&context.globals)?).map_err(words_failure)?;
-            let passphrase = ask::new_passphrase(&context.globals)?;
+            let passphrase = ask::new_passphrase(&context.globals, context.globals.passphrase_file.as_deref())?;
             KeyFile::create(&path, Wallet::new(seed), &passphrase, KdfCost::STANDARD)?
         }
     };
@@ -214,6 +227,32 @@ fn rescan(context: &Context, args: SearchArgs) -> Result<(), Failure> {
     let found = context.find_names(&mut keys, args.gap)?;
     context.out.result(&json!({ "file": keys.path(), "names_found": found }), || {
         format!("{found} names found\nnext: namectl names")
+    });
+    Ok(())
+}
+
+fn test_backup(context: &Context) -> Result<(), Failure> {
+    let keys = context.open_keys()?;
+    let seed = Seed::from_words(&ask::words(&context.globals)?).map_err(words_failure)?;
+    if seed.entropy() != keys.wallet().seed().entropy() {
+        let message = format!("these words are not those of {}", keys.path().display());
+        return Err(Failure::new(Exit::BadProof, "other_words", message)
+            .why("they are a valid seed, but its names are others")
+            .fix("namectl keys backup    # write the right ones down, and keep these: they may own other names"));
+    }
+    context.out.result(&json!({ "file": keys.path(), "matches": true }), || {
+        format!("the words bring back {}", keys.path().display())
+    });
+    Ok(())
+}
+
+fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(), Failure> {
+    let mut keys = context.open_keys()?;
+    let new = ask::new_passphrase(&context.globals, args.new_passphrase_file.as_deref())?;
+    keys.change_passphrase(&new, KdfCost::STANDARD)?;
+    context.out.result(&json!({ "file": keys.path() }), || {
+        let file = keys.path().display();
+        format!("{file} opens with the new passphrase only; copies made before open with the old one")
     });
     Ok(())
 }
