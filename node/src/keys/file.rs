@@ -1,12 +1,14 @@
 //! The key file on disk: read whole, replaced whole, changed by one program at a time.
 //!
-//! A file that a link leads to is replaced where it is, and the link stays. Who changes the wallet locks the folder and starts
+//! A file that a link leads to is replaced where it is, and the link stays. Who changes the wallet locks the file and starts
 //! from what is on disk then, so what another program has changed since is kept.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use ledger::codec::{decode, encode};
@@ -21,6 +23,11 @@ use super::{
     vault::{KdfCost, MAX_FILE_BYTES, VaultError, VaultKey},
     wallet::{Wallet, WalletError},
 };
+
+/// How long another program is waited for: it writes a small file.
+const LOCK_DEADLINE: Duration = Duration::from_secs(30);
+/// Between two looks at whether it is done.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why keys could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +50,12 @@ pub enum FileError {
     /// The file is a mount point, so no other can be put in its place.
     #[error("{0} is a mount point, so it cannot be replaced by a new version")]
     MountPoint(PathBuf),
+    /// Another program has had the file locked for long.
+    #[error("another program has been changing {0} for {seconds} seconds", seconds = LOCK_DEADLINE.as_secs())]
+    Busy(PathBuf),
+    /// A link whose target is not there: on a stick that is not plugged in, perhaps.
+    #[error("{0} is a link that leads nowhere")]
+    DeadLink(PathBuf),
     /// The wallet itself refuses.
     #[error(transparent)]
     Wallet(#[from] WalletError),
@@ -123,7 +136,7 @@ impl KeyFile {
         key: Option<VaultKey>,
         change: impl FnOnce(&mut Wallet) -> Result<T, WalletError>,
     ) -> Result<T, FileError> {
-        let _locked = lock(folder_of(&self.place)).map_err(|error| self.io(error))?;
+        let _locked = lock(&self.place)?;
         let bytes = read_bounded(&self.place)?;
         let mut wallet = if bytes == self.on_disk { self.wallet.clone() } else { self.read_again(&bytes)? };
         let outcome = change(&mut wallet)?;
@@ -151,15 +164,12 @@ impl KeyFile {
     pub fn copy_to(&self, path: &Path) -> Result<(), FileError> {
         write_new(path, &self.key.seal(&Zeroizing::new(encode(&self.wallet)))?)
     }
-
-    fn io(&self, error: io::Error) -> FileError {
-        FileError::Io(self.path.clone(), error)
-    }
 }
 
 /// Where a file really is: where links lead to.
 fn place_of(path: &Path) -> Result<PathBuf, FileError> {
     path.canonicalize().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if KeyFile::exists(path) => FileError::DeadLink(path.to_owned()),
         io::ErrorKind::NotFound => FileError::Absent(path.to_owned()),
         _ => FileError::Io(path.to_owned(), error),
     })
@@ -172,27 +182,39 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Keeps other programs from changing files of a folder until this is dropped. The folder and not the file, which is
-/// replaced; so nothing is left behind either.
-fn lock(folder: &Path) -> io::Result<Option<Flock<File>>> {
-    let mut folder = File::open(folder)?;
+/// Keeps other programs from changing the file until this is dropped. The file itself is locked, so nothing is left behind; as
+/// it may be replaced while one waits, what is locked is looked at again.
+fn lock(place: &Path) -> Result<Option<Flock<File>>, FileError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => FileError::Absent(place.to_owned()),
+        _ => FileError::Io(place.to_owned(), error),
+    };
+    let deadline = Instant::now() + LOCK_DEADLINE;
     loop {
-        match Flock::lock(folder, FlockArg::LockExclusive) {
-            Ok(locked) => return Ok(Some(locked)),
-            Err((again, Errno::EINTR)) => folder = again,
+        // Over NFS only a file that may be written can be locked, and elsewhere any.
+        let writable = OpenOptions::new().read(true).write(true).open(place);
+        let file = writable.or_else(|_| File::open(place)).map_err(failed)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) if is_at(&locked, place).map_err(failed)? => return Ok(Some(locked)),
+            Ok(_) | Err((_, Errno::EINTR)) => {}
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            Err((_, Errno::EWOULDBLOCK)) => return Err(FileError::Busy(place.to_owned())),
             // Some file systems have no locks; there, programs that change keys at once may lose a change.
-            Err((_, Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ENOLCK | Errno::EBADF)) => return Ok(None),
-            Err((_, error)) => return Err(error.into()),
+            Err((_, Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ENOLCK)) => return Ok(None),
+            Err((_, error)) => return Err(failed(error.into())),
         }
     }
+}
+
+fn is_at(file: &File, place: &Path) -> io::Result<bool> {
+    let (ours, theirs) = (file.metadata()?, place.metadata()?);
+    Ok((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()))
 }
 
 /// Writes a file where nothing stands.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let failed = |error| FileError::Io(path.to_owned(), error);
-    let folder = folder_of(path);
-    make_private_folder(folder).map_err(failed)?;
-    let _locked = lock(folder).map_err(failed)?;
+    make_private_folder(folder_of(path)).map_err(failed)?;
     if KeyFile::exists(path) {
         return Err(FileError::Exists(path.to_owned()));
     }
@@ -400,8 +422,8 @@ mod tests {
         assert_eq!(KeyFile::open(&target, &pass()).expect("opens").wallet.entries(Network::Main).count(), 1);
         // The stick is away: nothing is written where it was.
         std::fs::remove_dir_all(target.parent().expect("has one")).expect("away");
-        assert!(matches!(hand_out(&mut file), Err(FileError::Io(..))));
-        assert!(matches!(KeyFile::open(&link, &pass()), Err(FileError::Absent(_))));
+        assert!(matches!(hand_out(&mut file), Err(FileError::Absent(_))));
+        assert!(matches!(KeyFile::open(&link, &pass()), Err(FileError::DeadLink(_))));
         assert!(matches!(KeyFile::create(&link, wallet(), &pass(), KdfCost::CHEAPEST), Err(FileError::Exists(_))));
     }
 

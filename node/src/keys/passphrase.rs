@@ -44,6 +44,11 @@ impl Passphrase {
         self.text().map_or(self.0.len(), |text| text.nfc().count())
     }
 
+    /// Whether it is text that a keyboard can give.
+    pub fn is_text(&self) -> bool {
+        self.text().is_some_and(|text| !text.contains('\0'))
+    }
+
     fn text(&self) -> Option<&str> {
         let text = str::from_utf8(&self.0).ok()?;
         Some(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))

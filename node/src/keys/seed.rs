@@ -88,10 +88,18 @@ impl Seed {
 
     /// The seed with these words, as people write them down and paste them.
     pub fn from_words(text: &str) -> Result<Self, WordsError> {
-        let joined = Zeroizing::new(words::read(text)?.join(" "));
-        let mnemonic = Mnemonic::parse_in_normalized(Language::English, &joined).map_err(|_| WordsError::Checksum)?;
-        let entropy = Zeroizing::new(mnemonic.to_entropy());
-        Ok(Self::from_entropy(&entropy).expect("12 and 24 words hold 16 and 32 bytes"))
+        let reading = words::read(text)?;
+        match (Self::of_words(&reading.written), reading.numbered.and_then(|words| Self::of_words(&words))) {
+            (Some(_), Some(_)) => Err(WordsError::Order),
+            (Some(seed), None) | (None, Some(seed)) => Ok(seed),
+            (None, None) => Err(WordsError::Checksum),
+        }
+    }
+
+    fn of_words(words: &[&str]) -> Option<Self> {
+        let joined = Zeroizing::new(words.join(" "));
+        let mnemonic = Mnemonic::parse_in_normalized(Language::English, &joined).ok()?;
+        Self::from_entropy(&Zeroizing::new(mnemonic.to_entropy()))
     }
 
     /// The words, separated by single spaces.
@@ -225,6 +233,33 @@ mod tests {
         check(&ABANDON_12.replace("about", "zzzzzzzzz"), WordsError::Unknown { position: 12, suggestion: None });
         check(&ABANDON_12.replace("about", "abandon"), WordsError::Checksum);
         assert!(Seed::from_words(&format!("  {}\n", ABANDON_12.to_uppercase())).is_ok());
+    }
+
+    /// Printed in columns, with a number before each word; and with the numbers behind, where they say nothing of the next.
+    #[test]
+    fn words_with_numbers() {
+        let words = "legal winner thank year wave sausage worth useful legal winner thank yellow";
+        let seed = Seed::from_words(words).expect("valid");
+        let list: Vec<&str> = words.split(' ').collect();
+        let columns = (0..4).flat_map(|row| (0..3).map(move |column| row + 4 * column));
+        let columns: String = columns.map(|at| format!("{}. {} ", at + 1, list[at])).collect();
+        let behind: String = list.iter().enumerate().map(|(at, word)| format!("{word} {}\n", at + 1)).collect();
+        for text in [columns, behind.clone(), format!("12\n{behind}")] {
+            assert_eq!(Seed::from_words(&text).expect(&text).entropy(), seed.entropy());
+        }
+        // Both orders are seeds: no guess is made.
+        let rotated = (0..2048_u16).map(u16::to_be_bytes).find_map(|start| {
+            let entropy = [&start[..], &[9; 14]].concat();
+            let words = Seed::from_entropy(&entropy)?.words();
+            let list: Vec<&str> = words.split(' ').collect();
+            let rotated = [&list[1..], &list[..1]].concat();
+            Seed::of_words(&rotated)?;
+            Some(format!(
+                "12 {}",
+                list.iter().enumerate().map(|(at, word)| format!("{word} {} ", at + 1)).collect::<String>()
+            ))
+        });
+        assert_eq!(Seed::from_words(&rotated.expect("one of sixteen")).err(), Some(WordsError::Order));
     }
 
     #[test]

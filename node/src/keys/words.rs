@@ -21,6 +21,9 @@ pub enum WordsError {
         /// A word of the list that looks like it.
         suggestion: Option<&'static str>,
     },
+    /// As they stand, and in the order of their numbers, they are two seeds.
+    #[error("the numbers give another order than the one in which the words stand, and both are possible")]
+    Order,
     /// Words of the list, but not ones that were ever made together.
     #[error("the words do not belong together: one is wrong, or two changed places")]
     Checksum,
@@ -33,26 +36,34 @@ enum Unseen {
     Blank,
 }
 
+/// Ways to read a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The words as they stand.
+    pub(super) written: Vec<&'static str>,
+    /// The words in the order of their numbers, if each has one and that order is another: some print them in columns.
+    pub(super) numbered: Option<Vec<&'static str>>,
+}
+
 /// Reads 12 or 24 words of the list: in any case, in full or as their first letters, with numbers, commas, quotes or line ends
-/// between them. If each has its number, the numbers give the order: some print them in columns.
-pub(super) fn read(text: &str) -> Result<Vec<&'static str>, WordsError> {
+/// between them.
+pub(super) fn read(text: &str) -> Result<Reading, WordsError> {
     read_as(text, Unseen::Nothing).or_else(|error| read_as(text, Unseen::Blank).map_err(|_| error))
 }
 
-fn read_as(text: &str, unseen: Unseen) -> Result<Vec<&'static str>, WordsError> {
+fn read_as(text: &str, unseen: Unseen) -> Result<Reading, WordsError> {
     let (words, numbers) = parts(text, unseen);
     if !matches!(words.len(), 12 | 24) {
         return Err(WordsError::Count(words.len()));
     }
-    let mut listed = Vec::with_capacity(words.len());
+    let mut written = Vec::with_capacity(words.len());
     for (index, word) in words.iter().enumerate() {
         let unknown = || WordsError::Unknown { position: index + 1, suggestion: nearest(word) };
-        listed.push(in_list(word).ok_or_else(unknown)?);
+        written.push(in_list(word).ok_or_else(unknown)?);
     }
-    if let Some(order) = order(&numbers, listed.len()) {
-        listed = order.into_iter().map(|at| listed[at]).collect();
-    }
-    Ok(listed)
+    let order = order(&numbers, written.len());
+    let numbered = order.map(|order| order.into_iter().map(|at| written[at]).collect());
+    Ok(Reading { numbered: numbered.filter(|numbered| *numbered != written), written })
 }
 
 /// The words, and the number right before each.
@@ -101,7 +112,11 @@ fn in_list(word: &str) -> Option<&'static str> {
 
 /// The word of the list that `word` was probably meant to be.
 fn nearest(word: &str) -> Option<&'static str> {
-    let distances = Language::English.word_list().iter().map(|one| (*one, strsim::damerau_levenshtein(one, word)));
+    let list = Language::English.word_list();
+    if let Some(longer) = list.iter().find(|one| word.len() + 1 == TELLING_LETTERS && one.starts_with(word)) {
+        return Some(longer);
+    }
+    let distances = list.iter().map(|one| (*one, strsim::damerau_levenshtein(one, word)));
     let (best, distance) = distances.min_by_key(|(_, distance)| *distance)?;
     (distance <= 2).then_some(best)
 }
@@ -113,7 +128,8 @@ mod tests {
     const WORDS: &str = "legal winner thank year wave sausage worth useful legal winner thank yellow";
 
     fn check(text: &str) {
-        assert_eq!(read(text).map(|words| words.join(" ")).as_deref(), Ok(WORDS), "{text:?}");
+        let expected = Reading { written: WORDS.split(' ').collect(), numbered: None };
+        assert_eq!(read(text), Ok(expected), "{text:?}");
     }
 
     fn joined(with: impl Fn(usize, &str) -> String) -> String {
@@ -151,7 +167,9 @@ mod tests {
         let column = |row: usize| (0..3).map(move |column| row + 4 * column);
         let cell = |at: usize| format!("{}. {}   ", at + 1, words[at]);
         let columns: String = (0..4).map(|row| column(row).map(cell).collect::<String>() + "\n").collect();
-        check(&columns);
+        let reading = read(&columns).expect("words");
+        assert_eq!(reading.numbered, Some(words.clone()));
+        assert_eq!(reading.written[..3], [words[0], words[4], words[8]]);
         // These number nothing.
         check(&format!("24 {WORDS}"));
         check(&joined(|_, word| format!("1 {word} ")));
@@ -166,7 +184,7 @@ mod tests {
         check(&WORDS.replace("year", "yaer"), unknown(4, Some("year")));
         check(&WORDS.replace("year", "zzzzzzzz"), unknown(4, None));
         // Three letters begin many words; more than a word has belong to none.
-        check(&WORDS.replace("yellow", "yel"), unknown(12, nearest("yel")));
+        check(&WORDS.replace("yellow", "yel"), unknown(12, Some("yellow")));
         check(&WORDS.replace("sausage", "sausages"), unknown(6, Some("sausage")));
     }
 

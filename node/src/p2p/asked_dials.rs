@@ -62,6 +62,11 @@ impl AskedDials {
         self.asked.remove(&id)
     }
 
+    /// Whether an address is of the kind that this network has.
+    pub fn is_in_scope(&self, address: &Multiaddr) -> bool {
+        self.scope.includes(address)
+    }
+
     /// Whether an address may be dialled for a stranger.
     pub fn may_go_to(&self, address: &Multiaddr) -> bool {
         let is_own = || Site::of(address).is_some_and(|site| self.own.contains(&site));

@@ -16,6 +16,9 @@ fn names_in_any_form() {
     }
     world.run(&["records", "set", "alice.p2p.alt", "A", "192.0.2.1", "--sub", "www", "--yes"]).expect(0);
     world.run(&["lookup", "https://www.alice.p2p/page"]).expect(0).says("192.0.2.1");
+    for whole in ["rock/roll", "c#music?x", "alice#1234", "12:30"] {
+        world.run(&["register", whole, "--yes"]).expect(2).says("is not a name");
+    }
     for foreign in ["example.com", "alice.eth", "www.alice", "https://example.com/alice.p2p"] {
         for command in ["lookup", "check", "register", "renew"] {
             world.run(&[command, foreign]).expect(2).says("is not under .p2p or .p2p.alt").says("if that is meant");
@@ -48,6 +51,12 @@ fn passphrases_are_texts() {
     }
     world.write("passphrase", "fu\u{df}e u\u{308}ber");
     world.run(&["keys", "list"]).expect(8).says("wrong passphrase");
+    std::fs::write(
+        world.path("passphrase"),
+        "\u{feff}password1234".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(),
+    )
+    .expect("writes");
+    world.run(&["--keys", "other.nsk", "keys", "new"]).expect(2).says("is not UTF-8 text");
     world.write("passphrase", "seven77");
     world.run(&["--keys", "other.nsk", "keys", "new"]).expect(2).says("7 characters; it needs 8");
     assert!(!world.path("other.nsk").exists());
@@ -89,6 +98,7 @@ fn files_of_other_systems() {
         .says("skipped line 2: it is no text: save the file as UTF-8")
         .says("nas 3600 A 192.0.2.2");
     hosts(b"\xff\xfe1\0").expect(2).says("is not UTF-8 text").says("iconv -f UTF-16");
+    hosts(b"192.0.2.1 a/b.alice.p2p rock/roll.p2p\n").expect(0).says("a host name has no '/'");
     // A list of blocked hosts with the own name at its end.
     let mut long: String = (0..40_000).map(|n| format!("0.0.0.0 ads{n}.tracker.example\n")).collect();
     long.push_str("192.0.2.77 last.alice.p2p\n");

@@ -18,6 +18,8 @@ use crate::{
 
 /// Longest passphrase file read; longer ones are some other file.
 const MAX_PASSPHRASE_BYTES: usize = 4096;
+/// Longest text with seed words that is read.
+const MAX_WORDS_BYTES: usize = 1 << 16;
 /// Shortest new passphrase, in characters.
 const MIN_PASSPHRASE: usize = 8;
 
@@ -48,19 +50,25 @@ pub fn go_on(globals: &Globals, question: &str) -> Result<(), Failure> {
 }
 
 /// Asks to type the name before something that cannot be undone. `--yes` is not enough: `--confirm NAME` is.
-pub fn type_the_name(globals: &Globals, confirmed: Option<&str>, name: &str, what: &str) -> Result<(), Failure> {
+pub fn type_the_name(
+    globals: &Globals,
+    confirmed: Option<&str>,
+    name: &str,
+    is_it: impl Fn(&str) -> bool,
+    what: &str,
+) -> Result<(), Failure> {
     let refusal = |message: String| {
         Failure::new(Exit::Usage, "needs_confirmation", message)
             .why(what.to_owned())
             .fix(format!("add --confirm {name}"))
     };
     match (confirmed, terminal(globals)) {
-        (Some(typed), _) if typed.trim().eq_ignore_ascii_case(name) => Ok(()),
+        (Some(typed), _) if is_it(typed) => Ok(()),
         (Some(typed), _) => Err(refusal(format!("--confirm says {typed:?}, but the name is {name:?}"))),
         (None, None) => Err(refusal("this needs the name typed, and there is no terminal".into())),
         (None, Some(terminal)) => {
             let typed = line(globals, terminal, &format!("{what}\nType the name to confirm: "))?;
-            if typed == name { Ok(()) } else { Err(aborted()) }
+            if is_it(&typed) { Ok(()) } else { Err(aborted()) }
         }
     }
 }
@@ -120,6 +128,11 @@ fn first_line(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 /// A new passphrase: typed twice, unless it comes from a file.
 pub fn new_passphrase(globals: &Globals, file: Option<&Path>) -> Result<Passphrase, Failure> {
     let first = passphrase_from(globals, file, "New passphrase: ")?;
+    if !first.is_text() {
+        return Err(Failure::new(Exit::Usage, "not_a_passphrase", "the passphrase is not UTF-8 text")
+            .why("typed on a keyboard, it would be other bytes")
+            .fix("save the file as UTF-8"));
+    }
     if first.length() < MIN_PASSPHRASE {
         let message = format!("the passphrase has {} characters; it needs {MIN_PASSPHRASE}", first.length());
         return Err(Failure::new(Exit::Usage, "short_passphrase", message)
@@ -147,16 +160,22 @@ pub fn words(globals: &Globals) -> Result<Zeroizing<String>, Failure> {
             .fix("namectl keys restore < FILE    # or let them come from a file"));
         }
         None => {
-            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES));
+            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_WORDS_BYTES + 1));
             io::stdin()
-                .take(MAX_PASSPHRASE_BYTES as u64)
+                .take(MAX_WORDS_BYTES as u64 + 1)
                 .read_to_end(&mut bytes)
                 .map_err(|error| io_failure("standard input", &error))?;
             bytes
         }
     };
+    if bytes.len() > MAX_WORDS_BYTES {
+        return Err(Failure::new(Exit::Usage, "bad_words", "the text is too long for a seed")
+            .why("it is probably another file")
+            .fix("give the 12 or 24 words only"));
+    }
     // What `--json keys backup` printed is read as well.
-    if let Ok(backup) = serde_json::from_slice::<JsonBackup>(&bytes) {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    if let Ok(backup) = serde_json::from_slice::<JsonBackup>(text) {
         return Ok(Zeroizing::new(backup.words));
     }
     // Whatever is not text is not in the list of words either.

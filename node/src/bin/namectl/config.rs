@@ -7,16 +7,16 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    ask::io_failure,
     cli::{ColorChoice, Globals},
     context::Context,
     failure::{Exit, Failure},
     label::DEFAULT_SUFFIX,
     output::table,
+    text,
 };
 
 /// Longest settings file read.
-const MAX_FILE_BYTES: u64 = 1 << 16;
+const MAX_FILE_BYTES: usize = 1 << 16;
 /// Keys of the file, for suggestions.
 const KEYS: [&str; 7] = ["node", "token_file", "network", "keys", "passphrase_file", "color", "suffix"];
 
@@ -144,9 +144,7 @@ pub fn run(context: &Context, command: &ConfigCommand) -> Result<(), Failure> {
 
 fn read(path: &Path) -> Result<FileSettings, Failure> {
     let shown = path.display().to_string();
-    let file = std::fs::File::open(path).map_err(|error| io_failure(&shown, &error))?;
-    let text = std::io::read_to_string(std::io::Read::take(file, MAX_FILE_BYTES))
-        .map_err(|error| io_failure(&shown, &error))?;
+    let text = text::read(path, MAX_FILE_BYTES)?;
     toml::from_str(&text).map_err(|error| {
         let message = error.message().to_owned();
         let unknown = message.split('`').nth(1).unwrap_or_default();

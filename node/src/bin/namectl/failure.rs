@@ -118,6 +118,12 @@ impl From<FileError> for Failure {
                 .why("the file was left as it is")
                 .fix("use a copy, or restore from your words: namectl --keys NEWFILE keys restore"),
             FileError::Changed(_) => Self::new(Exit::Failure, "keys_changed", message).fix("run the command again"),
+            FileError::Busy(_) => Self::new(Exit::Failure, "keys_busy", message)
+                .why("nothing was changed")
+                .fix("wait for the other command, or end it; then run this one again"),
+            FileError::DeadLink(_) => Self::new(Exit::Locked, "keys_away", message)
+                .why("the keys are where it leads, when that is there")
+                .fix("plug in or mount where it leads to, and run the command again"),
             FileError::MountPoint(_) => Self::new(Exit::Failure, "keys_mounted", message)
                 .why("nothing was changed; a new version is put in the place of the old one, so that none is half written")
                 .fix("mount the folder that the file is in, and not the file alone")

@@ -183,6 +183,10 @@ fn host_record(
     address: IpAddr,
     home: Option<&Name>,
 ) -> Result<(Name, Record), String> {
+    let is_usual = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.') || !c.is_ascii();
+    if let Some(odd) = host.chars().find(|c| !is_usual(*c)) {
+        return Err(format!("a host name has no {odd:?}"));
+    }
     let bare = host.trim_end_matches('.');
     let typed = match (bare.contains('.'), home) {
         (true, _) => label::read_with_sub(bare, suffixes).map_err(|failure| failure.message)?,

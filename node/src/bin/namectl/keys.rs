@@ -215,7 +215,9 @@ fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
     context.out.result(&json!({ "file": keys.path(), "names_found": found }), || {
         let names = found.map_or_else(|| "names not looked up".into(), |n| format!("{n} names found"));
         format!(
-            "keys restored to {}; {names}\nnext: namectl names\nunfinished registrations go on with: namectl register NAME",
+            "keys restored to {}; {names}\nnext: namectl names\n\
+             unfinished registrations go on with: namectl register NAME\n\
+             if a name is missing: namectl keys rescan --gap 1000",
             keys.path().display()
         )
     });
@@ -264,6 +266,7 @@ fn words_failure(error: WordsError) -> Failure {
             "the word list is at https://github.com/bitcoin/bips/blob/master/bip-0039/english.txt"
         }
         WordsError::Checksum => "compare with your paper: order matters",
+        WordsError::Order => "type them in their order, without numbers",
     };
     Failure::new(Exit::Usage, "bad_words", error.to_string()).fix(fix)
 }

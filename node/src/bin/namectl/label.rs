@@ -5,6 +5,7 @@
 //! letters that look like Latin ones. `аррӏе` is refused, `яблоко` is not.
 
 use ledger::name::Name;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::failure::{Exit, Failure};
 
@@ -12,8 +13,8 @@ use crate::failure::{Exit, Failure};
 pub const DEFAULT_SUFFIX: &str = "p2p";
 /// Suffixes that are understood whatever the settings say: a node serves both unless it was told otherwise.
 const USUAL_SUFFIXES: [&str; 2] = [DEFAULT_SUFFIX, "p2p.alt"];
-/// Full stops of other scripts that the Internet's names take for one (UTS 46).
-const FULL_STOPS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
+/// The full stop of East Asia, in the place of a dot (UTS 46).
+const IDEOGRAPHIC_STOP: char = '\u{3002}';
 
 /// A name as typed: the label that is owned, and what stood before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub fn read(input: &str, suffixes: &Suffixes) -> Result<Name, Failure> {
 
 /// Reads a name and the labels before it, in any form that people paste: with a suffix or without, as a link, with a port.
 pub fn read_with_sub(input: &str, suffixes: &Suffixes) -> Result<Typed, Failure> {
-    let host = host_of(input);
+    let host = host_of(input, suffixes);
     let bare = match suffixes.strip(&host) {
         Some(bare) => bare,
         None if host.contains('.') => return Err(foreign(&host, suffixes)),
@@ -89,25 +90,37 @@ pub fn read_with_sub(input: &str, suffixes: &Suffixes) -> Result<Typed, Failure>
 
 /// Whether it is a host name, but of no suffix known here.
 pub fn is_foreign(input: &str, suffixes: &Suffixes) -> bool {
-    let host = host_of(input);
+    let host = host_of(input, suffixes);
     host.contains('.') && suffixes.strip(&host).is_none()
 }
 
-/// The host of a link, or what was typed, in small letters.
-fn host_of(input: &str) -> String {
+/// The host of a link, or what was typed, in small letters. Without `https://` in front, only a host under a suffix of ours, and
+/// a slash at the end, show that a link is meant: `rock/roll` is not the name `rock`.
+fn host_of(input: &str, suffixes: &Suffixes) -> String {
     let text = input.trim();
-    let (is_link, rest) = match text.split_once("://") {
-        Some((_, rest)) => (true, rest),
-        None => (false, text),
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.rsplit_once('@') {
-        Some((_, host)) if is_link => host,
-        _ => authority,
-    };
+    if let Some((_, rest)) = text.split_once("://") {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        return folded(without_port(authority.rsplit('@').next().unwrap_or_default()));
+    }
+    let head = text.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = folded(without_port(head));
+    let is_link = suffixes.strip(&host).is_some() || text.strip_suffix('/') == Some(head);
+    if is_link { host } else { folded(text) }
+}
+
+fn without_port(authority: &str) -> &str {
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let host = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(host, _)| host);
-    host.replace(FULL_STOPS, ".").trim_end_matches('.').to_lowercase()
+    authority.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(authority, |(host, _)| host)
+}
+
+/// A host as it is compared: what UTS 46 does to it later is done here to the dots and the suffix already. Letter by letter,
+/// for a sigma at the end of a word is an ordinary one there.
+fn folded(host: &str) -> String {
+    let seen = host
+        .chars()
+        .filter(|c| !matches!(c, '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}'));
+    let folded: String = seen.nfkc().flat_map(char::to_lowercase).collect();
+    folded.replace(IDEOGRAPHIC_STOP, ".").trim_end_matches('.').to_owned()
 }
 
 fn foreign(host: &str, suffixes: &Suffixes) -> Failure {
@@ -116,8 +129,11 @@ fn foreign(host: &str, suffixes: &Suffixes) -> Failure {
             .fix(format!("write NAME.{host}"));
     }
     let shown = suffixes.0.first().map_or(DEFAULT_SUFFIX, String::as_str);
-    bad(format!("{host:?} is not under {}", suffixes.shown()), "names of other systems are not in this ledger")
-        .fix(format!("write {host}.{shown} if that is meant"))
+    let failure =
+        bad(format!("{host:?} is not under {}", suffixes.shown()), "names of other systems are not in this ledger");
+    let meant = format!("{host}.{shown}");
+    let is_name = read_with_sub(&meant, suffixes).is_ok();
+    if is_name { failure.fix(format!("write {meant} if that is meant")) } else { failure }
 }
 
 fn to_name(label: &str) -> Result<Name, Failure> {
@@ -254,6 +270,9 @@ mod tests {
             "alice/",
             "alice.p2p/x@y",
             "alice.p2p:443",
+            "alice.p2p:443/x",
+            "ａｌｉｃｅ．ｐ２ｐ",
+            "alice.p2p\u{200b}",
             "alice。p2p",
             "alice．p2p｡",
             "ａｌｉｃｅ.p2p",
@@ -269,6 +288,34 @@ mod tests {
         for text in ["alice.names.example", "alice.corp", "alice.p2p"] {
             assert_eq!(read(text, &suffixes).expect(text).as_str(), "alice");
         }
+    }
+
+    /// Only what is certainly a link is cut.
+    #[test]
+    fn what_is_no_link_is_not_cut() {
+        for whole in [
+            "rock/roll",
+            "and/or",
+            "c#music?x",
+            "alice#1234",
+            "12:30",
+            "alice:443",
+            "http//alice.p2p",
+            "a/b/",
+            "//alice",
+        ] {
+            assert!(read_with_sub(whole, &Suffixes::new("p2p")).is_err(), "{whole}");
+        }
+    }
+
+    /// One word is one name, with a suffix or without.
+    #[test]
+    fn letters_are_folded_one_by_one() {
+        let name = |text: &str| {
+            read(text, &Suffixes::new("p2p")).map(|name| name.to_string()).map_err(|failure| failure.message)
+        };
+        assert_eq!(name("ΔΗΜΟΣ"), name("ΔΗΜΟΣ.p2p"));
+        assert_eq!(name("STRASSE"), name("strasse.p2p"));
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn revoke(
     })?;
     transfer::must_be_owner(context, &planned)?;
     if !context.globals.dry_run {
-        ask::type_the_name(&context.globals, args.confirm.as_deref(), name.as_str(), &format!("{full} {what}"))?;
+        let is_it = |typed: &str| context.name(typed).is_ok_and(|typed| typed == name);
+        ask::type_the_name(&context.globals, args.confirm.as_deref(), name.as_str(), is_it, &format!("{full} {what}"))?;
     }
     change::finish(context, &keys, vec![planned], args.wait.until(), done)
 }

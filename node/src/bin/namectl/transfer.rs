@@ -80,7 +80,8 @@ fn start(context: &Context, args: &TransferArgs, name: &str, to: &str) -> Result
             "{full} will belong to {to} after about {}. Until then you can stop it: namectl transfer cancel {name}",
             span(delay)
         );
-        ask::type_the_name(&context.globals, args.confirm.as_deref(), name.as_str(), &what)?;
+        let is_it = |typed: &str| context.name(typed).is_ok_and(|typed| typed == name);
+        ask::type_the_name(&context.globals, args.confirm.as_deref(), name.as_str(), is_it, &what)?;
     }
     let done = format!("goes to {to} in about {}; stop it with: namectl transfer cancel {name}", span(delay));
     change::finish(context, &keys, vec![planned], args.wait.until(), &done)

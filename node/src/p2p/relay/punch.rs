@@ -82,16 +82,17 @@ impl Punch {
     pub fn may_dial(&mut self, addresses: &[Multiaddr], now: Instant) -> bool {
         let sites: BTreeSet<_> = addresses.iter().filter_map(Site::of).collect();
         let is_modest = addresses.len() <= MAX_ADDRESSES && sites.len() <= MAX_SITES;
-        is_modest && addresses.iter().all(|address| self.is_in_scope(address)) && self.dials.take((), now)
+        is_modest && addresses.iter().all(|address| self.may_go_to(address)) && self.dials.take((), now)
     }
 
-    /// Whether an address is of the kind that may be dialled for others.
-    pub fn is_in_scope(&self, address: &Multiaddr) -> bool {
+    /// Whether an address may be dialled for others.
+    pub fn may_go_to(&self, address: &Multiaddr) -> bool {
         self.asked.may_go_to(address)
     }
 
     fn note_candidate(&mut self, address: &Multiaddr) {
-        if !self.is_in_scope(address) {
+        // Often it is one at which this node listens as well.
+        if !self.asked.is_in_scope(address) {
             return;
         }
         self.candidates.retain(|other| other != address);
@@ -186,6 +187,8 @@ impl NetworkBehaviour for Punch {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::{core::transport::ListenerId, swarm::NewListenAddr};
+
     use super::*;
 
     fn address(text: &str) -> Multiaddr {
@@ -232,6 +235,18 @@ mod tests {
         assert!(dial(&mut punch));
         punch.asked.ask(id);
         assert!(!dial(&mut punch));
+    }
+
+    /// Behind no translation, or with IPv6, others see it where it listens.
+    #[test]
+    fn its_own_address_is_told_though_nobody_has_it_dialled() {
+        let (mut punch, own) = (public(), address("/ip4/198.51.100.7/tcp/9353"));
+        let event = NewListenAddr { listener_id: ListenerId::next(), addr: &own };
+        punch.on_swarm_event(FromSwarm::NewListenAddr(event));
+        punch.note_candidate(&own);
+        punch.seen_at(PeerId::random(), Netgroup::V4([20, 1]), &own);
+        assert_eq!(punch.agreed().count(), 1);
+        assert!(!punch.may_dial(&[own], Instant::now()));
     }
 
     #[test]

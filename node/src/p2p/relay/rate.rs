@@ -38,6 +38,15 @@ impl<K: Eq + Hash> Buckets<K> {
         Self { rate, spent: HashMap::new() }
     }
 
+    /// Whether there is a token. Nothing is remembered of it.
+    pub fn is_open(&self, key: &K, now: Instant) -> bool {
+        self.spent.get(key).is_none_or(|bucket| {
+            let mut bucket = *bucket;
+            bucket.refill(self.rate, now);
+            bucket.tokens > 0
+        })
+    }
+
     /// Takes a token, if there is one.
     pub fn take(&mut self, key: K, now: Instant) -> bool {
         let rate = self.rate;

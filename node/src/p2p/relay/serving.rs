@@ -75,8 +75,9 @@ impl Shares {
         if !self.nodes.contains(&peer) {
             return false;
         }
-        let is_in_rate =
-            (group.is_exempt() || self.reserve_group.take(group, now)) && self.reserve_peer.take(peer, now);
+        let is_in_rate = self.reserve_peer.is_open(&peer, now)
+            && (group.is_exempt() || self.reserve_group.take(group, now))
+            && self.reserve_peer.take(peer, now);
         if !is_in_rate {
             return false;
         }
@@ -92,8 +93,10 @@ impl Shares {
 
     /// A peer asks for a circuit.
     fn may_connect(&mut self, peer: PeerId, group: Netgroup, now: Instant) -> bool {
-        // The group first: its identities must not fill the buckets of peers.
-        (group.is_exempt() || self.circuit_group.take(group, now))
+        // A peer takes nothing from its group once it has had its own share, and a group's identities do not fill the buckets
+        // of peers.
+        self.circuit_peer.is_open(&peer, now)
+            && (group.is_exempt() || self.circuit_group.take(group, now))
             && self.circuit_peer.take(peer, now)
             && self.circuit_all.take((), now)
     }
@@ -235,6 +238,14 @@ mod tests {
         assert_eq!(got.count(), PER_GROUP);
         let peer = node(&mut shares);
         assert!(shares.may_reserve(peer, group(2), now));
+    }
+
+    #[test]
+    fn one_peer_that_asks_all_the_time_leaves_its_group_the_rest() {
+        let (mut shares, now, greedy) = (Shares::new(), Instant::now(), PeerId::random());
+        let got = (0..1_000).filter(|_| shares.may_connect(greedy, group(1), now)).count() as u32;
+        assert!(got == CIRCUIT_PEER.burst && got < CIRCUIT_GROUP.burst);
+        assert!(shares.may_connect(PeerId::random(), group(1), now));
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl Service {
                 // other direction too.
                 let surplus = first.second_line(id, direction);
                 if is_news {
-                    (first.purpose, first.direction, first.address) = (Purpose::Chosen, direction, address);
+                    (first.purpose, first.direction) = (Purpose::Chosen, direction);
+                    (first.address, first.route) = (address, route);
                 }
                 if let Some(surplus) = surplus {
                     self.swarm.close_connection(surplus);

@@ -113,7 +113,7 @@ impl Service {
     fn dial_directly(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
         let punch = &mut self.swarm.behaviour_mut().punch;
         let addresses: Vec<_> =
-            addresses.iter().filter(|address| punch.is_in_scope(address)).take(MAX_TRIED).cloned().collect();
+            addresses.iter().filter(|address| punch.may_go_to(address)).take(MAX_TRIED).cloned().collect();
         if addresses.is_empty() || !punch.may_dial(&addresses, Instant::now()) {
             return;
         }
