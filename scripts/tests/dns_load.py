@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Answered queries per second over loopback, by UDP, TCP, TLS and HTTPS in turn: dnsperf and h2load (Debian's packages)
-against one node, registered names only."""
+against one node, registered names only. Last a table of medians; the share of TLS says what an answer costs beside one
+over TLS."""
 
 import re
 import shutil
+import statistics
 import subprocess
 
 from common import Failed, Net, main, no_panics, over_https, parser, require, until, workspace
@@ -17,6 +19,7 @@ MODES = {"udp": 0, "tcp": 0, "dot": TLS}
 
 
 def load(node, mode, queries, seconds):
+    """Answers per second, and per second of the node's processor time."""
     host, port = node.dns.split(":")
     before = node.cpu_seconds()
     said = subprocess.run(
@@ -26,17 +29,25 @@ def load(node, mode, queries, seconds):
     ).stdout
     cpu = node.cpu_seconds() - before
     require("NOERROR" in said, f"no answers: {said}")
-    rate = float(re.search(r"Queries per second:\s+([\d.]+)", said)[1])
-    lost = re.search(r"Queries lost:\s+(\d+)", said)[1]
-    require(lost == "0" or mode == "udp", f"{lost} queries over {mode} lost")
-    return f"{mode} {rate:,.0f} answers per second, {rate * seconds / cpu:,.0f} per CPU-second of the node, {lost} lost"
+    completed, lost = (int(re.search(rf"Queries {what}:\s+(\d+)", said)[1]) for what in ("completed", "lost"))
+    require(lost == 0 or mode == "udp", f"{lost} queries over {mode} lost")
+    return float(re.search(r"Queries per second:\s+([\d.]+)", said)[1]), completed / cpu, lost
 
 
 def load_https(node, port, count=400_000):
     before = node.cpu_seconds()
     rate = over_https(port, query(wire([b"load-00", b"p2p"]), 1), count)
-    cpu = node.cpu_seconds() - before
-    return f"https {rate:,.0f} answers per second, {count / cpu:,.0f} per CPU-second of the node, 0 lost"
+    return rate, count / (node.cpu_seconds() - before), 0
+
+
+def table(seen):
+    line = "{:<6} {:>10} {:>14} {:>13} {:>5}".format
+    print(line("", "answers/s", "per CPU-second", "share of TLS", "lost"))
+    efficiency = {mode: statistics.median(one[1] for one in measured) for mode, measured in seen.items()}
+    for mode, measured in seen.items():
+        rate = statistics.median(one[0] for one in measured)
+        share = efficiency[mode] / efficiency["dot"]
+        print(line(mode, f"{rate:,.0f}", f"{efficiency[mode]:,.0f}", f"{share:.2f}", sum(one[2] for one in measured)))
 
 
 def run(args):
@@ -57,12 +68,17 @@ def run(args):
         net[1].stop()  # leaves the cores to the resolver and to dnsperf
         queries = directory / "queries"
         queries.write_text("".join(f"load-{number:02}.p2p A\n" for number in range(NAMES)))
-        lines = [load(net[2], mode, queries, args.seconds) for mode in MODES]
-        lines.append(load_https(net[2], port + HTTPS))
+        seen = {mode: [] for mode in (*MODES, "https")}
+        for _ in range(args.rounds):
+            for mode in MODES:
+                seen[mode].append(load(net[2], mode, queries, args.seconds))
+            seen["https"].append(load_https(net[2], port + HTTPS))
         no_panics(net)
-        return "; ".join(lines)
+        table(seen)
+        return f"medians of {args.rounds} rounds"
 
 
 arguments = parser(__doc__)
-arguments.add_argument("--seconds", type=int, default=10, help="length of the measurement (default %(default)s)")
+arguments.add_argument("--seconds", type=int, default=4, help="length of one measurement (default %(default)s)")
+arguments.add_argument("--rounds", type=int, default=5, help="measurements of each transport (default %(default)s)")
 main(run, arguments.parse_args())

@@ -1,14 +1,16 @@
 //! A table of a million names: its memory, how soon it is ready, what a block costs, and UDP at full speed.
 //!
-//! `cargo bench -p resolver --bench udp` prints what one process can know of itself, in processor time. scripts/tests/dns_compare.py runs
-//! the same table beside other name servers: `udp zone DIRECTORY` writes it as a zone file, with a list of queries for
-//! dnsperf; `udp serve` answers from it, on the address that it prints, until its standard input ends. `udp serve blocks`
-//! publishes a block of 1,000 changes every 200 ms as well, and says how long the slowest so far took to be visible.
-//! `udp ask PORT RATE SECONDS` is a client for any of these servers, and prints how long answers took.
+//! `cargo bench -p resolver --bench udp` prints what one process can know of itself, in processor time.
+//! scripts/tests/dns_compare.py runs the same table beside other name servers: `udp zone DIRECTORY` writes it as a zone
+//! file, with a list of queries for dnsperf; `udp serve WORKERS` answers from it, on the address that it prints, until its
+//! standard input ends. `udp serve WORKERS blocks` publishes a block of 1,000 changes every 200 ms as well, and says how
+//! long the slowest so far took to be visible. `udp bare THREADS` answers everything alike, as fast as the kernel lets a
+//! server. `udp ask PORT RATE SECONDS` is a client for any of these servers, and prints how long answers took.
 
 #![allow(clippy::unwrap_used)]
 
 mod ask;
+mod bare;
 
 use std::{
     env, fs,
@@ -42,7 +44,8 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("zone") => write_zone(Path::new(&args[1])),
         Some("ask") => ask(&args[1..]),
-        Some("serve") => serve(args.get(1).is_some_and(|arg| arg == "blocks")),
+        Some("serve") => serve(args[1].parse().unwrap(), args.get(2).is_some_and(|arg| arg == "blocks")),
+        Some("bare") => bare(args[1].parse().unwrap()),
         _ => measure(),
     }
 }
@@ -148,7 +151,7 @@ fn write_zone(directory: &Path) {
     }
 }
 
-fn serve(with_blocks: bool) {
+fn serve(workers: usize, with_blocks: bool) {
     let table = Arc::new(table());
     if with_blocks {
         let table = table.clone();
@@ -156,13 +159,19 @@ fn serve(with_blocks: bool) {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let config = DnsConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], ..DnsConfig::default() };
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let config = DnsConfig { listen, udp_workers: workers, ..DnsConfig::default() };
         let metrics = Arc::new(DnsMetrics::new(&Registry::new()).unwrap());
         let resolver = Resolver::bind(&config, table, metrics).await.unwrap();
         println!("listening on: {}", resolver.local_addrs()[0]);
         tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.unwrap().unwrap();
         resolver.shutdown(Duration::from_secs(5)).await.unwrap();
     });
+}
+
+fn bare(threads: usize) {
+    println!("listening on: {}", bare::start(threads));
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
 /// This share of the answers took at most as long as printed.

@@ -64,6 +64,27 @@ pub(super) struct Terms {
     pub(super) stop: Stop,
 }
 
+#[cfg(test)]
+impl Terms {
+    /// Those of the only client of a server with an empty table.
+    pub(super) async fn for_a_test(via: Via, stop: watch::Receiver<bool>) -> Self {
+        use crate::{DnsConfig, DnsMetrics, SharedTable, serve::udp::Responder};
+
+        let metrics = Arc::new(DnsMetrics::unregistered());
+        let table = Arc::new(SharedTable::new(120));
+        let responder = Responder::new(&DnsConfig::default(), table, metrics).expect("valid");
+        let gate = Gate::new(ConnectionsConfig::default());
+        let addr = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 1));
+        Self {
+            handler: responder.handler().clone(),
+            limits: gate.limits().clone(),
+            client: Client { addr, via },
+            pass: Arc::new(gate.enter(addr.ip(), gate.unread().await).expect("room")),
+            stop: Stop(stop),
+        }
+    }
+}
+
 impl Hall {
     /// Lets a connection in if there is room.
     pub(super) fn admit(&self, client: Client, unread: Unread) -> Admission {

@@ -10,11 +10,13 @@ mod opening;
 mod outgoing;
 mod paced;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::{Future, poll_fn},
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
@@ -62,11 +64,17 @@ const MAX_STRAYS: usize = 256;
 /// Bytes that one request, and all of a connection, may send ahead.
 const STREAM_WINDOW: u32 = 65_535;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
+/// Requests that are taken before the first of them is answered. Whenever HTTP/2 is asked for another one it sends what is
+/// to be sent: an answer that goes alone costs a record of TLS and a system call, more than making it.
+const MAX_AT_ONCE: usize = 16;
 /// How much of the body of a refused request is read before it is answered, and for how long.
 const REFUSED_BYTES: usize = 65_536;
 const REFUSED_PATIENCE: Duration = Duration::from_millis(300);
 /// How long responses may take to leave when the connection ends, unless others wait for its place.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// A request as HTTP/2 hands it out, and where its response goes.
+type Accepted = (Request<RecvStream>, SendResponse<Outgoing>);
 
 /// One connection.
 struct Conversation<S> {
@@ -167,17 +175,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     async fn serve(&mut self) -> Result<(), h2::Error> {
         loop {
             tokio::select! {
-                accepted = self.connection.accept() => match accepted {
-                    Some(Ok((request, respond))) => self.begin(request, respond),
-                    Some(Err(error)) => return Err(error),
-                    None => return Ok(()),
+                accepted = poll_fn(|cx| poll_requests(&mut self.connection, cx)) => match accepted? {
+                    requests if requests.is_empty() => return Ok(()),
+                    requests => requests.into_iter().for_each(|request| self.begin(request)),
                 },
                 Some(ended) = self.in_work.join_next() => report(ended),
             }
         }
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Outgoing>) {
+    fn begin(&mut self, (request, respond): Accepted) {
         let (parts, body) = request.into_parts();
         let message = request::read(&parts, &self.path);
         // What waits is memory: the headers do not stay while a body comes.
@@ -188,6 +195,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             self.in_work.spawn(exchange);
         }
     }
+}
+
+/// Waits for requests and takes those that are there, up to [`MAX_AT_ONCE`]; none once the connection has ended.
+fn poll_requests<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut server::Connection<S, Outgoing>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Vec<Accepted>, h2::Error>> {
+    let mut requests = Vec::new();
+    while requests.len() < MAX_AT_ONCE {
+        match connection.poll_accept(cx) {
+            Poll::Ready(Some(request)) => requests.push(request?),
+            Poll::Ready(None) => break,
+            Poll::Pending if requests.is_empty() => return Poll::Pending,
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(Ok(requests))
 }
 
 impl Desk {

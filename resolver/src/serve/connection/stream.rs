@@ -217,10 +217,7 @@ async fn write(socket: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io:
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        net::{Ipv4Addr, SocketAddr},
-        sync::Arc,
-    };
+    use std::sync::Arc;
 
     use hickory_proto::{
         op::{Message, Query},
@@ -228,30 +225,10 @@ mod tests {
     };
     use tokio::sync::watch;
 
-    use super::{super::hall::Stop, *};
-    use crate::{
-        DnsConfig, DnsMetrics, SharedTable,
-        policy::config::ConnectionsConfig,
-        serve::{connection::gate::Gate, udp::Responder},
-        zones::exchange::{Client, Via},
-    };
+    use super::*;
+    use crate::zones::exchange::Via;
 
     const DEADLINE: Duration = Duration::from_secs(20);
-
-    async fn terms(stop: watch::Receiver<bool>) -> Terms {
-        let metrics = Arc::new(DnsMetrics::unregistered());
-        let table = Arc::new(SharedTable::new(120));
-        let responder = Responder::new(&DnsConfig::default(), table, metrics).expect("valid");
-        let gate = Gate::new(ConnectionsConfig::default());
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        Terms {
-            handler: responder.handler().clone(),
-            limits: gate.limits().clone(),
-            client: Client { addr, via: Via::Tcp },
-            pass: Arc::new(gate.enter(addr.ip(), gate.unread().await).expect("room")),
-            stop: Stop(stop),
-        }
-    }
 
     async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
         let len = socket.read_u16().await.expect("a length");
@@ -274,7 +251,7 @@ mod tests {
         let (mut client, socket) = tokio::io::duplex(1_000);
         let mut conversation = Conversation {
             socket,
-            terms: terms(stops).await,
+            terms: Terms::for_a_test(Via::Tcp, stops).await,
             frames: Frames::default(),
             out: Vec::new(),
             in_work: JoinSet::new(),
