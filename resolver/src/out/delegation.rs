@@ -10,6 +10,7 @@
 //! - the addresses of [`MAX_LOOKED_UP`] name servers of a delegation are looked up, only if the ledger holds none; a
 //!   question takes [`MAX_CUTS`] delegations one after the other and [`MAX_LOOKUPS`] lookups in all, however they branch
 //!   (NXNSAttack, CVE-2020-12662), and no longer than any other question;
+//! - referrals of its servers are followed downwards, as often and to as many addresses as [`REFERRED`] says;
 //! - this server itself is never asked, nor an address that cannot be one of a server; where answers about names of the
 //!   ledger may not lead into the local network, its servers are not asked either.
 //!
@@ -22,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hickory_proto::op::ResponseCode;
 use tokio::time::Instant;
 
@@ -46,6 +48,10 @@ pub(crate) const MAX_CUTS: usize = 4;
 /// The most lookups of name servers' addresses for one question, whatever delegations they lead through.
 pub(crate) const MAX_LOOKUPS: usize = 8;
 
+/// The most addresses that are considered for each referral of one question, in their order. Twelve in all: whoever is
+/// delegated to can refer to others as well as the owner can.
+pub(crate) const REFERRED: [usize; 4] = [4, 4, 2, 2];
+
 /// What is left beyond [`TOTAL`] for one question as a whole, so that whoever is asked last can still say that time is up.
 const MARGIN: Duration = Duration::from_millis(250);
 
@@ -53,6 +59,7 @@ const MARGIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Allowance {
     lookups: AtomicUsize,
+    referrals: AtomicUsize,
     /// When it has to be answered.
     pub(crate) deadline: Instant,
 }
@@ -60,12 +67,23 @@ pub(crate) struct Allowance {
 impl Allowance {
     /// All that one question may cause, in little more than [`TOTAL`] from now.
     pub(crate) fn new() -> Self {
-        Self { lookups: AtomicUsize::new(MAX_LOOKUPS), deadline: Instant::now() + TOTAL + MARGIN }
+        Self {
+            lookups: AtomicUsize::new(MAX_LOOKUPS),
+            referrals: AtomicUsize::new(0),
+            deadline: Instant::now() + TOTAL + MARGIN,
+        }
     }
 
     /// Takes one lookup; false if there is none left.
     pub(crate) fn take_lookup(&self) -> bool {
         self.lookups.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Takes one referral: how many addresses are considered for it; `None` if there is none left.
+    pub(crate) fn take_referral(&self) -> Option<usize> {
+        let next = |taken: usize| (taken < REFERRED.len()).then_some(taken + 1);
+        let taken = self.referrals.fetch_update(Relaxed, Relaxed, next).ok()?;
+        REFERRED.get(taken).copied()
     }
 }
 
@@ -97,6 +115,12 @@ impl Delegation {
             name_servers: servers.data.iter().filter_map(|data| rdata::target(data).ok()).take(MAX_SERVERS).collect(),
             addresses,
         })
+    }
+
+    /// The DS records in a referral.
+    pub(crate) fn signers_in(answer: &Answer) -> Vec<Bytes> {
+        let sets = answer.authority.iter().filter(|set| set.rtype == rtype::DS);
+        sets.flat_map(|set| set.data.iter().cloned()).collect()
     }
 
     /// Whether an answer is a referral: nothing else of ours has NS records in its authority section.
@@ -202,6 +226,8 @@ mod tests {
     fn lookups_are_few_for_one_question() {
         let allowance = Allowance::new();
         assert_eq!((0..100).filter(|_| allowance.take_lookup()).count(), MAX_LOOKUPS);
+        let referred: Vec<usize> = (0..100).filter_map(|_| allowance.take_referral()).collect();
+        assert_eq!((referred.len(), referred.iter().sum::<usize>()), (4, MAX_SERVERS));
     }
 
     #[test]

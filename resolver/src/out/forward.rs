@@ -29,6 +29,7 @@ mod link_error;
 mod pool;
 mod question;
 pub(crate) mod rebinding;
+mod referral;
 mod request;
 mod response;
 mod routes;
@@ -316,7 +317,8 @@ impl Forwarder {
 
 impl Forwarder {
     /// The answer of the servers that a name is delegated to, or of the cache: as [`Forwarder::ask`]. All of them may be
-    /// asked, each when those before it take longer than usual. An empty list is answered with a failure.
+    /// asked, each when those before it take longer than usual. An empty list is answered with a failure. What they say may
+    /// be a referral to a zone further below, with its DS records if what they say is checked and that zone is signed.
     pub(crate) async fn ask_delegated(
         &self,
         question: &Question,
@@ -383,7 +385,9 @@ impl Inner {
             }
         }
         cache::limit_absence(&mut answer);
-        if self.guards(route) && self.withhold(Some(&question.name), &mut answer) {
+        // Where a referral leads is up to whoever follows it.
+        let is_told = !referral::is_in(&answer);
+        if is_told && self.guards(route) && self.withhold(Some(&question.name), &mut answer) {
             self.metrics.forwarding.blocked();
             return Ok((answer, Source::Withheld));
         }
@@ -413,7 +417,8 @@ impl Inner {
         answer
     }
 
-    /// What the servers of a delegated name say, checked if its zone is signed and the client leaves that to us.
+    /// What the servers of a delegated name say, checked if its zone is signed and the client leaves that to us: an answer,
+    /// or a referral to servers further below with the DS records of their zone.
     async fn ask_authority(
         self: &Arc<Self>,
         question: &Question,
@@ -430,14 +435,22 @@ impl Inner {
                 Err(error) => return last.ok_or(error),
             };
             let mut response = answered.response;
-            let mut answer = self.believed(asked, &mut response);
-            disown_reason(&mut answer);
-            if !is_checked {
-                return Ok(answer);
+            let mut answer;
+            if let Some(referral) = referral::read(asked, &response) {
+                if !is_checked {
+                    return Ok(referral);
+                }
+                answer = self.checked_referral(authority, referral, pool).await;
+            } else {
+                answer = self.believed(asked, &mut response);
+                disown_reason(&mut answer);
+                if !is_checked {
+                    return Ok(answer);
+                }
+                let proofs = scrub::proofs(asked, &response);
+                answer = self.checked(asked, authority, answer, (&proofs, pool)).await;
+                validation::strip(question, &mut answer);
             }
-            let proofs = scrub::proofs(asked, &response);
-            answer = self.checked(asked, authority, answer, (&proofs, pool)).await;
-            validation::strip(question, &mut answer);
             if !is_bogus(question, &answer) || tried.len() >= MAX_BOGUS {
                 return Ok(answer);
             }

@@ -59,6 +59,9 @@ pub struct Draft {
     pub code: Option<ResponseCode>,
     pub answer: Section,
     pub authority: Section,
+    pub additional: Section,
+    /// Whether it is about others, whom to ask.
+    pub is_referral: bool,
 }
 
 pub fn name(text: &str) -> Dname {
@@ -269,7 +272,7 @@ pub fn serve(zones: Vec<Zone>, change: impl Fn(&[Zone], (&Dname, u16), &mut Draf
         };
         let mut draft = zone.draft(&qname, qtype);
         change(&zones, (&qname, qtype), &mut draft);
-        response.metadata.authoritative = true;
+        response.metadata.authoritative = !draft.is_referral;
         if draft.is_absent {
             response.metadata.response_code = ResponseCode::NXDomain;
         }
@@ -290,6 +293,7 @@ fn fill(response: &mut Message, draft: Draft) {
     };
     response.answers = records(draft.answer);
     response.authorities = records(draft.authority);
+    response.additionals = records(draft.additional);
 }
 
 pub fn tag(key: &[u8]) -> u16 {

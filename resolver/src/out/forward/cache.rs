@@ -270,7 +270,7 @@ fn weight(question: &Question, answer: &Answer) -> u64 {
     let section = |sets: &[RrSet]| allocation(size_of_val(sets)) + sets.iter().map(set).sum::<usize>();
     let text = answer.ede.as_ref().map_or(0, |ede| allocation(ede.text.len()));
     let elsewhere = answer.elsewhere.as_ref().map_or(0, |name| allocation(name.as_wire().len()));
-    let sections = section(&answer.answer) + section(&answer.authority);
+    let sections = section(&answer.answer) + section(&answer.authority) + section(&answer.glue);
     let authority = question.authority.as_ref().map_or(0, |authority| {
         let servers = allocation(size_of_val(&authority.servers[..]));
         let signers: usize =

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Question,
     link_error::LinkError,
+    referral,
     response::Response,
     upstream::{Context, SystemServers, Upstream},
 };
@@ -154,8 +155,10 @@ impl Pool {
             };
             under_way -= 1;
             match outcome {
-                // It does not ask others, so it has nothing to say.
-                Some((_, Ok(response))) if response.is_referral() => failure = PoolError::Lame,
+                // It does not ask others, so it has nothing to say, unless it knows who is nearer.
+                Some((_, Ok(response))) if response.is_referral() && referral::cut(question, &response).is_none() => {
+                    failure = PoolError::Lame;
+                }
                 Some((upstream, Ok(response))) => {
                     let answered = Answered { is_trusted: upstream.server().is_trusted(), response, from: upstream };
                     if !answered.response.is_refusal() {

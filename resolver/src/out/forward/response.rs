@@ -3,8 +3,8 @@
 //! Record data passes as bytes: a forwarder is no judge of it (RFC 3597 §3). Names inside the types that may be compressed
 //! (RFC 3597 §4) are written out; nothing else is touched, and data that has not the form of its type passes as it is.
 //!
-//! Bounded: at most [`MAX_RECORDS`] records are kept. Of the additional section only the OPT record is looked for, and damage
-//! there does no harm.
+//! Bounded: at most [`MAX_RECORDS`] records are kept. Of the additional section only the OPT record is looked for, and in
+//! referrals addresses, of which [`MAX_GLUE`] are kept; damage there does no harm.
 
 use std::borrow::Cow;
 
@@ -21,6 +21,8 @@ use crate::dns::{
 
 /// The most records that are read: as many addresses as fit into a message. More is an attack.
 const MAX_RECORDS: usize = 4_096;
+/// The most addresses of a referral that are read: those of 32 name servers.
+const MAX_GLUE: usize = 64;
 /// Largest TTL (RFC 2181 §8); what is above counts as 0.
 const MAX_TTL_S: u32 = i32::MAX as u32;
 /// The longest text of an extended error that is passed on, in bytes.
@@ -57,6 +59,8 @@ pub(super) struct Response {
     pub(super) authentic_data: bool,
     pub(super) answers: Vec<Record>,
     pub(super) authorities: Vec<Record>,
+    /// Addresses that come with a referral of delegated servers.
+    pub(super) glue: Vec<Record>,
     /// Whether there is an OPT record.
     pub(super) has_edns: bool,
     /// Why the upstream has failed, in its own words.
@@ -120,6 +124,14 @@ impl Response {
             response.has_edns = true;
             response.rcode |= u16::from(opt.rcode) << 4;
             response.ede = opt.options.first(option::EDE).and_then(extended_error);
+        }
+        if question.authority.is_some() && response.is_referral() {
+            let additional = message.records().skip(count).map_while(Result::ok);
+            let is_address = |record: &message::Record<'_>| {
+                matches!(record.rtype, rtype::A | rtype::AAAA) && record.class == rtype::CLASS_IN
+            };
+            let addresses = additional.filter(is_address).map_while(|record| Record::read(&record, question).ok());
+            response.glue = addresses.take(MAX_GLUE).collect();
         }
         Ok(response)
     }

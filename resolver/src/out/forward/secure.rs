@@ -1,9 +1,10 @@
 //! Answers of delegated servers, checked against the DS records of their zone: the part of [`validation`] that asks.
 //!
 //! The ledger is the trust anchor: DS records that it holds vouch for the keys of a delegated zone, and a zone without
-//! them is not signed. Zones further below on the same servers are found out about from the top: by their DS records, or
-//! by the proof that they have none. Keys and DS records are asked for like everything else, so they are in the cache,
-//! each with the servers and the trust that it depends on, and asked for once however many wait.
+//! them is not signed. Zones further below are found out about from the top: by their DS records, or by the proof that they
+//! have none; those on other servers before a referral is followed there. Keys and DS records are asked for like everything
+//! else, so they are in the cache, each with the servers and the trust that it depends on, and asked for once however many
+//! wait.
 //!
 //! For one question there are at most two more for each of [`MAX_LEVELS`] labels, and the keys of the zone; all within the
 //! time of that question.
@@ -34,8 +35,8 @@ const MAX_LEVELS: usize = 4;
 
 /// Who has to have signed an answer.
 enum Signer {
-    /// This zone.
-    Zone(Arc<Authority>),
+    /// This zone. For how long its DS records hold.
+    Zone { zone: Arc<Authority>, lifetime_s: u32 },
     /// A zone that is proven not to be signed, or only in ways that nobody here can check. For how long that holds.
     Nobody { lifetime_s: u32 },
 }
@@ -59,6 +60,33 @@ impl Inner {
         }
     }
 
+    /// A referral, with the DS records of the zone that it leads to if that is signed. A failure if its parent does not
+    /// say whether it is: name servers and glue are signed by nobody, so all that a referral may cost is a wrong address.
+    pub(super) async fn checked_referral(
+        self: &Arc<Self>,
+        authority: &Arc<Authority>,
+        mut referral: Answer,
+        pool: &Arc<Pool>,
+    ) -> Answer {
+        let Some(cut) = referral.authority.first().map(|set| set.owner.clone()) else { return referral };
+        let lifetime_s = match self.descend(authority, &cut, pool).await {
+            Ok(Signer::Zone { zone, lifetime_s }) if zone.cut == cut => {
+                let data = zone.signers.clone();
+                let class = rtype::CLASS_IN;
+                referral.authority.push(RrSet { owner: cut, rtype: rtype::DS, class, ttl_s: lifetime_s, data });
+                lifetime_s
+            }
+            Ok(Signer::Nobody { lifetime_s }) => lifetime_s,
+            Ok(Signer::Zone { .. }) => {
+                let why = format!("nothing proves that {cut} is a zone of its own and not signed");
+                return Answer::failure(ResponseCode::ServFail, Origin::Upstream, EdeCode::NsecMissing, why);
+            }
+            Err(Bogus { code, why }) => return Answer::failure(ResponseCode::ServFail, Origin::Upstream, code, why),
+        };
+        validation::limit(&mut referral, lifetime_s);
+        referral
+    }
+
     async fn judge(
         self: &Arc<Self>,
         asked: &Question,
@@ -72,7 +100,7 @@ impl Inner {
             return Ok(Status::Secure);
         }
         let signing = match self.signing_zone(asked, authority, (&*answer, proofs), pool).await? {
-            Signer::Zone(zone) => zone,
+            Signer::Zone { zone, .. } => zone,
             Signer::Nobody { lifetime_s } => {
                 validation::limit(answer, lifetime_s);
                 return Ok(Status::Insecure);
@@ -111,7 +139,7 @@ impl Inner {
         to: &Dname,
         pool: &Arc<Pool>,
     ) -> Result<Signer, Bogus> {
-        let mut zone = authority.clone();
+        let (mut zone, mut zone_lifetime_s) = (authority.clone(), u32::MAX);
         let way = std::iter::successors(Some(to.clone()), validation::parent);
         let mut way: Vec<Dname> =
             way.take_while(|name| *name != authority.cut && name.is_within(&authority.cut)).collect();
@@ -129,7 +157,7 @@ impl Inner {
                 if !validation::is_signed(&below.signers) {
                     return Ok(Signer::Nobody { lifetime_s: signers.ttl_s });
                 }
-                zone = Arc::new(below);
+                (zone, zone_lifetime_s) = (Arc::new(below), zone_lifetime_s.min(signers.ttl_s));
                 continue;
             }
             if !answer.answer.is_empty() {
@@ -144,7 +172,7 @@ impl Inner {
                 break;
             }
         }
-        Ok(Signer::Zone(zone))
+        Ok(Signer::Zone { zone, lifetime_s: zone_lifetime_s })
     }
 
     /// The keys that may sign a zone.

@@ -19,7 +19,7 @@ use crate::{
         rtype,
     },
     out::{
-        delegation::{self, Allowance, Delegation, MAX_LOOKED_UP},
+        delegation::{self, Allowance, Delegation, MAX_LOOKED_UP, MAX_SERVERS},
         forward::{Authority, Question, Reach},
     },
     policy::{
@@ -97,7 +97,7 @@ impl Handler {
         })
     }
 
-    /// What the servers of a delegation say about its name, or why they say nothing.
+    /// What the servers of a delegation say about its name, or those that they refer to, or why they say nothing.
     async fn ask_servers(
         &self,
         delegation: &Delegation,
@@ -109,6 +109,32 @@ impl Handler {
             let why = "dns.resolve_delegated is off: ask its servers yourself";
             return delegation.failure(EdeCode::NotSupported, why);
         }
+        // Only what the ledger is known to say tells whether answers are to be checked.
+        let Some(mut signers) = self.signers(&delegation.cut, query) else {
+            return delegation.failure(EdeCode::NotReady, "whether it is signed cannot be said now");
+        };
+        let (mut delegation, mut max_servers) = (delegation.clone(), MAX_SERVERS);
+        loop {
+            let place = (cuts_left, max_servers, allowance);
+            let mut answer = self.ask_zone(&delegation, signers, (query, request), place).await;
+            // What vouches for the keys of the next zone was validated there, if anything has to.
+            signers = Delegation::signers_in(&answer);
+            let Some(next) = Delegation::take(&mut answer, &delegation.name) else { return answer };
+            let Some(few) = allowance.take_referral() else {
+                return next.failure(EdeCode::Other, "too many referrals lead to it");
+            };
+            (delegation, max_servers) = (next, few);
+        }
+    }
+
+    /// What the servers of one zone say about the name, which may be a referral further down.
+    async fn ask_zone(
+        &self,
+        delegation: &Delegation,
+        signers: Vec<Bytes>,
+        (query, request): (&Query, &Request),
+        (cuts_left, max_servers, allowance): (usize, usize, &Allowance),
+    ) -> Answer {
         let mut addresses = delegation.addresses.clone();
         if addresses.is_empty() {
             addresses = self.look_up_servers(delegation, query, request, (cuts_left, allowance)).await;
@@ -120,7 +146,8 @@ impl Handler {
                 && !(reach == Reach::Outside && inside::is_inside(*address))
                 && !would_reach(socket, &self.delegations.listen)
         };
-        let servers = delegation::sockets(addresses.into_iter().filter(may_be_asked), self.delegations.port);
+        let mut servers = delegation::sockets(addresses.into_iter().filter(may_be_asked), self.delegations.port);
+        servers.truncate(max_servers);
         if servers.is_empty() {
             let why = "no name server of it has an address that can be asked";
             return delegation.failure(EdeCode::NoReachableAuthority, why);
@@ -131,10 +158,6 @@ impl Handler {
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: request.metadata.checking_disabled,
             authority: None,
-        };
-        // Only what the ledger is known to say tells whether answers are to be checked.
-        let Some(signers) = self.signers(&delegation.cut, query) else {
-            return delegation.failure(EdeCode::NotReady, "whether it is signed cannot be said now");
         };
         // Its keys may have to be asked for.
         if !signers.is_empty() && !allowance.take_lookup() {
