@@ -48,9 +48,10 @@ pub(crate) const MAX_CUTS: usize = 4;
 /// The most lookups of name servers' addresses for one question, whatever delegations they lead through.
 pub(crate) const MAX_LOOKUPS: usize = 8;
 
-/// The most addresses that are considered for each referral of one question, in their order. Twelve in all: whoever is
-/// delegated to can refer to others as well as the owner can.
-pub(crate) const REFERRED: [usize; 4] = [4, 4, 2, 2];
+/// The most referrals that are followed for one question.
+pub(crate) const MAX_REFERRALS: usize = 4;
+/// The most addresses that are asked after each: whoever is delegated to can refer to others as well as the owner can.
+pub(crate) const MAX_REFERRED: usize = 4;
 
 /// What is left beyond [`TOTAL`] for one question as a whole, so that whoever is asked last can still say that time is up.
 const MARGIN: Duration = Duration::from_millis(250);
@@ -69,22 +70,24 @@ impl Allowance {
     pub(crate) fn new() -> Self {
         Self {
             lookups: AtomicUsize::new(MAX_LOOKUPS),
-            referrals: AtomicUsize::new(0),
+            referrals: AtomicUsize::new(MAX_REFERRALS),
             deadline: Instant::now() + TOTAL + MARGIN,
         }
     }
 
     /// Takes one lookup; false if there is none left.
     pub(crate) fn take_lookup(&self) -> bool {
-        self.lookups.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+        take(&self.lookups)
     }
 
-    /// Takes one referral: how many addresses are considered for it; `None` if there is none left.
-    pub(crate) fn take_referral(&self) -> Option<usize> {
-        let next = |taken: usize| (taken < REFERRED.len()).then_some(taken + 1);
-        let taken = self.referrals.fetch_update(Relaxed, Relaxed, next).ok()?;
-        REFERRED.get(taken).copied()
+    /// Takes one referral; false if there is none left.
+    pub(crate) fn take_referral(&self) -> bool {
+        take(&self.referrals)
     }
+}
+
+fn take(left: &AtomicUsize) -> bool {
+    left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 /// Where others are responsible for a name.
@@ -108,7 +111,7 @@ impl Delegation {
         let servers = answer.authority.swap_remove(at);
         answer.authority.clear();
         let addresses = answer.glue.drain(..).chain(answer.additional.drain(..));
-        let addresses = addresses.flat_map(|set| addresses_of(&set)).take(MAX_SERVERS).collect();
+        let addresses = addresses.flat_map(|set| set.addresses()).take(MAX_SERVERS).collect();
         Some(Self {
             cut: servers.owner,
             name: end_of_aliases(&answer.answer, asked),
@@ -139,16 +142,6 @@ fn is_name_servers(set: &RrSet) -> bool {
     set.rtype == rtype::NS
 }
 
-/// The addresses in a set of A or AAAA records.
-pub(crate) fn addresses_of(set: &RrSet) -> Vec<IpAddr> {
-    let address = |data: &bytes::Bytes| match set.rtype {
-        rtype::A => <[u8; 4]>::try_from(&data[..]).ok().map(IpAddr::from),
-        rtype::AAAA => <[u8; 16]>::try_from(&data[..]).ok().map(IpAddr::from),
-        _ => None,
-    };
-    set.data.iter().filter_map(address).collect()
-}
-
 /// Whether a server can be there at all.
 pub(crate) fn can_be_asked(address: IpAddr) -> bool {
     let address = address.to_canonical();
@@ -168,6 +161,18 @@ pub(crate) fn sockets(addresses: impl IntoIterator<Item = IpAddr>, port: u16) ->
         }
     }
     sockets
+}
+
+/// At most so many of the servers, of IPv4 and of IPv6 in turn, since a machine may have only one of them. In whatever order
+/// they come, they are the same: they are part of what answers are kept by.
+pub(crate) fn few(mut servers: Vec<SocketAddr>, most: usize) -> Vec<SocketAddr> {
+    if servers.len() <= most {
+        return servers;
+    }
+    servers.sort_unstable();
+    let (v4, v6): (Vec<_>, Vec<_>) = servers.into_iter().partition(SocketAddr::is_ipv4);
+    let in_turn = (0..v4.len().max(v6.len())).flat_map(|at| [v4.get(at), v6.get(at)]);
+    in_turn.flatten().copied().take(most).collect()
 }
 
 /// Where a chain of aliases ends. DNAME records come with the CNAME that they mean.
@@ -226,8 +231,7 @@ mod tests {
     fn lookups_are_few_for_one_question() {
         let allowance = Allowance::new();
         assert_eq!((0..100).filter(|_| allowance.take_lookup()).count(), MAX_LOOKUPS);
-        let referred: Vec<usize> = (0..100).filter_map(|_| allowance.take_referral()).collect();
-        assert_eq!((referred.len(), referred.iter().sum::<usize>()), (4, MAX_SERVERS));
+        assert_eq!((0..100).filter(|_| allowance.take_referral()).count(), MAX_REFERRALS);
     }
 
     #[test]
@@ -250,5 +254,17 @@ mod tests {
         assert_eq!(sockets(many.clone().chain(many), 53).len(), MAX_SERVERS);
         let twice = ["::ffff:192.0.2.1", "192.0.2.1"].map(|text| text.parse().expect("an address"));
         assert_eq!(sockets(twice, 53), [SocketAddr::from(([192, 0, 2, 1], 53))]);
+    }
+
+    #[test]
+    fn few_servers_are_of_both_families_and_always_the_same() {
+        let socket = |text: &str| SocketAddr::new(text.parse().expect("an address"), 53);
+        let mut servers = ["2001:db8::3", "2001:db8::2", "2001:db8::1", "192.0.2.2", "192.0.2.1"].map(socket).to_vec();
+        let expected = ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"].map(socket);
+        assert_eq!(few(servers.clone(), 4), expected);
+        servers.reverse();
+        assert_eq!(few(servers.clone(), 4), expected);
+        assert_eq!(few(servers.clone(), 5), servers, "all there are");
+        assert_eq!(few(servers[..2].to_vec(), 1), [socket("192.0.2.1")]);
     }
 }

@@ -211,7 +211,12 @@ impl Forwarder {
     }
 
     async fn answer(&self, question: &Question, route: Route, client: Client) -> Answer {
-        match self.inner.cache.find(question, self.inner.clock.now_ms()) {
+        let found = match self.inner.cache.find(question, self.inner.clock.now_ms()) {
+            // Where a zone has moved to, and whether it is signed now, is asked anew.
+            Found::Stale { answer, .. } if referral::is_in(&answer) => Found::Nothing,
+            found => found,
+        };
+        match found {
             Found::Fresh { answer, expires_soon } => {
                 if expires_soon && self.inner.settings.prefetch {
                     self.prefetch(question, route);

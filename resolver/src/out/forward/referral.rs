@@ -10,13 +10,19 @@ use super::{
     Question,
     response::{Record, Response},
 };
-use crate::dns::{
-    answer::{Answer, Origin},
-    name::Dname,
-    rdata,
-    rrset::RrSet,
-    rtype,
+use crate::{
+    dns::{
+        answer::{Answer, Origin},
+        name::Dname,
+        rdata,
+        rrset::RrSet,
+        rtype,
+    },
+    zones::inside,
 };
+
+/// How long a referral is kept at most. Nobody signs it, so a wrong one is not to last.
+const MAX_TTL_S: u32 = 300;
 
 /// The zone that a response refers to, if it may lead there.
 pub(super) fn cut<'a>(question: &Question, response: &'a Response) -> Option<&'a Dname> {
@@ -47,9 +53,13 @@ pub(super) fn read(question: &Question, response: &Response) -> Option<Answer> {
     let mut servers = servers?;
     let names: Vec<Dname> = servers.data.iter().filter_map(|data| rdata::target(data).ok()).collect();
     let is_glue = |record: &&Record| record.owner.is_within(zone) && names.contains(&record.owner);
-    let glue: Vec<RrSet> = response.glue.iter().filter(is_glue).map(set_of).collect();
+    // Only servers of the local network send anybody to others there.
+    let is_home = question.authority.as_ref()?.servers.iter().any(|server| inside::is_inside(server.ip()));
+    let leads_home = |set: &RrSet| set.addresses().into_iter().any(inside::is_inside);
+    let glue = response.glue.iter().filter(is_glue).map(set_of);
+    let glue: Vec<RrSet> = glue.filter(|set| is_home || !leads_home(set)).collect();
     // One TTL for all of it: nobody is told these records.
-    servers.ttl_s = glue.iter().map(|set| set.ttl_s).fold(servers.ttl_s, u32::min);
+    servers.ttl_s = glue.iter().map(|set| set.ttl_s).fold(servers.ttl_s.min(MAX_TTL_S), u32::min);
     Some(Answer { authority: vec![servers], glue, ..Answer::empty(ResponseCode::NoError, Origin::Upstream) })
 }
 
@@ -127,5 +137,25 @@ mod tests {
         let owners: Vec<String> = answer.glue.iter().map(|set| set.owner.to_string()).collect();
         assert_eq!(owners, ["ns.sub.x.p2p.", "ns.x.p2p."]);
         assert_eq!((answer.authority.len(), answer.authority[0].data.len(), answer.authority[0].ttl_s), (1, 3, 40));
+    }
+
+    #[test]
+    fn a_referral_does_not_last() {
+        let mut response = referral("sub.x.p2p");
+        response.glue.clear();
+        response.authorities.iter_mut().for_each(|record| record.ttl_s = 86_400);
+        let answer = read(&question("www.sub.x.p2p", rtype::A), &response).expect("a referral");
+        assert_eq!(answer.authority[0].ttl_s, MAX_TTL_S);
+    }
+
+    #[test]
+    fn only_the_local_network_refers_to_the_local_network() {
+        let mut response = referral("sub.x.p2p");
+        response.glue[0].data = vec![192, 168, 1, 1].into();
+        for (server, glue) in [("203.0.113.1:53", 2), ("192.168.1.2:53", 3)] {
+            let authority = Authority::new(name("x.p2p"), vec![server.parse().expect("an address")]);
+            let asked = Question { authority: Some(Arc::new(authority)), ..question("www.sub.x.p2p", rtype::A) };
+            assert_eq!(read(&asked, &response).expect("a referral").glue.len(), glue, "{server}");
+        }
     }
 }

@@ -155,7 +155,7 @@ impl Inner {
             if let Some(signers) = signers {
                 let below = Authority::new(name, zone.servers.clone()).signed_by(signers.data.clone());
                 if !validation::is_signed(&below.signers) {
-                    return Ok(Signer::Nobody { lifetime_s: signers.ttl_s });
+                    return Ok(Signer::Nobody { lifetime_s: zone_lifetime_s.min(signers.ttl_s) });
                 }
                 (zone, zone_lifetime_s) = (Arc::new(below), zone_lifetime_s.min(signers.ttl_s));
                 continue;
@@ -166,7 +166,7 @@ impl Inner {
             }
             if Proofs::read(&zone.cut, &answer.authority).is_unsigned_cut(&name, &mut Budget::new())? {
                 let lifetime_s = answer.authority.iter().map(|set| set.ttl_s).min().unwrap_or(0);
-                return Ok(Signer::Nobody { lifetime_s });
+                return Ok(Signer::Nobody { lifetime_s: zone_lifetime_s.min(lifetime_s) });
             }
             if answer.rcode == ResponseCode::NXDomain {
                 break;

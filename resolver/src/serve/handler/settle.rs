@@ -19,7 +19,7 @@ use crate::{
         rtype,
     },
     out::{
-        delegation::{self, Allowance, Delegation, MAX_LOOKED_UP, MAX_SERVERS},
+        delegation::{self, Allowance, Delegation, MAX_LOOKED_UP, MAX_REFERRED, MAX_SERVERS},
         forward::{Authority, Question, Reach},
     },
     policy::{
@@ -120,10 +120,10 @@ impl Handler {
             // What vouches for the keys of the next zone was validated there, if anything has to.
             signers = Delegation::signers_in(&answer);
             let Some(next) = Delegation::take(&mut answer, &delegation.name) else { return answer };
-            let Some(few) = allowance.take_referral() else {
-                return next.failure(EdeCode::Other, "too many referrals lead to it");
-            };
-            (delegation, max_servers) = (next, few);
+            if !allowance.take_referral() {
+                return next.failure(EdeCode::NoReachableAuthority, "too many referrals lead to it");
+            }
+            (delegation, max_servers) = (next, MAX_REFERRED);
         }
     }
 
@@ -146,8 +146,8 @@ impl Handler {
                 && !(reach == Reach::Outside && inside::is_inside(*address))
                 && !would_reach(socket, &self.delegations.listen)
         };
-        let mut servers = delegation::sockets(addresses.into_iter().filter(may_be_asked), self.delegations.port);
-        servers.truncate(max_servers);
+        let servers = delegation::sockets(addresses.into_iter().filter(may_be_asked), self.delegations.port);
+        let servers = delegation::few(servers, max_servers);
         if servers.is_empty() {
             let why = "no name server of it has an address that can be asked";
             return delegation.failure(EdeCode::NoReachableAuthority, why);
@@ -161,7 +161,8 @@ impl Handler {
         };
         // Its keys may have to be asked for.
         if !signers.is_empty() && !allowance.take_lookup() {
-            return delegation.failure(EdeCode::Other, "too much was looked up for this question already");
+            return delegation
+                .failure(EdeCode::NoReachableAuthority, "too much was looked up for this question already");
         }
         let authority = Authority::new(delegation.cut.clone(), servers).signed_by(signers);
         let asking = self.forwarder.ask_delegated(&question, request.src().ip(), authority, reach);
@@ -231,7 +232,7 @@ impl Handler {
                 }
             };
             let sets = found.into_iter().flat_map(|found| found.answer);
-            addresses.extend(sets.flat_map(|set| delegation::addresses_of(&set)));
+            addresses.extend(sets.flat_map(|set| set.addresses()));
             if !addresses.is_empty() {
                 break;
             }
